@@ -1,0 +1,138 @@
+// Package topology holds what a group is made of, as plain values: regions, workspaces, lineages, epochs, and the
+// status derived from what was measured. It does no I/O.
+package topology
+
+import (
+	"time"
+
+	"github.com/smartdr/smartdr/internal/wal"
+)
+
+// Epoch is a group's generation number: who claimed the newest one may write. The first is 1.
+type Epoch int64
+
+// Group is the unit of disaster recovery, as the catalog stores it (catalog document group.json).
+type Group struct {
+	Format    int       `json:"format"`   // of this document; see docs/format.md
+	Revision  int64     `json:"revision"` // grows by one with each change
+	ID        string    `json:"id"`       // UUID
+	Name      string    `json:"name"`
+	CreatedAt time.Time `json:"createdAt"`
+
+	Primary   string `json:"primary"`             // the region that is home
+	Secondary string `json:"secondary,omitempty"` // the region that replication goes to; empty until configured
+	Active    string `json:"active"`              // the region that serves now
+	Authority string `json:"authority"`           // the region whose bucket decides: conditional writes go there first
+	Epoch     Epoch  `json:"epoch"`
+
+	Replication *Replication  `json:"replication,omitempty"` // nil until configured
+	Workspaces  []Workspace   `json:"workspaces"`
+	Operation   *OperationRef `json:"operation,omitempty"` // the one that excludes all others now
+}
+
+// Replication is what was chosen when replication was configured.
+type Replication struct {
+	Databases    []string  `json:"databases,omitempty"` // names, as chosen; empty means all, present and future
+	ConfiguredAt time.Time `json:"configuredAt"`
+}
+
+// OperationRef names the operation that holds a group.
+type OperationRef struct {
+	ID        string    `json:"id"`
+	Kind      string    `json:"kind"` // "Failover", ...
+	StartedAt time.Time `json:"startedAt"`
+}
+
+// Workspace is one PostgreSQL server with its endpoint, wherever it runs now.
+type Workspace struct {
+	Name     string          `json:"name"`
+	Sites    map[string]Site `json:"sites"`   // by region
+	Lineage  string          `json:"lineage"` // ID of the current one; empty until replication is prepared
+	Lineages []Lineage       `json:"lineages,omitempty"`
+}
+
+// SiteKind says who made a server and runs it.
+type SiteKind string
+
+const (
+	// Managed servers are made and run by SmartDR.
+	Managed SiteKind = "managed"
+	// Adopted servers were there already and are reached by a connection string.
+	Adopted SiteKind = "adopted"
+)
+
+// Site is a workspace's server in one region.
+type Site struct {
+	Kind     SiteKind `json:"kind"`
+	Source   Source   `json:"source"`             // how SmartDR reaches it, from that region
+	Endpoint Endpoint `json:"endpoint"`           // how clients reach it
+	Instance string   `json:"instance,omitempty"` // managed: the folder on the host, set by ProvisionTopology
+}
+
+// Source is a connection string without a password, and where the worker that connects finds the password.
+// With neither field set, libpq's own places hold: PGPASSWORD, passfile=, PGPASSFILE, ~/.pgpass.
+type Source struct {
+	ConnString   string `json:"connString"`             // URL or keyword/value form; several hosts allowed; never a password
+	PasswordFile string `json:"passwordFile,omitempty"` // a file on the worker's host that holds the password alone
+	PasswordEnv  string `json:"passwordEnv,omitempty"`  // a variable in the worker's environment
+}
+
+// Endpoint is where clients connect.
+type Endpoint struct {
+	Hosts []HostPort `json:"hosts"`
+}
+
+// HostPort is one address of an endpoint.
+type HostPort struct {
+	Host string `json:"host"`
+	Port int    `json:"port"`
+}
+
+// Lineage is one unbroken line of WAL, written by one workspace under one epoch.
+type Lineage struct {
+	ID          string          `json:"id"`
+	Epoch       Epoch           `json:"epoch"`
+	Region      string          `json:"region"` // where it is written
+	SystemID    string          `json:"systemID"`
+	SegmentSize wal.SegmentSize `json:"segmentSize"`
+	Start       wal.Position    `json:"start"`            // first byte; the start of a segment file
+	Parent      *Fork           `json:"parent,omitempty"` // nil when it began with a snapshot
+	CreatedAt   time.Time       `json:"createdAt"`
+}
+
+// Fork is the point of another lineage where a lineage began: the first byte that is not shared.
+type Fork struct {
+	Lineage string       `json:"lineage"`
+	At      wal.Position `json:"at"` // timeline of the parent, LSN of the switch
+}
+
+// Workspace returns the workspace of that name, or nil.
+func (g *Group) Workspace(name string) *Workspace {
+	for i := range g.Workspaces {
+		if g.Workspaces[i].Name == name {
+			return &g.Workspaces[i]
+		}
+	}
+	return nil
+}
+
+// Other returns the region that region replicates to: the secondary for the primary and the reverse.
+func (g *Group) Other(region string) string {
+	if region == g.Primary {
+		return g.Secondary
+	}
+	return g.Primary
+}
+
+// CurrentLineage returns the workspace's current lineage, or nil before there is one.
+func (w *Workspace) CurrentLineage() *Lineage { return w.FindLineage(w.Lineage) }
+
+// FindLineage returns the lineage with that ID, or nil.
+func (w *Workspace) FindLineage(id string) *Lineage {
+	for i := range w.Lineages {
+		if w.Lineages[i].ID == id {
+			return &w.Lineages[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,52 @@
+package topology
+
+import "time"
+
+// OperationState is where an operation stands.
+type OperationState string
+
+const (
+	// OperationActive operations are under way.
+	OperationActive OperationState = "Active"
+	// OperationCompleted operations did what was asked.
+	OperationCompleted OperationState = "Completed"
+	// OperationFailed operations stopped; Error says why and Hint what to do.
+	OperationFailed OperationState = "Failed"
+)
+
+// Operation is the account of one failover or other operation (catalog document operations/<id>.json).
+type Operation struct {
+	ID         string         `json:"id"`
+	Kind       string         `json:"kind"` // "Failover", ...
+	Group      string         `json:"group"`
+	Epoch      Epoch          `json:"epoch"` // the one it claimed; 0 before
+	State      OperationState `json:"state"`
+	From       string         `json:"from"` // region
+	To         string         `json:"to"`   // region
+	StartedAt  time.Time      `json:"startedAt"`
+	EndedAt    time.Time      `json:"endedAt,omitzero"`
+	Phases     []Phase        `json:"phases"`
+	Workspaces []Recovered    `json:"workspaces,omitempty"`
+	Error      string         `json:"error,omitempty"`
+	Hint       string         `json:"hint,omitempty"`
+}
+
+// Phase is one timed step of an operation.
+type Phase struct {
+	Name      string    `json:"name"`
+	Workspace string    `json:"workspace,omitempty"`
+	StartedAt time.Time `json:"startedAt"`
+	EndedAt   time.Time `json:"endedAt,omitzero"`
+	Note      string    `json:"note,omitempty"` // one line, as "1.2 GB in 340 files"
+	Error     string    `json:"error,omitempty"`
+}
+
+// Recovered is what a failover brought back of one workspace.
+type Recovered struct {
+	Workspace string        `json:"workspace"`
+	Point     RecoveryPoint `json:"point"`
+	Lineage   string        `json:"lineage"` // the new one
+	Endpoint  Endpoint      `json:"endpoint"`
+	Databases []string      `json:"databases"`
+	Notes     []string      `json:"notes,omitempty"` // what differs from the primary, and why
+}
