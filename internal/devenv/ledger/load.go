@@ -1,0 +1,138 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/smartdr/smartdr/internal/wal"
+)
+
+// Commit is one transfer whose commit the server acknowledged.
+type Commit struct {
+	ID     string
+	Before wal.LSN   // the commit record lies at or after it
+	After  wal.LSN   // the commit record ends at or before it
+	At     time.Time // when the acknowledgement had arrived
+}
+
+// Load writes transfers from several connections until it is stopped or the server goes away.
+type Load struct {
+	stop context.CancelFunc
+	done sync.WaitGroup
+
+	mu      sync.Mutex
+	commits []Commit
+	errs    []error
+}
+
+// Options say how hard a load works.
+type Options struct {
+	Writers int           // connections; 2 when 0
+	Pause   time.Duration // between a writer's transfers; none when 0
+	Name    string        // prefix of the transfers' ids; must be unlike any other load's on the same database
+}
+
+// Start opens the connections and writes until Stop. A writer whose connection fails ends; Errors says why.
+func Start(ctx context.Context, connect func(context.Context) (*pgx.Conn, error), o Options) (*Load, error) {
+	if o.Writers == 0 {
+		o.Writers = 2
+	}
+	conns := make([]*pgx.Conn, 0, o.Writers)
+	for range o.Writers {
+		c, err := connect(ctx)
+		if err != nil {
+			for _, c := range conns {
+				c.Close(ctx) //nolint:errcheck // the failed connect is what counts
+			}
+			return nil, fmt.Errorf("start the load: %w", err)
+		}
+		conns = append(conns, c)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	l := &Load{stop: stop}
+	for n, c := range conns {
+		l.done.Go(func() { l.write(ctx, c, fmt.Sprintf("%s-%d", o.Name, n), o.Pause) })
+	}
+	return l, nil
+}
+
+// Stop ends the load after the transfers under way and waits for them.
+func (l *Load) Stop() { l.stop(); l.done.Wait() }
+
+// Wait returns when every writer has ended, by Stop or because its connection failed.
+func (l *Load) Wait() { l.done.Wait() }
+
+// Commits returns what was acknowledged so far, by acknowledgement time.
+func (l *Load) Commits() []Commit {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := slices.Clone(l.commits)
+	slices.SortStableFunc(c, func(a, b Commit) int { return a.At.Compare(b.At) })
+	return c
+}
+
+// Errors returns why writers ended before Stop.
+func (l *Load) Errors() []error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.errs)
+}
+
+// write runs one connection's transfers. It checks for the stop between transfers only, so that every outcome is known
+// as long as the server lives.
+func (l *Load) write(ctx context.Context, conn *pgx.Conn, name string, pause time.Duration) {
+	work := context.WithoutCancel(ctx)
+	defer conn.Close(work) //nolint:errcheck // nothing hangs on a clean goodbye
+	for n := 1; ctx.Err() == nil; n++ {
+		c, err := commitOne(work, conn, fmt.Sprintf("%s-%d", name, n))
+		if err != nil {
+			l.mu.Lock()
+			l.errs = append(l.errs, err)
+			l.mu.Unlock()
+			return
+		}
+		l.mu.Lock()
+		l.commits = append(l.commits, c)
+		l.mu.Unlock()
+		rest(ctx, pause)
+	}
+}
+
+func commitOne(ctx context.Context, conn *pgx.Conn, id string) (Commit, error) {
+	from := rand.IntN(accounts) + 1
+	to := from%accounts + 1
+	before, err := transfer(ctx, conn, id, from, to, rand.IntN(50)+1)
+	if err != nil {
+		return Commit{}, err
+	}
+	c := Commit{ID: id, At: time.Now()}
+	if c.Before, err = wal.ParseLSN(before); err != nil {
+		return Commit{}, err
+	}
+	// The commit is acknowledged from here on, whatever becomes of the question where it ends.
+	c.After = unknownEnd
+	var after string
+	if conn.QueryRow(ctx, `select pg_current_wal_insert_lsn()::text`).Scan(&after) == nil {
+		c.After, err = wal.ParseLSN(after)
+	}
+	return c, err
+}
+
+// unknownEnd is the end of a commit record that the server did not live to tell.
+const unknownEnd = ^wal.LSN(0)
+
+func rest(ctx context.Context, d time.Duration) {
+	if d == 0 {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
