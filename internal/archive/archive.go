@@ -1,0 +1,195 @@
+// Package archive keeps write-ahead log as objects: the segments of a lineage, chained by a digest that does not
+// depend on where they are cut, and the history files of its timelines. docs/format.md describes the objects.
+package archive
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/objectstore"
+	"github.com/smartdr/smartdr/internal/wal"
+)
+
+// Archive is one lineage's WAL in one bucket. Its methods are safe for concurrent use.
+type Archive struct {
+	store                     objectstore.Store
+	group, workspace, lineage string
+	prefix                    string // of every key, with the slash at its end
+}
+
+// Open returns the archive of a lineage in a region's root store. It does no I/O; an archive without objects is empty.
+func Open(store objectstore.Store, group, workspace, lineage string) *Archive {
+	return &Archive{store, group, workspace, lineage,
+		fmt.Sprintf("groups/%s/workspaces/%s/wal/%s/", group, workspace, lineage)}
+}
+
+// Lineage returns the ID of the archive's lineage.
+func (a *Archive) Lineage() string { return a.lineage }
+
+// Key returns the key of a segment.
+func (a *Archive) Key(t wal.Timeline, r wal.Range) string {
+	return a.prefix + t.Key() + "/" + r.Start.Key() + "-" + r.End.Key() + ".seg"
+}
+
+// Put stores a segment unless it is there already. A segment in its place that holds the same WAL is as good, whoever
+// wrote it; one that holds other bytes is fault.Diverged, and one that is damaged is fault.Corrupt.
+func (a *Archive) Put(ctx context.Context, s Sealed) (Entry, error) {
+	h := s.Header
+	if err := a.belongs(h); err != nil {
+		return Entry{}, err
+	}
+	e := Entry{h.Timeline, h.Range(), int64(len(s.Bytes)), a.Key(h.Timeline, h.Range())}
+	_, err := a.store.Put(ctx, e.Key, s.Bytes, objectstore.PutOptions{IfAbsent: true})
+	if fault.Is(err, fault.Conflict) {
+		return a.putBeside(ctx, e, h)
+	}
+	return e, err
+}
+
+// putBeside looks at the object that is in the way of e.
+func (a *Archive) putBeside(ctx context.Context, e Entry, h Header) (Entry, error) {
+	there, err := a.Get(ctx, e)
+	if err != nil {
+		return Entry{}, err
+	}
+	if there.Header.Digest != h.Digest {
+		return Entry{}, fault.Newf(fault.Diverged, "put segment", "%s holds WAL with digest %s, not %s", e.Key, there.Header.Digest, h.Digest).
+			WithHint("Two servers wrote to lineage %s. Find out which one clients used before going on.", a.lineage)
+	}
+	return e, nil
+}
+
+// Get reads a segment and verifies it: its bytes, and that it is what its key says.
+func (a *Archive) Get(ctx context.Context, e Entry) (*Segment, error) {
+	b, err := a.GetSealed(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	return a.decode(e, b)
+}
+
+// GetSealed reads a segment object as it is stored, unverified.
+func (a *Archive) GetSealed(ctx context.Context, e Entry) ([]byte, error) {
+	b, _, err := a.store.Get(ctx, e.Key)
+	return b, err
+}
+
+// decode verifies the object b found under e's key.
+func (a *Archive) decode(e Entry, b []byte) (*Segment, error) {
+	s, err := Decode(b)
+	if err == nil {
+		err = a.belongs(s.Header)
+	}
+	if err == nil && (s.Header.Timeline != e.Timeline || s.Header.Range() != e.Range) {
+		err = fault.Newf(fault.Corrupt, "read segment", "it holds %s of timeline %d", s.Header.Range(), s.Header.Timeline)
+	}
+	if err != nil {
+		return nil, fault.New(fault.KindOf(err), e.Key, err)
+	}
+	return s, nil
+}
+
+func (a *Archive) belongs(h Header) error {
+	if h.Group != a.group || h.Workspace != a.workspace || h.Lineage != a.lineage {
+		return fault.Newf(fault.Corrupt, "check segment", "it is of group %q, workspace %q, lineage %q", h.Group, h.Workspace, h.Lineage)
+	}
+	return nil
+}
+
+// Inventory is everything that a bucket holds of a lineage's WAL, by its keys.
+type Inventory struct {
+	Entries   []Entry                 // by timeline, then start
+	Histories map[wal.Timeline][]byte // history files as they are
+}
+
+// List reads the inventory. Keys that are neither segments' nor history files' are passed over.
+func (a *Archive) List(ctx context.Context) (Inventory, error) {
+	inv := Inventory{Histories: map[wal.Timeline][]byte{}}
+	for info, err := range a.store.List(ctx, a.prefix, "") {
+		if err != nil {
+			return Inventory{}, err
+		}
+		if e, ok := a.parseKey(info); ok {
+			inv.Entries = append(inv.Entries, e)
+		} else if t, ok := a.parseHistoryKey(info.Key); ok {
+			inv.Histories[t] = nil
+		}
+	}
+	for t := range inv.Histories {
+		b, _, err := a.store.Get(ctx, a.prefix+wal.HistoryFileName(t))
+		if err != nil {
+			return Inventory{}, err
+		}
+		inv.Histories[t] = b
+	}
+	return inv, nil
+}
+
+// Line returns the line that a lineage follows by the history files in the inventory.
+func (inv Inventory) Line(start wal.Timeline) (Line, error) {
+	parsed := map[wal.Timeline]wal.History{}
+	for t, b := range inv.Histories {
+		h, err := wal.ParseHistory(b)
+		if err != nil {
+			return Line{}, fault.New(fault.Corrupt, "read "+wal.HistoryFileName(t), err)
+		}
+		parsed[t] = h
+	}
+	return NewestLine(start, parsed), nil
+}
+
+// Histories returns the stored history files by timeline, as they are.
+func (a *Archive) Histories(ctx context.Context) (map[wal.Timeline][]byte, error) {
+	inv, err := a.List(ctx)
+	return inv.Histories, err
+}
+
+// parseKey reads <prefix><TLI>/<start>-<end>.seg.
+func (a *Archive) parseKey(info objectstore.Info) (Entry, bool) {
+	name, ok := strings.CutPrefix(info.Key, a.prefix)
+	dir, file, ok2 := strings.Cut(name, "/")
+	file, ok3 := strings.CutSuffix(file, ".seg")
+	start, end, ok4 := strings.Cut(file, "-")
+	if !ok || !ok2 || !ok3 || !ok4 {
+		return Entry{}, false
+	}
+	t, err1 := wal.ParseTimelineKey(dir)
+	s, err2 := wal.ParseLSNKey(start)
+	e, err3 := wal.ParseLSNKey(end)
+	if err1 != nil || err2 != nil || err3 != nil || s >= e {
+		return Entry{}, false
+	}
+	return Entry{t, wal.Range{Start: s, End: e}, info.Size, info.Key}, true
+}
+
+func (a *Archive) parseHistoryKey(key string) (wal.Timeline, bool) {
+	name, ok := strings.CutSuffix(strings.TrimPrefix(key, a.prefix), ".history")
+	if !ok {
+		return 0, false
+	}
+	t, err := wal.ParseTimelineKey(name)
+	return t, err == nil
+}
+
+// PutHistory stores a timeline's history file unless it is there already; another one in its place is fault.Diverged.
+func (a *Archive) PutHistory(ctx context.Context, t wal.Timeline, content []byte) error {
+	if _, err := wal.ParseHistory(content); err != nil {
+		return fault.New(fault.Corrupt, "put "+wal.HistoryFileName(t), err)
+	}
+	key := a.prefix + wal.HistoryFileName(t)
+	_, err := a.store.Put(ctx, key, content, objectstore.PutOptions{IfAbsent: true})
+	if !fault.Is(err, fault.Conflict) {
+		return err
+	}
+	there, _, err := a.store.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	if string(there) != string(content) {
+		return fault.Newf(fault.Diverged, "put history", "%s has another content", key).
+			WithHint("Two servers went to timeline %d in lineage %s. Find out which one clients used before going on.", t, a.lineage)
+	}
+	return nil
+}
