@@ -1,0 +1,32 @@
+package workflows
+
+import (
+	"sync/atomic"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+)
+
+// attributesKnown says whether this worker's namespace has our search attributes; see AttributesRegistered.
+var attributesKnown atomic.Bool
+
+// AttributesRegistered tells the workflows of this process that the namespace has the search attributes. A worker
+// calls it before it polls. Without it workflows set none: an unknown attribute would stop a workflow for good.
+func AttributesRegistered() { attributesKnown.Store(true) }
+
+var (
+	groupKey  = temporal.NewSearchAttributeKeyKeyword(GroupAttribute)
+	regionKey = temporal.NewSearchAttributeKeyKeyword(RegionAttribute)
+	phaseKey  = temporal.NewSearchAttributeKeyKeyword(PhaseAttribute)
+)
+
+// label sets search attributes, where the namespace has them. The answer of the worker that asked first is recorded
+// in the history, so that workers that differ agree on replay.
+func label(ctx workflow.Context, updates ...temporal.SearchAttributeUpdate) error {
+	var known bool
+	recorded := workflow.SideEffect(ctx, func(workflow.Context) any { return attributesKnown.Load() })
+	if err := recorded.Get(&known); err != nil || !known {
+		return err
+	}
+	return workflow.UpsertTypedSearchAttributes(ctx, updates...)
+}

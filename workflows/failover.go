@@ -1,0 +1,199 @@
+package workflows
+
+import (
+	"slices"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/smartdr/smartdr/activities"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+// Failover brings a group up in its other region, from what the bucket there holds. It needs a worker in that region
+// and nothing of the region it leaves. Until the epoch is claimed it refuses and changes nothing; from then on it
+// only goes forward, and what stops it for good is recorded in the operation.
+func Failover(ctx workflow.Context, in FailoverInput) (FailoverResult, error) {
+	if in.Group == "" {
+		return FailoverResult{}, invalid(`give one, as in {"group":"prod"}`, "failover needs a group")
+	}
+	f := &failover{in: in, op: topology.Operation{
+		ID: workflow.GetInfo(ctx).WorkflowExecution.RunID, Kind: FailoverType, Group: in.Group,
+		State: topology.OperationActive, StartedAt: workflow.Now(ctx).UTC(),
+	}}
+	err := workflow.SetQueryHandler(ctx, ProgressQuery, func() (topology.Operation, error) { return f.op, nil })
+	if err != nil {
+		return FailoverResult{}, err
+	}
+	if err := f.choose(ctx); err != nil {
+		return FailoverResult{}, err
+	}
+	err = f.run(ctx)
+	return FailoverResult{Operation: f.op}, refuseAt(f.op.To, err)
+}
+
+// failover is one run of Failover.
+type failover struct {
+	in      FailoverInput
+	op      topology.Operation
+	claimed bool
+}
+
+// choose finds out the two regions and refuses what can be refused by the group's document alone.
+func (f *failover) choose(ctx workflow.Context) error {
+	var g topology.Group
+	read := asked(ctx, TaskQueue, "read the group")
+	if err := workflow.ExecuteActivity(read, control.ReadGroup, activities.ReadGroupInput{Group: f.in.Group}).Get(ctx, &g); err != nil {
+		return refuse(err)
+	}
+	to := f.in.To
+	if to == "" {
+		to = g.Other(g.Active)
+	}
+	switch {
+	case g.Replication == nil || g.Secondary == "":
+		return invalid("configure replication first", "group %q was never configured to replicate anywhere", g.Name)
+	case to == g.Active:
+		return invalid("", "group %q is served from %q already", g.Name, to)
+	case to != g.Primary && to != g.Secondary:
+		return invalid("its regions are "+g.Primary+" and "+g.Secondary, "group %q is not replicated to %q", g.Name, to)
+	}
+	f.op.From, f.op.To = g.Active, to
+	return label(ctx, groupKey.ValueSet(g.Name), regionKey.ValueSet(to), phaseKey.ValueSet("Plan"))
+}
+
+// run holds the group's lock from BeginOperation to EndOperation, which comes whatever happens in between.
+func (f *failover) run(ctx workflow.Context) error {
+	if err := f.plan(ctx); err != nil {
+		return err
+	}
+	if err := f.begin(ctx); err != nil {
+		return err
+	}
+	stop := f.keepRecording(ctx)
+	err := f.claim(ctx)
+	if err == nil {
+		// After the point of no return a cancellation would only leave less than was there.
+		forwardCtx, cancel := workflow.NewDisconnectedContext(ctx)
+		defer cancel()
+		err = f.bringUp(forwardCtx)
+	}
+	stop()
+	return f.finish(ctx, err)
+}
+
+// plan makes every check that can be made before anything is changed.
+func (f *failover) plan(ctx workflow.Context) error {
+	return f.phase(ctx, "Plan", "", func(p *topology.Phase) error {
+		in := activities.PlanFailoverInput{Group: f.in.Group, To: f.op.To, Force: f.in.Force}
+		var plan activities.FailoverPlan
+		look := asked(ctx, RegionQueue(f.op.To), "what would be restored, and to which point")
+		err := workflow.ExecuteActivity(look, target.PlanFailover, in).Get(ctx, &plan)
+		p.Note = planNote(plan)
+		return err
+	})
+}
+
+// begin takes the group's lock. It may get an operation that was abandoned before, which then goes on.
+func (f *failover) begin(ctx workflow.Context) error {
+	in := activities.BeginOperationInput{Operation: f.op}
+	var began activities.BeginOperationResult
+	lock := asked(ctx, RegionQueue(f.op.To), "exclude other operations")
+	if err := workflow.ExecuteActivity(lock, target.BeginOperation, in).Get(ctx, &began); err != nil {
+		return err
+	}
+	if began.Resumed {
+		f.op.ID, f.op.StartedAt, f.op.Epoch = began.Operation.ID, began.Operation.StartedAt, began.Operation.Epoch
+		f.op.Phases = append(endOpen(began.Operation.Phases, workflow.Now(ctx)), f.op.Phases...)
+	}
+	return nil
+}
+
+// claim claims the next epoch: the point of no return.
+func (f *failover) claim(ctx workflow.Context) error {
+	return f.phase(ctx, "Claim", "", func(p *topology.Phase) error {
+		in := activities.ClaimEpochInput{
+			Group: f.in.Group, Region: f.op.To, Operation: f.op.ID, Claimant: workflow.GetInfo(ctx).WorkflowExecution.ID,
+		}
+		var claimed activities.ClaimEpochResult
+		claim := forward(ctx, f.op.To, "the point of no return")
+		err := workflow.ExecuteActivity(claim, target.ClaimEpoch, in).Get(ctx, &claimed)
+		f.op.Epoch = claimed.Epoch
+		return err
+	})
+}
+
+// finish writes the end into the account and releases the lock.
+func (f *failover) finish(ctx workflow.Context, err error) error {
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	f.op.State, f.op.EndedAt = topology.OperationCompleted, workflow.Now(ctx).UTC()
+	if err != nil {
+		failure := FailureOf(err)
+		f.op.State, f.op.Error, f.op.Hint = topology.OperationFailed, failure.Message, failure.Hint
+	}
+	f.show(ctx)
+	end := forward(ctx, f.op.To, "release the group")
+	ended := workflow.ExecuteActivity(end, target.EndOperation, activities.RecordOperationInput{Operation: f.op}).Get(ctx, nil)
+	if err == nil {
+		err = ended
+	}
+	return err
+}
+
+// phase runs one timed step and keeps the account of it, in the operation, in the catalog and in the UI.
+func (f *failover) phase(ctx workflow.Context, name, workspace string, do func(*topology.Phase) error) error {
+	at := len(f.op.Phases)
+	f.op.Phases = append(f.op.Phases, topology.Phase{Name: name, Workspace: workspace, StartedAt: workflow.Now(ctx).UTC()})
+	f.show(ctx)
+	var told topology.Phase
+	err := do(&told)
+	p := &f.op.Phases[at]
+	p.EndedAt, p.Note = workflow.Now(ctx).UTC(), told.Note
+	if err != nil {
+		p.Error = FailureOf(err).Message
+	}
+	f.show(ctx)
+	return err
+}
+
+func (f *failover) show(ctx workflow.Context) {
+	workflow.SetCurrentDetails(ctx, operationDetails(f.op))
+}
+
+// keepRecording writes the account into the catalog every minute, so that somebody who comes later can tell a running
+// operation from an abandoned one. The returned function ends it.
+func (f *failover) keepRecording(ctx workflow.Context) (stop func()) {
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		for ctx.Err() == nil {
+			f.record(ctx)
+			if workflow.Sleep(ctx, recordEvery) != nil {
+				return
+			}
+		}
+	})
+	return cancel
+}
+
+// record writes the account as it stands. What goes wrong is no reason to stop: the next write says it again, and
+// EndOperation insists.
+func (f *failover) record(ctx workflow.Context) {
+	in := activities.RecordOperationInput{Operation: f.op}
+	err := workflow.ExecuteActivity(account(ctx, f.op.To), target.RecordOperation, in).Get(ctx, nil)
+	if err != nil && !temporal.IsCanceledError(err) {
+		workflow.GetLogger(ctx).Warn("the account of the operation was not written", "error", err)
+	}
+}
+
+// endOpen ends the phases that an abandoned run left open.
+func endOpen(phases []topology.Phase, now time.Time) []topology.Phase {
+	phases = slices.Clone(phases)
+	for i := range phases {
+		if phases[i].EndedAt.IsZero() {
+			phases[i].EndedAt, phases[i].Error = now.UTC(), "abandoned"
+		}
+	}
+	return phases
+}

@@ -1,0 +1,100 @@
+package workflows
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+)
+
+// Every timeout and every retry policy stands here, each with its reason.
+const (
+	// turn is how long ShipSegments streams before it reports: long, so that a day of shipping costs 300 events.
+	turn = 30 * time.Minute
+	// observeEvery is how old a status that a query returns may be.
+	observeEvery = 30 * time.Second
+	// replicationRun is how long one run of Replication lasts: about 700 events.
+	replicationRun = 30 * time.Minute
+	// recheckChildren is how often a child that an earlier run started is asked for by starting it again.
+	recheckChildren = 5 * time.Minute
+	// snapshotEvery bounds the WAL that a failover replays to a day's.
+	snapshotEvery = 24 * time.Hour
+	// standstillPause is how long to wait before trying again what needs somebody: a wrong password that was put right
+	// is noticed within a minute, and a wrong one does not fill the server's log.
+	standstillPause = time.Minute
+	// recordEvery is how often a running operation says in the catalog that it is still running. An operation that
+	// has said nothing for three minutes may be taken over (activities.Abandoned).
+	recordEvery = time.Minute
+	// workspaceRun is how many turns one run of WorkspaceReplication lasts: two days, about 1,500 events.
+	workspaceRun = 96
+)
+
+// heartbeat is how soon a worker that died is noticed. It is a part of the recovery time of everything, and workers
+// are told to send what is due at least every 5 s, so that two may be lost.
+const heartbeat = 15 * time.Second
+
+// asked is for what somebody waits for: nobody on the queue is said after 20 s, and a bucket that does not answer
+// within two minutes is reported rather than waited for.
+func asked(ctx workflow.Context, queue, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              queue,
+		Summary:                summary,
+		ScheduleToStartTimeout: 20 * time.Second,
+		StartToCloseTimeout:    time.Minute,
+		ScheduleToCloseTimeout: 2 * time.Minute,
+		RetryPolicy:            retry(500*time.Millisecond, 10*time.Second, 4),
+	})
+}
+
+// observing is for the entity's look at the world: given up soon, since the next look comes anyway.
+func observing(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              TaskQueue,
+		ScheduleToCloseTimeout: 2 * time.Minute,
+		StartToCloseTimeout:    20 * time.Second,
+		RetryPolicy:            retry(time.Second, 10*time.Second, 0),
+	})
+}
+
+// beside is for what goes on beside a server for as long as it takes: a transient fault is waited out, a region
+// without workers too, and only the heartbeat says that a worker is gone. StartToClose is far above a turn, because a
+// shipper goes on through an outage of Temporal and its context must not end meanwhile.
+func beside(ctx workflow.Context, region, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:           RegionQueue(region),
+		Summary:             summary,
+		HeartbeatTimeout:    heartbeat,
+		StartToCloseTimeout: 7 * 24 * time.Hour,
+		WaitForCancellation: true, // the old shipper has ended when the new lineage begins
+		RetryPolicy:         retry(time.Second, 15*time.Second, 0),
+	})
+}
+
+// forward is for what comes after the point of no return: no end to retries, because the only way is forward.
+// The short interval is a part of the recovery time.
+func forward(ctx workflow.Context, region, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:           RegionQueue(region),
+		Summary:             summary,
+		HeartbeatTimeout:    heartbeat,
+		StartToCloseTimeout: 7 * 24 * time.Hour, // a big database restores for a day; the heartbeat finds the dead
+		RetryPolicy:         retry(time.Second, 15*time.Second, 0),
+	})
+}
+
+// account is for keeping an operation's account in the catalog, which must not hold up the operation itself.
+func account(ctx workflow.Context, region string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              RegionQueue(region),
+		Summary:                "keep the account",
+		StartToCloseTimeout:    20 * time.Second,
+		ScheduleToCloseTimeout: time.Minute,
+		RetryPolicy:            retry(time.Second, 5*time.Second, 0),
+	})
+}
+
+// retry doubles from first to most; attempts 0 means no end. What is not worth a retry says so itself (see
+// activities.judge), so no error types are listed here.
+func retry(first, most time.Duration, attempts int32) *temporal.RetryPolicy {
+	return &temporal.RetryPolicy{InitialInterval: first, BackoffCoefficient: 2, MaximumInterval: most, MaximumAttempts: attempts}
+}

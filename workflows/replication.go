@@ -1,0 +1,241 @@
+package workflows
+
+import (
+	"errors"
+	"slices"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/smartdr/smartdr/activities"
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+// Replication is the entity of a group: it keeps one WorkspaceReplication per workspace running under the epoch that
+// the catalog says, and knows the status. It holds nothing that it could not read again from the catalog.
+func Replication(ctx workflow.Context, in ReplicationInput) error {
+	if in.Group == "" {
+		return invalid(`give one, as in {"group":"prod"}`, "replication needs a group")
+	}
+	if err := label(ctx, groupKey.ValueSet(in.Group)); err != nil {
+		return err
+	}
+	e := newEntity(in)
+	if err := e.listen(ctx); err != nil {
+		return err
+	}
+	return e.run(ctx)
+}
+
+// entity is one run of Replication. Handlers record wishes; the loop acts on them.
+type entity struct {
+	group   string
+	state   ReplicationState
+	running map[string]*child // by workflow id
+	over    topology.Epoch    // children of this epoch and older ones are fenced: never start them again
+
+	poked       bool // the epoch may have changed, or a child ended
+	asked, seen int  // status observations wished for; wishes served
+	failure     string
+}
+
+// child is one WorkspaceReplication; future is nil when an earlier run started it.
+type child struct {
+	Child
+	future workflow.ChildWorkflowFuture
+	cancel workflow.CancelFunc
+}
+
+func newEntity(in ReplicationInput) *entity {
+	e := &entity{group: in.Group, running: map[string]*child{}}
+	if in.State != nil {
+		e.state = *in.State
+	}
+	return e
+}
+
+func (e *entity) listen(ctx workflow.Context) error {
+	err := workflow.SetQueryHandler(ctx, StatusQuery, func() (topology.GroupStatus, error) {
+		if e.state.Status == nil {
+			return topology.GroupStatus{}, errors.New("not observed yet; ask again in a second, or use the update " + RefreshUpdate)
+		}
+		return *e.state.Status, nil
+	})
+	if err != nil {
+		return err
+	}
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		for workflow.GetSignalChannel(ctx, EpochChangedSignal).Receive(ctx, nil) {
+			e.poked = true
+		}
+	})
+	return workflow.SetUpdateHandler(ctx, RefreshUpdate, e.refresh)
+}
+
+// refresh waits until the loop has observed after it was asked.
+func (e *entity) refresh(ctx workflow.Context) (topology.GroupStatus, error) {
+	e.asked++
+	mine := e.asked
+	if err := workflow.Await(ctx, func() bool { return e.seen >= mine }); err != nil {
+		return topology.GroupStatus{}, err
+	}
+	if e.failure != "" {
+		return topology.GroupStatus{}, temporal.NewApplicationError(e.failure, string(fault.Transient))
+	}
+	return *e.state.Status, nil
+}
+
+func (e *entity) run(ctx workflow.Context) error {
+	started, recheck := workflow.Now(ctx), workflow.Now(ctx).Add(recheckChildren)
+	for ctx.Err() == nil {
+		e.turn(ctx)
+		if workflow.Now(ctx).After(recheck) {
+			e.forgetInherited()
+			recheck = workflow.Now(ctx).Add(recheckChildren)
+		}
+		over := workflow.GetInfo(ctx).GetContinueAsNewSuggested() || workflow.Now(ctx).Sub(started) >= replicationRun
+		if over && e.idle(ctx) {
+			return workflow.NewContinueAsNewError(ctx, Replication, ReplicationInput{Group: e.group, State: e.carry()})
+		}
+		wake := func() bool { return e.poked || e.asked > e.seen || over && e.idle(ctx) }
+		if _, err := workflow.AwaitWithTimeout(ctx, observeEvery, wake); err != nil {
+			return e.end(ctx, err)
+		}
+	}
+	return e.end(ctx, ctx.Err())
+}
+
+// idle reports whether this run may end: nothing wished for is open. Waiting for that outside the loop would
+// deadlock, since only the loop serves wishes.
+func (e *entity) idle(ctx workflow.Context) bool {
+	return !e.poked && e.asked == e.seen && workflow.AllHandlersFinished(ctx)
+}
+
+// turn observes once and brings the children in line with what was seen.
+func (e *entity) turn(ctx workflow.Context) {
+	wished := e.asked
+	e.poked = false
+	var status topology.GroupStatus
+	err := workflow.ExecuteActivity(observing(ctx), control.ObserveStatus, activities.ReadGroupInput{Group: e.group}).Get(ctx, &status)
+	e.failure = ""
+	if err != nil {
+		e.failure = FailureOf(err).Message
+	} else {
+		e.state.Status = &status
+		e.reconcile(ctx, status.Group)
+	}
+	e.seen = wished
+	workflow.SetCurrentDetails(ctx, statusDetails(e.state.Status, e.failure))
+}
+
+// reconcile stops what runs under an older epoch, without waiting for it: its region may be gone. Then it starts what
+// does not run.
+func (e *entity) reconcile(ctx workflow.Context, g topology.Group) {
+	if g.Epoch > e.state.Epoch {
+		e.stopOlder(ctx, g.Epoch)
+		e.state.Epoch = g.Epoch
+	}
+	if g.Replication == nil || g.Epoch <= e.over || g.Epoch < e.state.Epoch {
+		return
+	}
+	for _, w := range g.Workspaces {
+		id := WorkspaceReplicationID(g.Name, w.Name, g.Epoch)
+		if e.running[id] == nil {
+			e.start(ctx, g, w.Name)
+		}
+	}
+}
+
+func (e *entity) stopOlder(ctx workflow.Context, epoch topology.Epoch) {
+	for _, c := range slices.Clone(e.state.Children) {
+		if c.Epoch >= epoch {
+			continue
+		}
+		id := WorkspaceReplicationID(e.group, c.Workspace, c.Epoch)
+		if r := e.running[id]; r != nil && r.cancel != nil {
+			r.cancel()
+		} else {
+			workflow.RequestCancelExternalWorkflow(ctx, id, "") // it may have ended already: nothing to wait for
+		}
+		delete(e.running, id)
+		e.forget(c)
+	}
+}
+
+// start starts a child that outlives this run. One that runs already, started by an earlier run, is as good.
+func (e *entity) start(ctx workflow.Context, g topology.Group, workspace string) {
+	c := &child{Child: Child{Workspace: workspace, Epoch: g.Epoch}}
+	in := WorkspaceReplicationInput{Group: g.Name, Workspace: workspace, Epoch: g.Epoch, Region: g.Active}
+	id := WorkspaceReplicationID(in.Group, in.Workspace, in.Epoch)
+	cctx, cancel := workflow.WithCancel(ctx)
+	future := workflow.ExecuteChildWorkflow(childOptions(cctx, id, in), WorkspaceReplicationType, in)
+	err := future.GetChildWorkflowExecution().Get(ctx, nil)
+	var already *temporal.ChildWorkflowExecutionAlreadyStartedError
+	switch {
+	case err == nil:
+		c.future, c.cancel = future, cancel
+		workflow.Go(ctx, func(ctx workflow.Context) { e.await(ctx, c) })
+	case !errors.As(err, &already):
+		return // tried again in the next turn
+	}
+	e.running[id] = c
+	if !slices.Contains(e.state.Children, c.Child) {
+		e.state.Children = append(e.state.Children, c.Child)
+	}
+}
+
+func childOptions(ctx workflow.Context, id string, in WorkspaceReplicationInput) workflow.Context {
+	return workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID:            id,
+		TaskQueue:             TaskQueue,
+		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		ParentClosePolicy:     enumspb.PARENT_CLOSE_POLICY_ABANDON, // it must not notice that a run of ours ends
+		StaticSummary:         "replicates workspace " + in.Workspace + " of " + in.Group + " from " + in.Region,
+	})
+}
+
+// await notices the end of a child. A fenced one belongs to an epoch that is over.
+func (e *entity) await(ctx workflow.Context, c *child) {
+	err := c.future.Get(ctx, nil)
+	id := WorkspaceReplicationID(e.group, c.Workspace, c.Epoch)
+	if e.running[id] != c {
+		return
+	}
+	delete(e.running, id)
+	e.forget(c.Child)
+	if err != nil && FailureOf(err).Type == string(fault.Fenced) {
+		e.over = max(e.over, c.Epoch)
+	}
+}
+
+func (e *entity) forget(c Child) {
+	e.state.Children = slices.DeleteFunc(e.state.Children, func(o Child) bool { return o == c })
+}
+
+// forgetInherited makes the next turn start again the children whose end this run would not notice; for those that
+// run, the start is refused and nothing changes.
+func (e *entity) forgetInherited() {
+	for _, c := range e.state.Children {
+		id := WorkspaceReplicationID(e.group, c.Workspace, c.Epoch)
+		if r := e.running[id]; r != nil && r.future == nil {
+			delete(e.running, id)
+		}
+	}
+}
+
+// end stops the children of an entity that was cancelled, in a context that is still alive.
+func (e *entity) end(ctx workflow.Context, err error) error {
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	for _, c := range e.state.Children {
+		workflow.RequestCancelExternalWorkflow(ctx, WorkspaceReplicationID(e.group, c.Workspace, c.Epoch), "")
+	}
+	return err
+}
+
+func (e *entity) carry() *ReplicationState {
+	s := e.state
+	return &s
+}
