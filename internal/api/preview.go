@@ -1,0 +1,85 @@
+package api
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+// aliveWithin is how fresh a shipper's word must be for the serving region to count as alive: three announcements.
+const aliveWithin = 15 * time.Second
+
+// preview derives what a failover now would bring back and lose. It does no I/O.
+func preview(s topology.GroupStatus, to string, now time.Time) FailoverPreview {
+	p := FailoverPreview{
+		Group: s.Group.Name, From: s.Group.Active, To: to,
+		ReadAt: s.ReadAt, ReadFrom: s.ReadFrom, Silent: s.Silent, Ready: true,
+	}
+	p.Alive, p.Evidence = alive(s, now)
+	for _, w := range s.Group.Workspaces {
+		wp := previewWorkspace(w, s, to)
+		if !wp.Ready && p.Ready {
+			p.Ready, p.Problem = false, wp.Problem
+		}
+		p.Workspaces = append(p.Workspaces, wp)
+	}
+	return p
+}
+
+func previewWorkspace(w topology.Workspace, s topology.GroupStatus, to string) WorkspacePreview {
+	p := WorkspacePreview{Workspace: w.Name}
+	ws := workspaceStatus(s, w.Name)
+	if ws == nil || ws.Snapshot == nil || ws.WAL == nil {
+		p.Problem = fmt.Sprintf("workspace %s has never been replicated to %s", w.Name, to)
+		return p
+	}
+	for _, d := range ws.Databases {
+		p.Databases = append(p.Databases, d.Database)
+	}
+	if !slices.Contains(ws.Snapshot.Complete, to) {
+		p.Problem = fmt.Sprintf("the first snapshot of workspace %s is not complete in %s", w.Name, to)
+		return p
+	}
+	for _, c := range ws.WAL.Cursors {
+		if c.Region == to {
+			p.Ready, p.Point, p.LagSeconds, p.LagBytes = true, c.Point, c.LagSeconds, c.LagBytes
+			p.MeasuredAt = ws.WAL.MeasuredAt
+			return p
+		}
+	}
+	p.Problem = fmt.Sprintf("no WAL of workspace %s has been announced in %s", w.Name, to)
+	return p
+}
+
+func workspaceStatus(s topology.GroupStatus, name string) *topology.WorkspaceStatus {
+	for i := range s.Workspaces {
+		if s.Workspaces[i].Workspace == name {
+			return &s.Workspaces[i]
+		}
+	}
+	return nil
+}
+
+// alive judges whether the serving region works: its bucket answers, and a shipper has spoken within aliveWithin.
+func alive(s topology.GroupStatus, now time.Time) (bool, string) {
+	from := s.Group.Active
+	if why, silent := s.Silent[from]; silent {
+		return false, fmt.Sprintf("the bucket of %s does not answer: %s", from, why)
+	}
+	var last time.Time
+	for _, w := range s.Workspaces {
+		if w.WAL != nil && w.WAL.Error == "" && w.WAL.MeasuredAt.After(last) {
+			last = w.WAL.MeasuredAt
+		}
+	}
+	if last.IsZero() {
+		return false, fmt.Sprintf("nothing is known to have been shipped from %s", from)
+	}
+	age := now.Sub(last).Round(time.Second)
+	if now.Sub(last) >= aliveWithin {
+		return false, fmt.Sprintf("nothing has been heard from %s for %s", from, age)
+	}
+	return true, fmt.Sprintf("%s shipped WAL %s ago and its bucket answers", from, age)
+}

@@ -1,0 +1,118 @@
+package api
+
+import (
+	"time"
+
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+// Region is one configured region, and whether its bucket answers now.
+type Region struct {
+	Name      string `json:"name"`
+	Provider  string `json:"provider,omitempty"`
+	Bucket    string `json:"bucket"`
+	Endpoint  string `json:"endpoint,omitempty"` // of the object store; empty means the cloud's own
+	Reachable bool   `json:"reachable"`
+	Error     string `json:"error,omitempty"` // why the bucket does not answer
+	// Workers is how many worker processes poll the region's task queue; nil when Temporal does not answer.
+	Workers *int `json:"workers,omitempty"`
+}
+
+// Groups is a list of groups, and which buckets it was read from.
+type Groups struct {
+	Groups   []topology.Group  `json:"groups"`
+	ReadFrom []string          `json:"readFrom"`
+	Silent   map[string]string `json:"silent,omitempty"` // regions whose buckets did not answer, and why
+}
+
+// Created is what CreateGroup made, and what the operator should know about the servers.
+type Created struct {
+	Group    topology.Group `json:"group"`
+	Warnings []string       `json:"warnings,omitempty"`
+}
+
+// ConfigureRequest asks to replicate a group to a second region.
+type ConfigureRequest struct {
+	Group     string   `json:"group"`
+	Secondary string   `json:"secondary"`
+	Databases []string `json:"databases,omitempty"` // names; empty means all, present and future
+}
+
+// Configured says what was set up.
+type Configured struct {
+	Group       topology.Group `json:"group"`
+	Replication string         `json:"replication"` // id of the workflow that keeps it replicating
+	Warnings    []string       `json:"warnings,omitempty"`
+}
+
+// FailoverRequest asks to bring a group up in its other region.
+type FailoverRequest struct {
+	Group string `json:"group"`
+	To    string `json:"to,omitempty"`    // region; default: the one that does not serve now
+	Force bool   `json:"force,omitempty"` // even if the serving region looks alive
+}
+
+// FailoverPreview is what a failover now would bring back, and what it would lose.
+type FailoverPreview struct {
+	Group      string             `json:"group"`
+	From       string             `json:"from"` // the region that serves now
+	To         string             `json:"to"`
+	ReadAt     time.Time          `json:"readAt"`
+	Alive      bool               `json:"alive"`      // the serving region still seems to work
+	Evidence   string             `json:"evidence"`   // a sentence: why it seems alive, or why it does not
+	Ready      bool               `json:"ready"`      // every workspace has something to recover from
+	Problem    string             `json:"problem"`    // the first reason why it is not ready
+	Workspaces []WorkspacePreview `json:"workspaces"` // in the group's order
+	ReadFrom   []string           `json:"readFrom"`   // regions whose buckets answered
+	Silent     map[string]string  `json:"silent,omitempty"`
+}
+
+// WorkspacePreview is one workspace's share of a FailoverPreview.
+type WorkspacePreview struct {
+	Workspace string                 `json:"workspace"`
+	Ready     bool                   `json:"ready"`
+	Problem   string                 `json:"problem,omitempty"`
+	Databases []string               `json:"databases"` // that would be brought back
+	Point     topology.RecoveryPoint `json:"point"`     // as announced for the bucket of the region to fail over to
+	// LagSeconds and LagBytes were measured at MeasuredAt; what was written after that moment is lost too.
+	LagSeconds float64   `json:"lagSeconds"`
+	LagBytes   int64     `json:"lagBytes"`
+	MeasuredAt time.Time `json:"measuredAt,omitzero"`
+}
+
+// Started names an operation that runs now.
+type Started struct {
+	Group     string `json:"group"`
+	Operation string `json:"operation"` // id
+	Workflow  string `json:"workflow"`  // Temporal workflow id
+	Run       string `json:"run"`       // Temporal run id
+}
+
+// ConnectionRequest asks how clients connect to a group's workspace.
+type ConnectionRequest struct {
+	Group     string `json:"group"`
+	Workspace string `json:"workspace,omitempty"` // may be left out when there is only one
+	User      string `json:"user,omitempty"`
+	Database  string `json:"database,omitempty"`
+}
+
+// Connection is how clients connect to a workspace. No string holds a password.
+type Connection struct {
+	Group     string `json:"group"`
+	Workspace string `json:"workspace"`
+	Region    string `json:"region"`    // the one that serves now
+	URL       string `json:"url"`       // of the side that serves now
+	MultiHost string `json:"multiHost"` // of every side that is known; libpq picks the one that takes writes
+	// Sides is how many regions MultiHost names. A region without compute has no address before its first failover.
+	Sides int `json:"sides"`
+}
+
+// Database is one database of a group and how it is replicated.
+type Database struct {
+	Workspace  string                 `json:"workspace"`
+	Name       string                 `json:"name"`
+	Replicated bool                   `json:"replicated"`
+	SizeBytes  int64                  `json:"sizeBytes,omitempty"` // at the last snapshot or capture; 0 when unknown
+	State      topology.DatabaseState `json:"state,omitempty"`
+	Reason     string                 `json:"reason,omitempty"`
+}

@@ -1,0 +1,158 @@
+package render
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/smartdr/smartdr/internal/api"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+// Regions writes the configured regions and whether they answer.
+func Regions(regions []api.Region, style Style) string {
+	var rows [][]cell
+	for _, r := range regions {
+		answer := tinted(green, "answers")
+		if !r.Reachable {
+			answer = tinted(red, "silent")
+		}
+		workers := "?"
+		if r.Workers != nil {
+			workers = fmt.Sprint(*r.Workers)
+		}
+		rows = append(rows, []cell{plain(r.Name), plain(r.Provider), plain(r.Bucket), plain(r.Endpoint), answer, plain(workers), plain(r.Error)})
+	}
+	return style.table([]string{"REGION", "PROVIDER", "BUCKET", "ENDPOINT", "STATE", "WORKERS", "ERROR"}, rows)
+}
+
+// Groups writes one line for each group.
+func Groups(g api.Groups, style Style) string {
+	if len(g.Groups) == 0 {
+		return style.silent(g.Silent) + "No group yet: smartdr group create --help\n"
+	}
+	var rows [][]cell
+	for _, group := range g.Groups {
+		rows = append(rows, []cell{
+			plain(group.Name), plain(group.Primary), plain(orDash(group.Secondary)), plain(group.Active),
+			plain(fmt.Sprint(group.Epoch)), plain(fmt.Sprint(len(group.Workspaces))), plain(busy(group)),
+		})
+	}
+	return style.silent(g.Silent) + style.table([]string{"GROUP", "PRIMARY", "SECONDARY", "SERVES", "EPOCH", "WORKSPACES", "UNDER WAY"}, rows)
+}
+
+func busy(g topology.Group) string {
+	if g.Operation == nil {
+		return ""
+	}
+	return g.Operation.Kind
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// Group writes one group with its workspaces.
+func Group(g topology.Group, style Style) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Group      %s\n", style.paint(bold, g.Name))
+	fmt.Fprintf(&b, "Primary    %s\n", g.Primary)
+	fmt.Fprintf(&b, "Secondary  %s\n", orDash(g.Secondary))
+	fmt.Fprintf(&b, "Serves     %s\n", g.Active)
+	fmt.Fprintf(&b, "Epoch      %d\n", g.Epoch)
+	fmt.Fprintf(&b, "Databases  %s\n", chosen(g.Replication))
+	fmt.Fprintf(&b, "Created    %s\n", Moment(g.CreatedAt))
+	if g.Operation != nil {
+		fmt.Fprintf(&b, "Under way  %s %s since %s\n", g.Operation.Kind, g.Operation.ID, Moment(g.Operation.StartedAt))
+	}
+	var rows [][]cell
+	for _, w := range g.Workspaces {
+		for _, region := range sitesOf(g, w) {
+			s := w.Sites[region]
+			rows = append(rows, row(w.Name, region, string(s.Kind), hosts(s.Endpoint), orDash(w.Lineage)))
+		}
+	}
+	b.WriteString("\n" + style.table([]string{"WORKSPACE", "REGION", "KIND", "ENDPOINT", "LINEAGE"}, rows))
+	return b.String()
+}
+
+func chosen(r *topology.Replication) string {
+	switch {
+	case r == nil:
+		return "- (replication is not configured)"
+	case len(r.Databases) == 0:
+		return "all, present and future"
+	}
+	return strings.Join(r.Databases, ", ")
+}
+
+func sitesOf(g topology.Group, w topology.Workspace) []string {
+	var regions []string
+	for _, r := range []string{g.Primary, g.Secondary} {
+		if _, ok := w.Sites[r]; ok && !slices.Contains(regions, r) {
+			regions = append(regions, r)
+		}
+	}
+	return regions
+}
+
+// Databases writes the databases of a group.
+func Databases(dbs []api.Database, style Style) string {
+	if len(dbs) == 0 {
+		return "No database is known yet: smartdr configure --help\n"
+	}
+	var rows [][]cell
+	for _, d := range dbs {
+		state, size := tinted(stateColours[d.State], string(d.State)), "-"
+		if !d.Replicated {
+			state = tinted(dim, "left out")
+		}
+		if d.SizeBytes > 0 {
+			size = Bytes(d.SizeBytes)
+		}
+		rows = append(rows, []cell{plain(d.Workspace), plain(d.Name), state, plain(size), plain(d.Reason)})
+	}
+	return style.table([]string{"WORKSPACE", "DATABASE", "STATE", "SIZE", "REASON"}, rows)
+}
+
+// Preview writes what a failover now would bring back, and what it would lose.
+func Preview(p api.FailoverPreview, now time.Time, style Style) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Failover of %s  %s → %s\n", style.paint(bold, p.Group), p.From, p.To)
+	if p.Alive {
+		b.WriteString(style.paint(red, "The serving region still seems alive: "+p.Evidence+".") + "\n")
+	} else {
+		fmt.Fprintf(&b, "The serving region seems lost: %s.\n", p.Evidence)
+	}
+	if !p.Ready {
+		b.WriteString(style.paint(red, "It cannot be done: "+p.Problem+".") + "\n")
+	}
+	var rows [][]cell
+	for _, w := range p.Workspaces {
+		if w.Ready {
+			rows = append(rows, previewRow(w, now))
+		}
+	}
+	if len(rows) > 0 {
+		b.WriteString("\n" + style.table([]string{"WORKSPACE", "DATABASES", "RECOVERY POINT", "LAST COMMIT", "KNOWN LOSS", "COMPLETE TO"}, rows))
+		b.WriteString("\nWhat was committed after \"complete to\" may be lost; known loss is what had not arrived when it was last measured.\n")
+	}
+	return b.String()
+}
+
+func previewRow(w api.WorkspacePreview, now time.Time) []cell {
+	loss := fmt.Sprintf("%s, %s (measured %s)", Seconds(w.LagSeconds), Bytes(w.LagBytes), Ago(w.MeasuredAt, now))
+	commit := Moment(w.Point.LastCommit)
+	complete := Moment(w.Point.AsOf)
+	if !w.Point.AsOf.IsZero() {
+		complete += " (" + Ago(w.Point.AsOf, now) + ")"
+	}
+	return []cell{
+		plain(w.Workspace), plain(strings.Join(w.Databases, ", ")), plain(w.Point.At.LSN.String()),
+		plain(commit), tinted(yellow, loss), plain(complete),
+	}
+}

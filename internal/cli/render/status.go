@@ -1,0 +1,142 @@
+package render
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+var stateColours = map[topology.DatabaseState]colour{
+	topology.Active: green, topology.Pending: yellow, topology.Inactive: yellow, topology.Error: red,
+}
+
+// Status writes a group's replication: its databases, its buckets, and what stands in the way.
+func Status(s topology.GroupStatus, now time.Time, style Style) string {
+	var b strings.Builder
+	b.WriteString(style.groupLine(s.Group) + "\n")
+	if s.Group.Operation != nil {
+		op := s.Group.Operation
+		b.WriteString(style.paint(yellow, fmt.Sprintf("%s %s has been under way for %s", op.Kind, op.ID, Duration(now.Sub(op.StartedAt)))) + "\n")
+	}
+	b.WriteString(style.silent(s.Silent))
+	if s.Group.Replication == nil {
+		b.WriteString("\nReplication is not configured: smartdr configure --group " + s.Group.Name + " --secondary REGION\n")
+		return b.String()
+	}
+	b.WriteString("\n" + style.databases(s, now))
+	if cursors := style.cursors(s, now); cursors != "" {
+		b.WriteString("\n" + cursors)
+	}
+	for _, w := range s.Workspaces {
+		b.WriteString(style.complaints(w))
+	}
+	return b.String()
+}
+
+func (s Style) groupLine(g topology.Group) string {
+	direction := g.Primary
+	if g.Secondary != "" {
+		direction = g.Active + " → " + g.Other(g.Active)
+	}
+	return fmt.Sprintf("%s  %s  epoch %d", s.paint(bold, g.Name), direction, g.Epoch)
+}
+
+func (s Style) silent(silent map[string]string) string {
+	var b strings.Builder
+	for _, region := range slices.Sorted(maps.Keys(silent)) {
+		b.WriteString(s.paint(red, fmt.Sprintf("The bucket of %s does not answer: %s", region, silent[region])) + "\n")
+	}
+	return b.String()
+}
+
+func (s Style) databases(st topology.GroupStatus, now time.Time) string {
+	var rows [][]cell
+	for _, w := range st.Workspaces {
+		for _, d := range w.Databases {
+			rows = append(rows, s.databaseRow(d, now))
+		}
+	}
+	if len(rows) == 0 {
+		return "No database is known yet: the first snapshot has not begun.\n"
+	}
+	return s.table([]string{"WORKSPACE", "DATABASE", "TO", "STATE", "DONE", "LAG", "RECOVERY POINT", "MEASURED", "REASON"}, rows)
+}
+
+func (s Style) databaseRow(d topology.DatabaseStatus, now time.Time) []cell {
+	lag, point := "-", "-"
+	if d.State != topology.Pending && !d.Lag.MeasuredAt.IsZero() {
+		lag = Seconds(d.Lag.Seconds) + ", " + Bytes(d.Lag.Bytes)
+		point = d.Lag.LSN.String()
+	}
+	return []cell{
+		plain(d.Workspace), plain(d.Database), plain(d.Region), tinted(stateColours[d.State], string(d.State)),
+		plain(s.done(d.Percent)), plain(lag), plain(point), plain(Ago(d.Lag.MeasuredAt, now)), plain(d.Reason),
+	}
+}
+
+func (s Style) done(percent float64) string {
+	if !s.Bars || percent >= 100 {
+		return Percent(percent)
+	}
+	return bar(percent) + " " + Percent(percent)
+}
+
+func (s Style) cursors(st topology.GroupStatus, now time.Time) string {
+	var rows [][]cell
+	for _, w := range st.Workspaces {
+		if w.WAL == nil {
+			continue
+		}
+		for _, c := range w.WAL.Cursors {
+			rows = append(rows, []cell{
+				plain(w.Workspace), plain(c.Region), tinted(modeColour(c), c.Mode),
+				plain(Seconds(c.LagSeconds) + ", " + Bytes(c.LagBytes)), plain(c.Point.At.LSN.String()),
+				plain(Ago(c.Point.LastCommit, now)), plain(Bytes(c.BytesSent)), plain(c.Error),
+			})
+		}
+	}
+	if len(rows) == 0 {
+		return ""
+	}
+	return s.table([]string{"WORKSPACE", "BUCKET", "WAL", "LAG", "STORED TO", "LAST COMMIT", "SENT", "ERROR"}, rows)
+}
+
+func modeColour(c topology.Cursor) colour {
+	if c.Error != "" {
+		return red
+	}
+	if c.Mode != "live" {
+		return yellow
+	}
+	return green
+}
+
+// complaints are the sentences that concern a whole workspace.
+func (s Style) complaints(w topology.WorkspaceStatus) string {
+	var b strings.Builder
+	say := func(c colour, format string, args ...any) {
+		b.WriteString("\n" + s.paint(c, "workspace "+w.Workspace+": "+fmt.Sprintf(format, args...)) + "\n")
+	}
+	if w.Snapshot != nil && w.Snapshot.Error != "" {
+		say(red, "snapshot %s: %s", w.Snapshot.ID, w.Snapshot.Error)
+	}
+	if w.WAL == nil {
+		return b.String()
+	}
+	if w.WAL.Error != "" {
+		say(red, "shipping stands still: %s", w.WAL.Error)
+	}
+	switch slot := w.WAL.Slot; slot.WALStatus {
+	case "lost":
+		say(red, "the server has dropped WAL that slot %s had not shipped; a new snapshot is needed", slot.Name)
+	case "unreserved":
+		say(red, "the server may drop WAL that slot %s has not shipped at any moment", slot.Name)
+	case "extended":
+		say(yellow, "slot %s holds more WAL than max_wal_size", slot.Name)
+	}
+	return b.String()
+}
