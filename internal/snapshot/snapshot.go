@@ -1,0 +1,58 @@
+// Package snapshot keeps base backups as chunks that are shared by content. A file of a backup is cut into chunks of
+// ChunkSize; each is named by its SHA-256, compressed alone, and bundled with others into a pack object. Beside each
+// pack lies its index. A manifest lists a snapshot's files with their chunks; it is put last and publishes the snapshot.
+//
+// The encodings, format 1 (numbers are big-endian):
+//
+//	pack      "SDRPACK1", then zstd frames, one for each chunk, without gaps
+//	index     "SDRPIDX1", uint32 count, count entries, CRC-32C of everything before it (4 bytes)
+//	entry     SHA-256 of the chunk (32 bytes), uint32 offset in the pack, uint32 compressed size, uint32 raw size
+//	manifest  "SDRSNAP1", zstd frame of the manifest as JSON, SHA-256 of everything before it (32 bytes)
+//
+// A pack is named by the SHA-256 of its index, 32 hexadecimal digits of it. It is put before its index, so an index
+// says that its pack is whole, and a pack without one is left over from a writer that died.
+package snapshot
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"time"
+)
+
+// Format is the number of the encodings above, and of Manifest.
+const Format = 1
+
+// ChunkSize is how long chunks are, in bytes; a file's last one may be shorter. It is a multiple of every page size.
+const ChunkSize = 1 << 20
+
+// packTarget is the size in bytes at which a pack is closed.
+const packTarget = 64 << 20
+
+// Prefix returns what every key of a workspace begins with, below the root.
+func Prefix(group, workspace string) string {
+	return "groups/" + group + "/workspaces/" + workspace + "/"
+}
+
+func snapshotsPrefix(group, ws string) string { return Prefix(group, ws) + "snapshots/" }
+
+func packsPrefix(group, ws string) string { return Prefix(group, ws) + "packs/" }
+
+// ManifestKey returns the key of a snapshot's manifest, below the root.
+func ManifestKey(group, ws, id string) string { return snapshotsPrefix(group, ws) + id + "/manifest" }
+
+// PackKey returns the key of a pack, below the root.
+func PackKey(group, ws, id string) string { return packsPrefix(group, ws) + id + ".pack" }
+
+// IndexKey returns the key of a pack's index, below the root.
+func IndexKey(group, ws, id string) string { return packsPrefix(group, ws) + id + ".idx" }
+
+var idPattern = regexp.MustCompile(`^\d{8}T\d{6}Z-[0-9a-f]{4}$`)
+
+// NewID returns an id that sorts by time, as 20261122T221000Z-3f9a.
+func NewID(now time.Time) string {
+	var b [2]byte
+	rand.Read(b[:]) // never fails
+	return fmt.Sprintf("%s-%s", now.UTC().Format("20060102T150405Z"), hex.EncodeToString(b[:]))
+}
