@@ -1,0 +1,167 @@
+package workflows
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/mock"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+
+	"github.com/smartdr/smartdr/activities"
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+// newEnv is a test environment that knows all workflows and activities; tests say what the activities answer.
+func newEnv(t *testing.T) *testsuite.TestWorkflowEnvironment {
+	t.Helper()
+	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
+	for _, w := range []any{CreateGroup, Configure, Replication, WorkspaceReplication, Failover} {
+		env.RegisterWorkflow(w)
+	}
+	for _, a := range []any{&activities.Control{}, &activities.Source{}, &activities.Target{}} {
+		env.RegisterActivity(a)
+	}
+	return env
+}
+
+func fails(kind fault.Kind, message string) error {
+	return temporal.NewNonRetryableApplicationError(message, string(kind), nil, "a hint")
+}
+
+func failureOf(t *testing.T, env *testsuite.TestWorkflowEnvironment) Failure {
+	t.Helper()
+	if !env.IsWorkflowCompleted() {
+		t.Fatal("the workflow has not ended")
+	}
+	err := env.GetWorkflowError()
+	if err == nil {
+		t.Fatal("the workflow did not fail")
+	}
+	return FailureOf(err)
+}
+
+func adopt(name string) WorkspaceInput {
+	return WorkspaceInput{Name: name, Source: topology.Source{ConnString: "postgres://smartdr@db/postgres", PasswordFile: "/run/pw"}}
+}
+
+func TestCreateGroupRecords(t *testing.T) {
+	env := newEnv(t)
+	endpoint := topology.Endpoint{Hosts: []topology.HostPort{{Host: "db", Port: 5432}}}
+	env.OnActivity(source.CheckRegions, mock.Anything, activities.CheckRegionsInput{Regions: []string{"east"}}).Return(nil)
+	env.OnActivity(source.PreflightSource, mock.Anything, mock.Anything).Return(
+		activities.PreflightSourceResult{Endpoint: endpoint, Warnings: []string{"max_slot_wal_keep_size is -1"}}, nil)
+	env.OnActivity(control.RecordGroup, mock.Anything, mock.Anything).Return(
+		func(_ context.Context, in activities.RecordGroupInput) (topology.Group, error) { return in.Group, nil })
+	env.ExecuteWorkflow(CreateGroup, CreateGroupInput{Name: "prod", Primary: "east", Workspaces: []WorkspaceInput{adopt("main")}})
+
+	var got CreateGroupResult
+	if err := env.GetWorkflowResult(&got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Group.ID == "" || got.Group.Epoch != 1 || got.Group.Authority != "east" || got.Group.Active != "east" {
+		t.Errorf("group %+v", got.Group)
+	}
+	want := map[string]topology.Site{"east": {Kind: topology.Adopted, Source: adopt("main").Source, Endpoint: endpoint}}
+	if diff := cmp.Diff(want, got.Group.Workspace("main").Sites); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"main: max_slot_wal_keep_size is -1"}, got.Warnings); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCreateGroupRefuses(t *testing.T) {
+	managed := adopt("main")
+	managed.Kind = topology.Managed
+	for want, in := range map[string]CreateGroupInput{
+		"needs a name":           {Primary: "east", Workspaces: []WorkspaceInput{adopt("main")}},
+		"needs a primary region": {Name: "prod", Workspaces: []WorkspaceInput{adopt("main")}},
+		"needs a workspace":      {Name: "prod", Primary: "east"},
+		"named twice":            {Name: "prod", Primary: "east", Workspaces: []WorkspaceInput{adopt("main"), adopt("main")}},
+		"no connection string":   {Name: "prod", Primary: "east", Workspaces: []WorkspaceInput{{Name: "main"}}},
+		"cannot make managed":    {Name: "prod", Primary: "east", Workspaces: []WorkspaceInput{managed}},
+	} {
+		t.Run(want, func(t *testing.T) {
+			env := newEnv(t)
+			env.ExecuteWorkflow(CreateGroup, in)
+			if f := failureOf(t, env); f.Type != string(fault.Invalid) || !strings.Contains(f.Message, want) || f.Hint == "" {
+				t.Errorf("refused with %+v, want %q", f, want)
+			}
+		})
+	}
+}
+
+func TestCreateGroupSaysWhatThePreflightFound(t *testing.T) {
+	env := newEnv(t)
+	env.OnActivity(source.CheckRegions, mock.Anything, mock.Anything).Return(nil)
+	env.OnActivity(source.PreflightSource, mock.Anything, mock.Anything).Return(
+		activities.PreflightSourceResult{}, fails(fault.Invalid, "wal_level is minimal")).Once()
+	env.ExecuteWorkflow(CreateGroup, CreateGroupInput{Name: "prod", Primary: "east", Workspaces: []WorkspaceInput{adopt("main")}})
+	want := Failure{Type: "Invalid", Message: "wal_level is minimal", Hint: "a hint"}
+	if diff := cmp.Diff(want, failureOf(t, env)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func group() topology.Group {
+	sites := map[string]topology.Site{"east": {Kind: topology.Adopted, Source: adopt("main").Source}}
+	return topology.Group{
+		Name: "prod", Primary: "east", Active: "east", Authority: "east", Epoch: 1,
+		Workspaces: []topology.Workspace{{Name: "main", Sites: sites}},
+	}
+}
+
+func configured() topology.Group {
+	g := group()
+	g.Secondary, g.Authority, g.Replication = "west", "west", &topology.Replication{}
+	return g
+}
+
+func TestConfigureStartsReplication(t *testing.T) {
+	env := newEnv(t)
+	env.OnActivity(control.ReadGroup, mock.Anything, mock.Anything).Return(group(), nil)
+	env.OnActivity(source.CheckRegions, mock.Anything, activities.CheckRegionsInput{Regions: []string{"east", "west"}}).Return(nil)
+	env.OnActivity(source.PreflightSource, mock.Anything, mock.Anything).Return(activities.PreflightSourceResult{}, nil)
+	record := activities.RecordReplicationInput{Group: "prod", Secondary: "west", Databases: []string{"app"}}
+	env.OnActivity(source.RecordReplication, mock.Anything, record).Return(configured(), nil)
+	start := activities.EnsureReplicationInput{
+		Group: "prod", Epoch: 1, WorkflowType: "Replication", WorkflowID: "smartdr/prod/replication", Signal: "epoch-changed",
+	}
+	env.OnActivity(control.EnsureReplication, mock.Anything, start).Return(nil).Once()
+	env.ExecuteWorkflow(Configure, ConfigureInput{Group: "prod", Secondary: "west", Databases: []string{"app"}})
+	var got ConfigureResult
+	if err := env.GetWorkflowResult(&got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Replication != "smartdr/prod/replication" {
+		t.Errorf("replication runs as %q", got.Replication)
+	}
+	env.AssertExpectations(t)
+}
+
+func TestConfigureRefuses(t *testing.T) {
+	elsewhere, busy := configured(), configured()
+	busy.Operation = &topology.OperationRef{Kind: "Failover"}
+	for want, c := range map[string]struct {
+		in ConfigureInput
+		g  topology.Group
+	}{
+		"needs a group":                  {ConfigureInput{Secondary: "west"}, group()},
+		"primary region already":         {ConfigureInput{Group: "prod", Secondary: "east"}, group()},
+		"replicates to \"west\" already": {ConfigureInput{Group: "prod", Secondary: "north"}, elsewhere},
+		"is under way":                   {ConfigureInput{Group: "prod", Secondary: "west"}, busy},
+	} {
+		t.Run(want, func(t *testing.T) {
+			env := newEnv(t)
+			env.OnActivity(control.ReadGroup, mock.Anything, mock.Anything).Return(c.g, nil)
+			env.ExecuteWorkflow(Configure, c.in)
+			if f := failureOf(t, env); f.Type != string(fault.Invalid) || !strings.Contains(f.Message, want) || f.Hint == "" {
+				t.Errorf("refused with %+v, want %q", f, want)
+			}
+		})
+	}
+}
