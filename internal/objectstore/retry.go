@@ -38,7 +38,9 @@ func (p RetryPolicy) pause(n int) time.Duration {
 }
 
 // WithRetry tries again what failed as fault.Transient, until the policy's attempts are used up or ctx is done. A
-// conditional Put whose answer was lost is not mistaken for somebody else's: it carries a token to recognise it by.
+// conditional Put whose answer was lost is not mistaken for somebody else's: it carries a token to recognise it by. One
+// thing stays unknowable: if another writer has replaced the object since, the answer is fault.Conflict although the
+// Put had arrived. So what is written under IfMatch must be safe to decide anew from what is there then.
 // Lists go on after the last key that was yielded.
 func WithRetry(s Store, p RetryPolicy) Store { return &retried{s, p.withDefaults()} }
 

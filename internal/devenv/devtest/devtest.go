@@ -1,0 +1,95 @@
+// Package devtest starts real servers for tests and ends them with the test.
+package devtest
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/smartdr/smartdr/internal/devenv"
+	"github.com/smartdr/smartdr/internal/objectstore"
+)
+
+// Dir returns an empty folder that is removed after the test, and that other accounts can enter: as root, PostgreSQL
+// runs as one of these, and what testing.TB.TempDir makes is closed to them. Its path is short, for sockets.
+func Dir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "sdr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("remove the test's folder: %v", err)
+		}
+	})
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Gateway starts an object store with an empty bucket.
+func Gateway(t testing.TB) *devenv.Gateway {
+	t.Helper()
+	g, err := devenv.StartGateway(t.Context(), devenv.GatewayOptions{Dir: Dir(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end(t, g.Process)
+	return g
+}
+
+// Store starts an object store and returns an empty Store in it, without retries.
+func Store(t testing.TB) objectstore.Store {
+	t.Helper()
+	return Open(t, Gateway(t))
+}
+
+// Open returns the Store in g, without retries.
+func Open(t testing.TB, g *devenv.Gateway) *objectstore.S3 {
+	t.Helper()
+	s, err := objectstore.NewS3(t.Context(), g.S3Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// Temporal starts a Temporal server without web UI.
+func Temporal(t testing.TB) *devenv.Temporal {
+	t.Helper()
+	s, err := devenv.StartTemporal(t.Context(), devenv.TemporalOptions{Dir: Dir(t), NoUI: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end(t, s.Process)
+	return s
+}
+
+// end kills p after the test, and shows the end of its log if the test failed.
+func end(t testing.TB, p *devenv.Process) {
+	t.Cleanup(func() {
+		if err := p.Kill(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Logf("%s ends with:\n%s", p.LogFile(), p.LogTail())
+		}
+	})
+}
+
+// Within fails the test unless cond becomes true within d. It looks every few milliseconds.
+func Within(t testing.TB, d time.Duration, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(d)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", d, what)
+		}
+		<-tick.C
+	}
+}

@@ -1,0 +1,63 @@
+package devenv
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/smartdr/smartdr/internal/fault"
+)
+
+// Ports that servers get lie below the range that the kernel takes for outgoing connections (32768 on Linux), so that
+// a server that was killed finds its port free when it comes back.
+const (
+	firstPort = 15000
+	lastPort  = 30000
+)
+
+var held struct {
+	sync.Mutex
+	locks []*os.File // never closed: a lock says that the port belongs to this process until it ends
+}
+
+// FreePort returns a port on 127.0.0.1 that nobody listens on and that FreePort gives to nobody else on this host,
+// in this process or another one, until this process ends.
+func FreePort() (int, error) {
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("smartdr-ports-%d", os.Getuid()))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return 0, err
+	}
+	for range 1000 {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		ok, err := reserve(dir, port)
+		if err != nil {
+			return 0, err
+		}
+		if ok {
+			return port, nil
+		}
+	}
+	return 0, fault.Newf(fault.Transient, "find a free port", "none of 1000 tried between %d and %d is free", firstPort, lastPort)
+}
+
+func reserve(dir string, port int) (bool, error) {
+	f, err := os.OpenFile(filepath.Join(dir, fmt.Sprint(port)), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return false, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return false, f.Close()
+	}
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return false, f.Close()
+	}
+	held.Lock()
+	held.locks = append(held.locks, f)
+	held.Unlock()
+	return true, l.Close()
+}
