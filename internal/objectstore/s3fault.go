@@ -25,7 +25,7 @@ var codes = map[string]fault.Kind{
 
 	"NoSuchBucket": fault.Invalid, "InvalidBucketName": fault.Invalid,
 	"AccessDenied": fault.Invalid, "AllAccessDisabled": fault.Invalid,
-	"InvalidAccessKeyId": fault.Invalid, "SignatureDoesNotMatch": fault.Invalid, "InvalidToken": fault.Invalid, "ExpiredToken": fault.Invalid,
+	"InvalidAccessKeyId": fault.Invalid, "SignatureDoesNotMatch": fault.Invalid, "InvalidToken": fault.Invalid, "ExpiredToken": fault.Invalid, "XAdminUserNotFound": fault.Invalid,
 	"RequestTimeTooSkewed": fault.Invalid,
 	"PermanentRedirect":    fault.Invalid, "AuthorizationHeaderMalformed": fault.Invalid, "IllegalLocationConstraintException": fault.Invalid,
 	"InvalidObjectState": fault.Invalid,
@@ -83,7 +83,7 @@ func hint(kind fault.Kind, code string, status int, bucket string) string {
 		return "the object was moved to an archive class; restore it, and exclude the prefix from that lifecycle rule"
 	case code == "AccessDenied", code == "AllAccessDisabled":
 		return fmt.Sprintf("allow these credentials to get, put, list and delete objects in bucket %s", bucket)
-	case status == http.StatusUnauthorized, status == http.StatusForbidden, code == "InvalidAccessKeyId", code == "SignatureDoesNotMatch", code == "InvalidToken", code == "ExpiredToken":
+	case status == http.StatusUnauthorized, status == http.StatusForbidden, code == "InvalidAccessKeyId", code == "SignatureDoesNotMatch", code == "InvalidToken", code == "ExpiredToken", code == "XAdminUserNotFound":
 		return fmt.Sprintf("check the credentials for bucket %s, and that they may get, put, list and delete objects", bucket)
 	}
 	return ""
@@ -107,7 +107,7 @@ func (s *S3) fault(w *watch, op string, err error) error {
 			status = resp.HTTPStatusCode()
 		}
 		return judge(op, s.cfg.Bucket, api.ErrorCode(), status, &answer{api, status})
-	case errors.As(err, &resp):
+	case errors.As(err, &resp) && resp.HTTPStatusCode() != 0: // the SDK uses it for requests without an answer too
 		return judge(op, s.cfg.Bucket, "", resp.HTTPStatusCode(), resp.Err)
 	}
 	return fault.New(fault.Transient, op, connectionCause(err)).WithHint("check that %s answers", s.place())
