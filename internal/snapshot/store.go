@@ -3,19 +3,175 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"path"
+	"strings"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/objectstore"
 )
 
-var errTodo = errors.New("not there yet")
+// headGuess is how much of a manifest List reads at first: enough for the head unless there are hundreds of databases.
+const headGuess = 32 << 10
 
-// List returns the published snapshots of a workspace, oldest first. store is a root store. Load says more about each.
-func List(ctx context.Context, store objectstore.Store, group, workspace string) ([]Summary, error) {
-	return nil, errTodo
+// List returns the published snapshots of a workspace, oldest first, without their files. store is a root store. One
+// that cannot be read is left out and joined to the error, which does not invalidate the others.
+func List(ctx context.Context, store objectstore.Store, group, workspace string) ([]*Manifest, error) {
+	var found []*Manifest
+	var unreadable []error
+	for info, err := range store.List(ctx, snapshotsPrefix(group, workspace), "") {
+		if err != nil {
+			return nil, err
+		}
+		id, ok := strings.CutSuffix(strings.TrimPrefix(info.Key, snapshotsPrefix(group, workspace)), "/manifest")
+		if !ok || !idPattern.MatchString(id) {
+			continue
+		}
+		m, err := readHead(ctx, store, info)
+		if err != nil {
+			unreadable = append(unreadable, err)
+			continue
+		}
+		found = append(found, m)
+	}
+	return found, errors.Join(unreadable...)
+}
+
+func readHead(ctx context.Context, store objectstore.Store, info objectstore.Info) (*Manifest, error) {
+	b, err := store.GetRange(ctx, info.Key, 0, min(headGuess, info.Size))
+	if err != nil {
+		return nil, err
+	}
+	if n, err := headLen(b); err == nil && len(b) < n && int64(n) <= info.Size {
+		if b, err = store.GetRange(ctx, info.Key, 0, int64(n)); err != nil {
+			return nil, err
+		}
+	}
+	m, err := decodeHead(b)
+	return m, judgeManifest(info.Key, m, err)
+}
+
+// judgeManifest gives a decoding error its kind, and checks that a manifest lies where it says.
+func judgeManifest(key string, m *Manifest, err error) error {
+	const op = "read snapshot manifest"
+	if errors.Is(err, errNewer) {
+		return fault.Newf(fault.Invalid, op, "%s: %w", key, err).WithHint("Use the version of SmartDR that wrote it, or a later one.")
+	}
+	if err == nil && ManifestKey(m.Group, m.Workspace, m.ID) != key {
+		err = fault.Newf(fault.Corrupt, op, "it says that it is snapshot %s of %s/%s", m.ID, m.Group, m.Workspace)
+	}
+	if err != nil {
+		return fault.Newf(fault.Corrupt, op, "%s: %w", key, err).
+			WithHint("The object was altered or damaged. Use an older snapshot, or the other region's bucket.")
+	}
+	return nil
 }
 
 // Load reads and verifies a manifest. Errors: fault.Missing; fault.Corrupt, naming the object; fault.Invalid when
 // its format is newer than this program.
 func Load(ctx context.Context, store objectstore.Store, group, workspace, id string) (*Manifest, error) {
-	return nil, errTodo
+	key := ManifestKey(group, workspace, id)
+	b, _, err := store.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	m, err := decodeManifest(b)
+	if err := judgeManifest(key, m, err); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Publish puts a manifest. It must come last: from then on the snapshot exists. Publishing again is no error.
+func Publish(ctx context.Context, store objectstore.Store, m *Manifest) error {
+	b, err := m.encode()
+	if err != nil {
+		return fault.New(fault.Invalid, "encode snapshot manifest", err)
+	}
+	_, err = store.Put(ctx, ManifestKey(m.Group, m.Workspace, m.ID), b, objectstore.PutOptions{IfAbsent: true})
+	if fault.Is(err, fault.Conflict) {
+		return nil // ids are random: this is an earlier attempt of ours
+	}
+	return err
+}
+
+// indexReaders is how many pack indexes are fetched at a time; they are small, and latency rules.
+const indexReaders = 16
+
+// packIndex is one pack's index, or why it could not be read.
+type packIndex struct {
+	ID      string
+	Entries []Entry
+	Err     error // fault.Corrupt
+}
+
+// eachIndex calls visit, one call at a time, for every pack index of a workspace. A damaged index is visited with Err
+// set; other errors end it.
+func eachIndex(ctx context.Context, store objectstore.Store, group, ws string, visit func(packIndex)) error {
+	g, ctx := errgroup.WithContext(ctx)
+	keys, read := make(chan string), make(chan packIndex)
+	g.Go(func() error {
+		defer close(keys)
+		return listIndexes(ctx, store, packsPrefix(group, ws), keys)
+	})
+	readers, rctx := errgroup.WithContext(ctx)
+	for range indexReaders {
+		readers.Go(func() error { return readIndexes(rctx, store, keys, read) })
+	}
+	g.Go(func() error {
+		defer close(read)
+		return readers.Wait()
+	})
+	for p := range read {
+		visit(p)
+	}
+	return g.Wait()
+}
+
+func listIndexes(ctx context.Context, store objectstore.Store, prefix string, keys chan<- string) error {
+	for info, err := range store.List(ctx, prefix, "") {
+		if err != nil {
+			return err
+		}
+		if path.Ext(info.Key) != ".idx" {
+			continue
+		}
+		select {
+		case keys <- info.Key:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func readIndexes(ctx context.Context, store objectstore.Store, keys <-chan string, read chan<- packIndex) error {
+	for key := range keys {
+		p, err := readIndex(ctx, store, key)
+		if err != nil {
+			return err
+		}
+		select {
+		case read <- p:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func readIndex(ctx context.Context, store objectstore.Store, key string) (packIndex, error) {
+	p := packIndex{ID: strings.TrimSuffix(path.Base(key), ".idx")}
+	b, _, err := store.Get(ctx, key)
+	if err != nil {
+		return p, err
+	}
+	if p.Entries, err = decodeIndex(b); err == nil && packID(b) != p.ID {
+		err = errors.New("it is the index of another pack")
+	}
+	if err != nil {
+		p.Entries, p.Err = nil, fault.Newf(fault.Corrupt, "read pack index", "%s: %w", key, err)
+	}
+	return p, nil
 }

@@ -1,0 +1,136 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"sync"
+
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/objectstore"
+)
+
+// send uploads a pack to its targets in the background. It waits while too many are under way.
+func (w *Writer) send(p *pack) {
+	select {
+	case w.slots <- struct{}{}:
+	case <-w.ctx.Done():
+		return
+	}
+	w.uploads.Go(func() {
+		w.upload(p)
+		w.recycle(p.body)
+		<-w.slots
+	})
+}
+
+// upload puts a pack into each of its targets that is alive, at once.
+func (w *Writer) upload(p *pack) {
+	index := encodeIndex(p.entries)
+	id := packID(index)
+	var all sync.WaitGroup
+	for i, t := range w.opts.Targets {
+		if !p.to.has(i) || !w.alive(i) {
+			continue
+		}
+		all.Go(func() {
+			if err := PutPack(w.ctx, t.Store, w.opts.Group, w.opts.Workspace, id, p.body, index); err != nil {
+				w.drop(i, err)
+				return
+			}
+			w.stats.sent.Add(int64(len(p.body) + len(index)))
+		})
+	}
+	all.Wait()
+}
+
+// PutPack puts a pack and then its index, unless they are there.
+func PutPack(ctx context.Context, store objectstore.Store, group, ws, id string, body, index []byte) error {
+	if err := putOnce(ctx, store, PackKey(group, ws, id), body); err != nil {
+		return err
+	}
+	return putOnce(ctx, store, IndexKey(group, ws, id), index)
+}
+
+func putOnce(ctx context.Context, store objectstore.Store, key string, body []byte) error {
+	_, err := store.Put(ctx, key, body, objectstore.PutOptions{IfAbsent: true})
+	if fault.Is(err, fault.Conflict) {
+		return nil // packs are named by content: whoever was first put the same chunks at the same places
+	}
+	return err
+}
+
+func (w *Writer) recycle(body []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if cap(body) >= packCap && len(w.bodies) < packsInFlight {
+		w.bodies = append(w.bodies, body[:0])
+	}
+}
+
+func (w *Writer) alive(i int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.live.has(i)
+}
+
+// drop gives a target up. The last one takes the Writer with it.
+func (w *Writer) drop(i int, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.live.has(i) {
+		return
+	}
+	w.live &^= 1 << i
+	region := w.opts.Targets[i].Region
+	w.failed[region] = err
+	w.opts.Log.Warn("bucket dropped from the snapshot", "region", region, "err", err)
+	if w.live == 0 {
+		w.cancel(w.nobodyLeft(err))
+	}
+}
+
+// nobodyLeft keeps the last error's kind and hint, and all texts.
+func (w *Writer) nobodyLeft(last error) error {
+	if len(w.failed) == 1 {
+		return last
+	}
+	all := make([]error, 0, len(w.failed))
+	for region, err := range w.failed {
+		all = append(all, fault.New(fault.KindOf(err), "region "+region, err))
+	}
+	return (&fault.Error{Kind: fault.KindOf(last), Op: "write snapshot to any bucket", Err: errors.Join(all...)}).
+		WithHint("%s", fault.HintOf(last))
+}
+
+// Flush waits until everything that was added is stored in every target that is alive then. It fails when none is.
+func (w *Writer) Flush() error {
+	w.pending.Wait()
+	w.mu.Lock()
+	rest := w.open
+	w.open = map[openKey]*pack{}
+	w.mu.Unlock()
+	for _, p := range rest {
+		w.send(p)
+	}
+	w.uploads.Wait()
+	return context.Cause(w.ctx)
+}
+
+// Live returns the targets that hold everything flushed.
+func (w *Writer) Live() []Target {
+	var out []Target
+	for i, t := range w.opts.Targets {
+		if w.alive(i) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// Failed returns the regions that were dropped, and why.
+func (w *Writer) Failed() map[string]error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.failed)
+}
