@@ -75,6 +75,9 @@ func NewDecoder(parallel int) *Decoder {
 	return &Decoder{z}
 }
 
+// Close frees what the Decoder holds.
+func (d *Decoder) Close() { d.z.Close() }
+
 // Decode appends the chunk named h, of rawSize bytes, to buf[:0] and returns it. Its errors say what is wrong and not
 // where: the caller knows the object.
 func (d *Decoder) Decode(compressed []byte, h Hash, rawSize int, buf []byte) ([]byte, error) {

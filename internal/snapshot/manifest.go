@@ -190,3 +190,16 @@ func (f *File) check() error {
 	}
 	return nil
 }
+
+// Wanted returns the names of all chunks of a snapshot that are stored.
+func (m *Manifest) Wanted() map[Hash]struct{} {
+	wanted := map[Hash]struct{}{}
+	for i := range m.Files {
+		for _, h := range m.Files[i].Chunks {
+			if !h.IsZero() {
+				wanted[h] = struct{}{}
+			}
+		}
+	}
+	return wanted
+}

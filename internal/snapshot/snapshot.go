@@ -56,3 +56,6 @@ func NewID(now time.Time) string {
 	rand.Read(b[:]) // never fails
 	return fmt.Sprintf("%s-%s", now.UTC().Format("20060102T150405Z"), hex.EncodeToString(b[:]))
 }
+
+// TablespacePath returns where a tablespace's files stand in a manifest, whatever its location was.
+func TablespacePath(oid uint32) string { return fmt.Sprintf("pg_tblspc/%d", oid) }

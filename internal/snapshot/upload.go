@@ -3,6 +3,7 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"sync"
 
@@ -133,4 +134,46 @@ func (w *Writer) Failed() map[string]error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return maps.Clone(w.failed)
+}
+
+// CopyPack copies a pack and its index from one bucket to another, and returns the bytes sent. Only what is whole is
+// copied: fault.Corrupt names the object otherwise.
+func CopyPack(ctx context.Context, from, to objectstore.Store, group, ws, id string) (int64, error) {
+	index, _, err := from.Get(ctx, IndexKey(group, ws, id))
+	if err != nil {
+		return 0, err
+	}
+	entries, err := decodeIndex(index)
+	if err != nil {
+		return 0, fault.Newf(fault.Corrupt, "read pack index", "%s: %w", IndexKey(group, ws, id), err)
+	}
+	body, _, err := from.Get(ctx, PackKey(group, ws, id))
+	if err != nil {
+		return 0, err
+	}
+	if err := checkPack(body, entries); err != nil {
+		return 0, fault.Newf(fault.Corrupt, "read pack", "%s: %w", PackKey(group, ws, id), err)
+	}
+	if err := PutPack(ctx, to, group, ws, id, body, index); err != nil {
+		return 0, err
+	}
+	return int64(len(body) + len(index)), nil
+}
+
+// checkPack verifies every chunk of a pack.
+func checkPack(body []byte, entries []Entry) error {
+	d := NewDecoder(1)
+	defer d.Close()
+	var raw []byte
+	for _, e := range entries {
+		end := int64(e.Offset) + int64(e.Size)
+		if end > int64(len(body)) {
+			return fmt.Errorf("the pack ends at byte %d, before chunk %s does", len(body), e.Hash)
+		}
+		var err error
+		if raw, err = d.Decode(body[e.Offset:end], e.Hash, int(e.Raw), raw); err != nil {
+			return err
+		}
+	}
+	return nil
 }
