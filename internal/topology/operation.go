@@ -25,6 +25,7 @@ type Operation struct {
 	To         string         `json:"to"`   // region
 	StartedAt  time.Time      `json:"startedAt"`
 	EndedAt    time.Time      `json:"endedAt,omitzero"`
+	RecordedAt time.Time      `json:"recordedAt,omitzero"` // last sign of life: a running operation records itself often
 	Phases     []Phase        `json:"phases"`
 	Workspaces []Recovered    `json:"workspaces,omitempty"`
 	Error      string         `json:"error,omitempty"`
