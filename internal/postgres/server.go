@@ -1,105 +1,92 @@
 // Package postgres controls one PostgreSQL server on this host: finds binaries, makes clusters, starts, stops, promotes,
 // reads pg_control, and describes the server in a file so that another process can take over.
+//
+// A server has a folder of its own, the instance folder:
+//
+//	data/           the data directory
+//	instance.json   the Server value
+//	pg_hba.conf     who may connect; ours, whatever the data directory holds
+//	pg_ident.conf
 package postgres
 
 import (
-	"context"
+	"encoding/json"
 	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 
-	"github.com/jackc/pgx/v5"
-
-	"github.com/smartdr/smartdr/internal/topology"
-	"github.com/smartdr/smartdr/internal/wal"
+	"github.com/smartdr/smartdr/internal/fault"
 )
-
-var errTodo = errors.New("not built yet")
-
-// Binaries is one PostgreSQL installation.
-type Binaries struct {
-	BinDir  string `json:"binDir"`
-	Version int    `json:"version"` // as server_version_num: 150018
-}
-
-// Major returns the major version.
-func (b Binaries) Major() int { return b.Version / 10000 }
-
-// Account is the operating system user that a server runs as.
-type Account struct {
-	Name string `json:"name"`
-	UID  uint32 `json:"uid"`
-	GID  uint32 `json:"gid"`
-}
 
 // StopMode is pg_ctl's -m.
 type StopMode string
 
 const (
-	Smart     StopMode = "smart"     // waits for clients to leave
-	Fast      StopMode = "fast"      // disconnects clients, waits for walsenders to be acknowledged
-	Immediate StopMode = "immediate" // leaves without a checkpoint
+	// Smart waits for clients to leave.
+	Smart StopMode = "smart"
+	// Fast disconnects clients, and waits until receivers of WAL have acknowledged everything.
+	Fast StopMode = "fast"
+	// Immediate leaves without a checkpoint, as a crash would.
+	Immediate StopMode = "immediate"
 )
 
-// Server is one PostgreSQL server on this host.
+// Server is one PostgreSQL server on this host. A process that starts one owns it no longer than it wants: the server
+// outlives it, and another process that loads the same description controls it.
 type Server struct {
 	Bin       Binaries          `json:"bin"`
-	DataDir   string            `json:"dataDir"`
-	SocketDir string            `json:"socketDir"`
-	LogFile   string            `json:"logFile"`
-	Listen    string            `json:"listen"`
-	Port      int               `json:"port"`
-	Superuser string            `json:"superuser"`
-	Settings  map[string]string `json:"settings,omitempty"`
-	Account   *Account          `json:"account,omitempty"`
+	DataDir   string            `json:"dataDir"`            // absolute; its parent is the instance folder
+	SocketDir string            `json:"socketDir"`          // made with mode 0700; at most 90 bytes
+	LogFile   string            `json:"logFile"`            // the server's stderr, appended
+	Listen    string            `json:"listen"`             // listen_addresses; empty for the local socket only
+	Port      int               `json:"port"`               // also names the socket
+	Superuser string            `json:"superuser"`          // the role that this host controls the server with, through the socket
+	Settings  map[string]string `json:"settings,omitempty"` // given as -c; visible to every user of this host, so no secrets
+	Account   *Account          `json:"account,omitempty"`  // nil: the account of this process
 
+	// DieWithParent ends the server when the process that started it dies. For tests.
 	DieWithParent bool `json:"-"`
+
+	child *child // the server, if this process started it
 }
 
-// Minimums are the settings that a standby must not have lower than its primary (hot_standby).
-type Minimums struct {
-	MaxConnections          int `json:"maxConnections"`
-	MaxWorkerProcesses      int `json:"maxWorkerProcesses"`
-	MaxWALSenders           int `json:"maxWALSenders"`
-	MaxPreparedTransactions int `json:"maxPreparedTransactions"`
-	MaxLocksPerTransaction  int `json:"maxLocksPerTransaction"`
+// instanceFile is the name of a Server's description in its instance folder.
+const instanceFile = "instance.json"
+
+// InstanceDir returns the folder that holds the data directory and everything of ours that belongs to it.
+func (s *Server) InstanceDir() string { return filepath.Dir(s.DataDir) }
+
+// HBAFile returns the path of the file that says who may connect.
+func (s *Server) HBAFile() string { return filepath.Join(s.InstanceDir(), "pg_hba.conf") }
+
+// IdentFile returns the path of the file that maps this host's users to roles.
+func (s *Server) IdentFile() string { return filepath.Join(s.InstanceDir(), "pg_ident.conf") }
+
+// Save writes the server's description into its instance folder, in one step.
+func (s *Server) Save() error {
+	b, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return fault.New(fault.Invalid, "describe server", err)
+	}
+	return s.writeFile(filepath.Join(s.InstanceDir(), instanceFile), append(b, '\n'))
 }
 
-// Control is what pg_control says.
-type Control struct {
-	SystemID         string
-	State            string // as pg_controldata prints it
-	CheckpointTLI    wal.Timeline
-	MinRecoveryPoint wal.Position
-	SegmentSize      wal.SegmentSize
-	Checksums        bool
-	Minimums         Minimums
+// Load reads the description that Save wrote. It fails with fault.Missing when there is none.
+func Load(instanceDir string) (*Server, error) {
+	const op = "load server description"
+	b, err := os.ReadFile(filepath.Join(instanceDir, instanceFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.New(fault.Missing, op, err)
+	}
+	if err != nil {
+		return nil, fault.New(fault.Transient, op, err)
+	}
+	s := &Server{}
+	if err := json.Unmarshal(b, s); err != nil {
+		return nil, fault.New(fault.Corrupt, op, err)
+	}
+	return s, nil
 }
 
-// InitOptions are the choices of initdb.
-type InitOptions struct {
-	Checksums   bool
-	SegmentSize wal.SegmentSize // 0 means 16 MiB
-	Locale      string          // default "C.UTF-8"
-	NoSync      bool            // for tests
-}
-
-func Find(major int, dirs []string) (Binaries, error)                  { return Binaries{}, errTodo }
-func FindAny(dirs []string) (Binaries, error)                          { return Binaries{}, errTodo }
-func FindAll(dirs []string) []Binaries                                 { return nil }
-func DefaultAccount() (*Account, error)                                { return nil, errTodo }
-func Load(instanceDir string) (*Server, error)                         { return nil, errTodo }
-func (s *Server) Save() error                                          { return errTodo }
-func (s *Server) InstanceDir() string                                  { return "" }
-func (s *Server) Init(ctx context.Context, o InitOptions) error        { return errTodo }
-func (s *Server) Launch(ctx context.Context) error                     { return errTodo }
-func (s *Server) Start(ctx context.Context) error                      { return errTodo }
-func (s *Server) Stop(ctx context.Context, m StopMode) error           { return errTodo }
-func (s *Server) Kill(ctx context.Context) error                       { return errTodo }
-func (s *Server) Reload(ctx context.Context) error                     { return errTodo }
-func (s *Server) Promote(ctx context.Context) error                    { return errTodo }
-func (s *Server) Running(ctx context.Context) (pid int, running bool)  { return 0, false }
-func (s *Server) Ready(ctx context.Context) error                      { return errTodo }
-func (s *Server) ControlData(ctx context.Context) (Control, error)     { return Control{}, errTodo }
-func (s *Server) WriteHBA(rules string) error                          { return errTodo }
-func (s *Server) Source(database string) topology.Source               { return topology.Source{} }
-func Open(ctx context.Context, src topology.Source) (*pgx.Conn, error) { return nil, errTodo }
-func ReplaceableInvalidControl(b []byte) ([]byte, error)               { return nil, errTodo }
+// dataPath returns the path of a file in the data directory.
+func (s *Server) dataPath(name string) string { return filepath.Join(s.DataDir, name) }

@@ -21,7 +21,7 @@ type AttachInput struct {
 	Server           *postgres.Server
 	Superuser        string // a role of the restored cluster
 	Plan             Plan
-	Minimums         postgres.Minimums // largest settings that the WAL asks for
+	Minimums         wal.Parameters    // largest settings that the WAL asks for
 	Overrides        map[string]string // settings for this place; given as -c, so they win over the restored files
 	SlotName         string            // physical slot to create for the new lineage; empty for none
 	OmittedDatabases []uint32          // OIDs of databases that were restored as zeros

@@ -1,0 +1,137 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// pollEvery is how often a condition is asked for that nothing announces: the state of a process that is not our
+// child, or of a file that the server writes.
+const pollEvery = 20 * time.Millisecond
+
+// pause waits, and returns ctx's error when that ends first.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// pidFile is the server's lock file in its data directory (src/include/utils/pidfile.h).
+const pidFile = "postmaster.pid"
+
+// lockFile is what postmaster.pid says.
+type lockFile struct {
+	pid    int
+	status string // "starting", "stopping", "ready", "standby"; empty in a server's first moments
+}
+
+func (s *Server) readLockFile() (lockFile, bool) {
+	b, err := os.ReadFile(s.dataPath(pidFile))
+	if err != nil {
+		return lockFile{}, false
+	}
+	lines := strings.Split(string(b), "\n")
+	pid, err := strconv.Atoi(strings.TrimSpace(lines[0]))
+	if err != nil || pid <= 0 {
+		return lockFile{}, false
+	}
+	l := lockFile{pid: pid}
+	if len(lines) >= 8 {
+		l.status = strings.TrimSpace(lines[7])
+	}
+	return l, true
+}
+
+// Running returns the server's process, if it runs. A lock file alone proves nothing: the process may be dead, and its
+// number taken by another. So the process must be a postgres in this data directory, and not the child of one.
+func (s *Server) Running(context.Context) (pid int, running bool) {
+	l, ok := s.readLockFile()
+	if !ok || !s.isServerProcess(l.pid) {
+		return 0, false
+	}
+	if parent, ok := parentOf(l.pid); ok && s.isServerProcess(parent) {
+		return 0, false
+	}
+	return l.pid, true
+}
+
+// isServerProcess reports whether a process is a postgres whose working directory is our data directory. A zombie has
+// neither. A process of another account cannot be looked at, and is not ours.
+func (s *Server) isServerProcess(pid int) bool {
+	proc := filepath.Join("/proc", strconv.Itoa(pid))
+	exe, err := os.Readlink(filepath.Join(proc, "exe"))
+	if err != nil {
+		return false
+	}
+	exe = strings.TrimSuffix(exe, " (deleted)") // the installation was upgraded meanwhile
+	if base := filepath.Base(exe); base != "postgres" && base != "postmaster" {
+		return false
+	}
+	// Not by path: the folder may be reached through links.
+	cwd, err := os.Stat(filepath.Join(proc, "cwd"))
+	if err != nil {
+		return false
+	}
+	data, err := os.Stat(s.DataDir)
+	return err == nil && os.SameFile(cwd, data)
+}
+
+// parentOf reads the parent of a process. The name in the second field of /proc/<pid>/stat may hold anything, so fields are
+// counted from its closing parenthesis.
+func parentOf(pid int) (int, bool) {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return 0, false
+	}
+	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	if len(fields) < 2 {
+		return 0, false
+	}
+	ppid, err := strconv.Atoi(string(fields[1]))
+	return ppid, err == nil
+}
+
+// processes lists every process of this server, also those that outlived their postmaster for a moment.
+func (s *Server) processes() []int {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil && s.isServerProcess(pid) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// waitGone waits until no process of the server is left.
+func (s *Server) waitGone(ctx context.Context) error {
+	for len(s.processes()) > 0 {
+		if err := pause(ctx, pollEvery); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// signalPID is kill(2), for which a process that is gone is no error.
+func signalPID(pid int, sig syscall.Signal) error {
+	if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
+	return nil
+}
