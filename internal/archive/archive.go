@@ -34,7 +34,7 @@ func (a *Archive) Key(t wal.Timeline, r wal.Range) string {
 }
 
 // Put stores a segment unless it is there already. A segment in its place that holds the same WAL is as good, whoever
-// wrote it; one that holds other bytes is fault.Diverged, and one that is damaged is fault.Corrupt.
+// wrote it; one that holds other bytes is fault.Diverged; one that is damaged is replaced.
 func (a *Archive) Put(ctx context.Context, s Sealed) (Entry, error) {
 	h := s.Header
 	if err := a.belongs(h); err != nil {
@@ -43,37 +43,46 @@ func (a *Archive) Put(ctx context.Context, s Sealed) (Entry, error) {
 	e := Entry{h.Timeline, h.Range(), int64(len(s.Bytes)), a.Key(h.Timeline, h.Range())}
 	_, err := a.store.Put(ctx, e.Key, s.Bytes, objectstore.PutOptions{IfAbsent: true})
 	if fault.Is(err, fault.Conflict) {
-		return a.putBeside(ctx, e, h)
+		err = a.putBeside(ctx, e, s)
 	}
 	return e, err
 }
 
-// putBeside looks at the object that is in the way of e.
-func (a *Archive) putBeside(ctx context.Context, e Entry, h Header) (Entry, error) {
-	there, err := a.Get(ctx, e)
+// putBeside looks at the object that is in the way of s.
+func (a *Archive) putBeside(ctx context.Context, e Entry, s Sealed) error {
+	b, info, err := a.store.Get(ctx, e.Key)
 	if err != nil {
-		return Entry{}, err
+		return err
 	}
-	if there.Header.Digest != h.Digest {
-		return Entry{}, fault.Newf(fault.Diverged, "put segment", "%s holds WAL with digest %s, not %s", e.Key, there.Header.Digest, h.Digest).
+	there, err := a.decode(e, b)
+	if fault.Is(err, fault.Corrupt) {
+		_, err = a.store.Put(ctx, e.Key, s.Bytes, objectstore.PutOptions{IfMatch: info.ETag})
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	if there.Header.Digest != s.Header.Digest {
+		return fault.Newf(fault.Diverged, "put segment", "%s holds WAL with digest %s, not %s", e.Key, there.Header.Digest, s.Header.Digest).
 			WithHint("Two servers wrote to lineage %s. Find out which one clients used before going on.", a.lineage)
 	}
-	return e, nil
+	return nil
 }
 
 // Get reads a segment and verifies it: its bytes, and that it is what its key says.
 func (a *Archive) Get(ctx context.Context, e Entry) (*Segment, error) {
-	b, err := a.GetSealed(ctx, e)
-	if err != nil {
-		return nil, err
-	}
-	return a.decode(e, b)
+	_, s, err := a.GetBoth(ctx, e)
+	return s, err
 }
 
-// GetSealed reads a segment object as it is stored, unverified.
-func (a *Archive) GetSealed(ctx context.Context, e Entry) ([]byte, error) {
+// GetBoth is Get, with the object as it is stored, for copying it.
+func (a *Archive) GetBoth(ctx context.Context, e Entry) ([]byte, *Segment, error) {
 	b, _, err := a.store.Get(ctx, e.Key)
-	return b, err
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := a.decode(e, b)
+	return b, s, err
 }
 
 // decode verifies the object b found under e's key.

@@ -50,12 +50,16 @@ func (n Line) until(l wal.LSN) (wal.LSN, bool) {
 }
 
 // NewestLine returns the line that a lineage follows: that of its newest timeline. histories holds the parsed history
-// files by timeline; start is where the lineage began.
+// files by timeline; start is the timeline that the lineage began on. What came before is not on the line: the lineage
+// has the bytes of its first segment file under its own timeline, also those that came from the one before.
 func NewestLine(start wal.Timeline, histories map[wal.Timeline]wal.History) Line {
-	n := Line{start, histories[start]}
-	for t, h := range histories {
-		if t > n.Timeline {
-			n = Line{t, h}
+	n := Line{Timeline: start}
+	for t := range histories {
+		n.Timeline = max(n.Timeline, t)
+	}
+	for _, s := range histories[n.Timeline] {
+		if s.Timeline >= start {
+			n.History = append(n.History, s)
 		}
 	}
 	return n

@@ -46,7 +46,7 @@ type Header struct {
 	Digest     Sum            `json:"digest"`              // SHA-256 of the path up to End
 	RawSize    int64          `json:"rawSize"`             // bytes of WAL: End-Start
 	BodySize   int64          `json:"bodySize"`            // bytes after the header: the zstd frame
-	RecordEnd  wal.LSN        `json:"recordEnd"`           // end of the last complete record at or before End; 0 unknown
+	RecordEnd  wal.LSN        `json:"recordEnd"`           // end of the last complete record before End (Scanner.RecordEnd); 0: none yet
 	LastCommit Commit         `json:"lastCommit,omitzero"` // last one at or before RecordEnd
 	AsOf       time.Time      `json:"asOf,omitzero"`       // shipper's clock: everything flushed by then lies before End
 	CreatedAt  time.Time      `json:"createdAt"`           // shipper's clock

@@ -18,9 +18,10 @@ type Tip struct {
 	State      []byte    // SHA-256 midstate at Position
 	Digest     Sum       // the digest there
 	// Beyond is where the next object starts when there is one behind a hole, else 0.
-	Beyond wal.LSN
-	Line   Line
-	Chain  Chain
+	Beyond    wal.LSN
+	Line      Line
+	Chain     Chain
+	Histories map[wal.Timeline][]byte // history files as they are stored
 }
 
 // Point returns the tip as a recovery point.
@@ -55,7 +56,7 @@ func (a *Archive) tip(ctx context.Context, lineage topology.Lineage, from wal.LS
 		return Tip{}, err
 	}
 	c := Path(inv.Entries, line, from)
-	t := Tip{Position: c.End, Beyond: c.Beyond, Line: line, Chain: c}
+	t := Tip{Position: c.End, Beyond: c.Beyond, Line: line, Chain: c, Histories: inv.Histories}
 	if len(c.Steps) == 0 {
 		d := NewDigest()
 		t.State, t.Digest, t.AsOf = d.State(), d.Sum(), lineage.CreatedAt
@@ -98,4 +99,34 @@ func (t *Tip) atSwitch(s *Segment, use wal.Range, size wal.SegmentSize) {
 			t.LastCommit = Commit{r.End, r.Commit.Time}
 		}
 	})
+}
+
+// Read hands over the bytes of a chain from a position on, in order and in pieces.
+func (a *Archive) Read(ctx context.Context, c Chain, from wal.LSN, take func(at wal.LSN, b []byte)) error {
+	for _, step := range c.Steps {
+		if step.Use.End <= from {
+			continue
+		}
+		s, err := a.Get(ctx, step.Entry)
+		if err != nil {
+			return err
+		}
+		at := max(from, step.Use.Start)
+		take(at, s.Raw[at-s.Header.Start:step.Use.End-s.Header.Start])
+	}
+	return nil
+}
+
+// DigestAt returns the digest of the path up to l, which must lie on the chain.
+func (a *Archive) DigestAt(ctx context.Context, c Chain, l wal.LSN) (*Digest, error) {
+	for _, step := range c.Steps {
+		if step.Use.Contains(l) {
+			s, err := a.Get(ctx, step.Entry)
+			if err != nil {
+				return nil, err
+			}
+			return s.DigestAt(l)
+		}
+	}
+	return nil, fault.Newf(fault.Missing, "digest of the path", "%s is not on it", l)
 }

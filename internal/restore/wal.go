@@ -32,6 +32,7 @@ type FetchWAL struct {
 type FetchedWAL struct {
 	Start         wal.LSN      // first byte: the start of a segment file
 	End           wal.Position // first byte that is not there
+	Beyond        wal.LSN      // where the bucket's next object begins when there is one behind a hole at End, else 0
 	RecordEnd     wal.LSN      // end of the last complete record: where recovery must arrive
 	LastCommit    time.Time    // of the last commit record; zero when there was none
 	LastCommitLSN wal.LSN      // its end

@@ -44,7 +44,14 @@ type Scanner struct {
 // NewScanner returns a scanner for a server with WAL segment files of that size.
 func NewScanner(size SegmentSize) *Scanner { return &Scanner{size: size} }
 
-// RecordEnd returns the end of the last complete record that was found, or 0.
+// ResumeScanner returns a scanner that knows where a record ended: what it is fed first must contain that position, or
+// begin there. recordEnd lies beyond what was stored when the last record was a log switch.
+func ResumeScanner(size SegmentSize, recordEnd LSN) *Scanner {
+	return &Scanner{size: size, sync: true, jump: recordEnd, recordEnd: recordEnd}
+}
+
+// RecordEnd returns the end of the last complete record that was found, or 0. After a log switch (XLOG_SWITCH) it is the
+// end of the segment file, which may not have been fed yet.
 func (s *Scanner) RecordEnd() LSN { return s.recordEnd }
 
 // At returns the position after the last byte that was fed.

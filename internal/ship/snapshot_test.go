@@ -1,0 +1,107 @@
+package ship_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
+	"github.com/smartdr/smartdr/internal/objectstore"
+	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
+	"github.com/smartdr/smartdr/internal/ship"
+	"github.com/smartdr/smartdr/internal/snapshot"
+	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/internal/wal"
+)
+
+// source is a server with two databases of users.
+func source(t testing.TB, bin postgres.Binaries) *postgres.Server {
+	t.Helper()
+	s := postgrestest.Start(t, bin, map[string]string{"autovacuum": "off"})
+	for _, db := range []string{"app", "scratch"} {
+		postgrestest.Exec(t, s, "postgres", "CREATE DATABASE "+db)
+		postgrestest.Exec(t, s, db, "CREATE TABLE t AS SELECT i, repeat(md5(i::text), 4) AS x FROM generate_series(1, 50000) i")
+	}
+	return s
+}
+
+func request(s *postgres.Server, stores ...objectstore.Store) ship.Snapshot {
+	r := ship.Snapshot{Source: s.Source("postgres"), Group: "g", Workspace: "w", Lineage: topology.Lineage{ID: "0001-0000abcd"}}
+	for i, store := range stores {
+		r.Destinations = append(r.Destinations, ship.Destination{Region: string(rune('a' + i)), Store: store})
+	}
+	return r
+}
+
+func take(t testing.TB, r ship.Snapshot) ship.SnapshotResult {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	res, err := ship.TakeSnapshot(ctx, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+func TestSnapshotGoesToBothBucketsAndSharesWhatIsThere(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		s := source(t, bin)
+		a, b := devtest.Store(t), devtest.Store(t)
+		r := request(s, a, b)
+		var waited wal.LSN
+		r.WaitStored = func(ctx context.Context, l wal.LSN) error {
+			waited = l
+			if list, err := snapshot.List(ctx, a, "g", "w"); err != nil || len(list) != 0 {
+				t.Errorf("published before the WAL was stored: %v, %v", list, err)
+			}
+			return nil
+		}
+		var last topology.SnapshotProgress
+		r.Progress = func(p topology.SnapshotProgress) { last = p }
+		first := take(t, r)
+		if diff := cmp.Diff([]string{"a", "b"}, first.Complete); diff != "" {
+			t.Error(diff)
+		}
+		if waited != first.End.LSN || waited <= first.Start.LSN {
+			t.Errorf("waited for %s, snapshot from %s to %s", waited, first.Start, first.End)
+		}
+		checkProgress(t, last, first)
+		ma, mb := load(t, a, first.ID), load(t, b, first.ID)
+		if diff := cmp.Diff(ma, mb); diff != "" {
+			t.Error("the buckets differ:", diff)
+		}
+		second := take(t, r)
+		if second.SentBytes > first.SentBytes/10 || second.SharedBytes < first.RawBytes/2 {
+			t.Errorf("the second snapshot of an idle server sent %d bytes, the first %d", second.SentBytes, first.SentBytes)
+		}
+		t.Logf("%+v\n%+v", first, second)
+	})
+}
+
+func checkProgress(t *testing.T, p topology.SnapshotProgress, res ship.SnapshotResult) {
+	t.Helper()
+	if p.ID != res.ID || p.DoneBytes != res.RawBytes || p.TotalBytes != p.DoneBytes || len(p.Complete) != 2 {
+		t.Errorf("last progress %+v of %+v", p, res)
+	}
+	for _, d := range p.Databases {
+		if d.DoneBytes == 0 || d.DoneBytes != d.TotalBytes || !d.Replicated {
+			t.Errorf("last progress of a database: %+v", d)
+		}
+	}
+	if len(p.Databases) != 5 {
+		t.Errorf("%d databases, want 5", len(p.Databases))
+	}
+}
+
+func load(t *testing.T, store objectstore.Store, id string) *snapshot.Manifest {
+	t.Helper()
+	m, err := snapshot.Load(t.Context(), store, "g", "w", id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
