@@ -19,6 +19,7 @@ import (
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/objectstore"
+	"github.com/smartdr/smartdr/internal/postgres"
 )
 
 func TestMain(m *testing.M) {
@@ -163,4 +164,31 @@ func TestToolSaysWhatToRun(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), filepath.Join(".tools", "bin")) {
 		t.Errorf("got %v", err)
 	}
+}
+
+func TestPostgresKeepsItsDataOverKill(t *testing.T) {
+	devtest.EachMajor(t, func(t *testing.T, major int) {
+		p := devtest.Postgres(t, devenv.PostgresOptions{Major: major})
+		if err := p.Exec(t.Context(), "postgres", "create table t (i int)", "insert into t values (42)"); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		conn, err := postgres.Open(t.Context(), p.RemoteSource("postgres"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(context.Background())
+		var got, version int
+		if err := conn.QueryRow(t.Context(), "select i, current_setting('server_version_num')::int / 10000 from t").Scan(&got, &version); err != nil {
+			t.Fatal(err)
+		}
+		if got != 42 || version != major {
+			t.Errorf("got %d from PostgreSQL %d", got, version)
+		}
+		if _, err := devenv.Connect(t.Context(), p.URL("postgres", "postgres"), "guess"); err == nil {
+			t.Error("a wrong password is let in")
+		}
+	})
 }

@@ -2,7 +2,10 @@
 package devtest
 
 import (
+	"context"
+	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -66,6 +69,41 @@ func Temporal(t testing.TB) *devenv.Temporal {
 	}
 	end(t, s.Process)
 	return s
+}
+
+// Postgres starts a server. Fields of opts that are not set get their defaults; Dir too.
+func Postgres(t testing.TB, opts devenv.PostgresOptions) *devenv.Postgres {
+	t.Helper()
+	if opts.Dir == "" {
+		opts.Dir = filepath.Join(Dir(t), "pg")
+	}
+	p, err := devenv.StartPostgres(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := p.Kill(ctx); err != nil {
+			t.Error(err)
+		}
+		if b, err := os.ReadFile(p.LogFile); t.Failed() && err == nil {
+			t.Logf("%s ends with:\n%s", p.LogFile, b[max(0, len(b)-2048):])
+		}
+	})
+	return p
+}
+
+// EachMajor runs a test once for each PostgreSQL major of devenv.Majors.
+func EachMajor(t *testing.T, run func(t *testing.T, major int)) {
+	t.Helper()
+	majors, err := devenv.Majors()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range majors {
+		t.Run(fmt.Sprintf("PostgreSQL %d", m), func(t *testing.T) { run(t, m) })
+	}
 }
 
 // end kills p after the test, and shows the end of its log if the test failed.
