@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
@@ -83,3 +84,18 @@ func alive(s topology.GroupStatus, now time.Time) (bool, string) {
 	}
 	return true, fmt.Sprintf("%s shipped WAL %s ago and its bucket answers", from, age)
 }
+
+// Refusal says why a failover must not be started as things stand; nil when nothing is in the way.
+func (p FailoverPreview) Refusal(force bool) error {
+	switch {
+	case !p.Ready:
+		return fault.Newf(fault.Missing, opFailover, "%s", p.Problem).
+			WithHint("`smartdr status --group %s` shows how far replication is.", p.Group)
+	case p.Alive && !force:
+		return As(Unsafe, fault.Newf(fault.Invalid, opFailover, "%s still seems alive: %s", p.From, p.Evidence).
+			WithHint("If it is lost all the same, or is to be left, say so with --force."))
+	}
+	return nil
+}
+
+const opFailover = "failover"

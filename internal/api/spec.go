@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 
 	"github.com/goccy/go-yaml"
@@ -134,17 +133,11 @@ func nodeAt(f *ast.File, path string) ast.Node {
 	return n
 }
 
-var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
-
 func validName(what, name string) error {
 	if name == "" {
 		return fault.Newf(fault.Invalid, opSpec, "the %s has no name", what)
 	}
-	if !nameForm.MatchString(name) {
-		return fault.Newf(fault.Invalid, opSpec, "%q is not a name for a %s", name, what).
-			WithHint("Names have 1 to 63 characters from a-z, 0-9 and -, and begin with a letter or digit.")
-	}
-	return nil
+	return topology.CheckName(what, name)
 }
 
 func field(path string, err error) error {

@@ -117,3 +117,8 @@ func ended(t, now time.Time) time.Time {
 	}
 	return t
 }
+
+// PhaseNow writes what stands beside a phase that is under way.
+func PhaseNow(p topology.Phase, now time.Time) string {
+	return strings.TrimSpace(Duration(now.Sub(p.StartedAt)) + "  " + p.Note)
+}

@@ -140,3 +140,37 @@ func (s Style) complaints(w topology.WorkspaceStatus) string {
 	}
 	return b.String()
 }
+
+// DatabaseKey changes when a line about a database is worth printing: with its state, its reason, and each tenth of
+// its first snapshot.
+func DatabaseKey(d topology.DatabaseStatus) string {
+	return fmt.Sprint(d.State, int(d.Percent/10), d.Reason)
+}
+
+// DatabaseLine writes one database's status on one line, for output that only grows.
+func DatabaseLine(d topology.DatabaseStatus) string {
+	return fmt.Sprintf("%s/%s → %s  %s", d.Workspace, d.Database, d.Region, databaseState(d))
+}
+
+// DatabaseNow writes what stands beside a database's progress bar.
+func DatabaseNow(d topology.DatabaseStatus, now time.Time, style Style) string {
+	text := style.paint(stateColours[d.State], databaseState(d))
+	if !d.Lag.MeasuredAt.IsZero() && d.State != topology.Pending {
+		text += "  measured " + Ago(d.Lag.MeasuredAt, now)
+	}
+	return text
+}
+
+func databaseState(d topology.DatabaseStatus) string {
+	text := string(d.State)
+	switch {
+	case d.State == topology.Pending:
+		text += " " + Percent(d.Percent)
+	case !d.Lag.MeasuredAt.IsZero():
+		text += fmt.Sprintf("  lag %s, %s  at %s", Seconds(d.Lag.Seconds), Bytes(d.Lag.Bytes), d.Lag.LSN)
+	}
+	if d.Reason != "" {
+		text += "  " + d.Reason
+	}
+	return text
+}

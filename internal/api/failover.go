@@ -1,0 +1,228 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"reflect"
+	"slices"
+	"time"
+
+	"go.temporal.io/sdk/client"
+
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/workflows"
+)
+
+// PreviewFailover says what a failover now would bring back and lose, and whether the serving region still seems
+// alive. It changes nothing.
+func (s *Service) PreviewFailover(ctx context.Context, req FailoverRequest) (FailoverPreview, error) {
+	st, err := s.Status(ctx, req.Group)
+	if err != nil {
+		return FailoverPreview{}, err
+	}
+	to, err := s.target(st.Group, req.To)
+	if err != nil {
+		return FailoverPreview{}, err
+	}
+	return preview(st, to, s.opts.Now()), nil
+}
+
+// target returns the region to fail over to, or why there is none.
+func (s *Service) target(g topology.Group, to string) (string, error) {
+	if to != "" {
+		if err := s.knownRegion(to); err != nil {
+			return "", err
+		}
+	}
+	if err := free(g); err != nil {
+		return "", err
+	}
+	switch {
+	case g.Replication == nil || g.Secondary == "":
+		return "", fault.Newf(fault.Missing, opFailover, "group %s has never been replicated", g.Name).
+			WithHint("`smartdr configure --group %s --secondary REGION` begins with it.", g.Name)
+	case to == "":
+		return g.Other(g.Active), nil
+	case to == g.Active:
+		return "", fault.Newf(fault.Invalid, opFailover, "group %s is served from %s already", g.Name, to)
+	case to != g.Primary && to != g.Secondary:
+		return "", fault.Newf(fault.Invalid, opFailover, "group %s is not replicated to %s", g.Name, to).
+			WithHint("Its regions are %s and %s.", g.Primary, g.Secondary)
+	}
+	return to, nil
+}
+
+// StartFailover starts a failover and does not wait for it. What it would lose is asked with PreviewFailover.
+func (s *Service) StartFailover(ctx context.Context, req FailoverRequest) (Started, error) {
+	p, err := s.PreviewFailover(ctx, req)
+	if err != nil {
+		return Started{}, err
+	}
+	if err := p.Refusal(req.Force); err != nil {
+		return Started{}, err
+	}
+	in := workflows.FailoverInput{Group: req.Group, To: p.To, Force: req.Force}
+	summary := fmt.Sprintf("failover of %s from %s to %s", req.Group, p.From, p.To)
+	run, err := s.start(ctx, workflows.FailoverID(req.Group), workflows.FailoverType, summary, in)
+	if err != nil {
+		return Started{}, err
+	}
+	return Started{Group: req.Group, Operation: run.GetRunID(), Workflow: run.GetID(), Run: run.GetRunID()}, nil
+}
+
+// Operations returns a group's operations, newest first.
+func (s *Service) Operations(ctx context.Context, group string) ([]topology.Operation, error) {
+	if _, err := s.Group(ctx, group); err != nil {
+		return nil, err
+	}
+	ops, err := s.catalog.Operations(ctx, group)
+	if err != nil {
+		return nil, err
+	}
+	ops = slices.Clone(ops)
+	slices.SortFunc(ops, func(a, b topology.Operation) int { return b.StartedAt.Compare(a.StartedAt) })
+	return append([]topology.Operation{}, ops...), nil
+}
+
+// Operation returns one operation; a running one as it stands now where Temporal answers.
+func (s *Service) Operation(ctx context.Context, group, id string) (topology.Operation, error) {
+	if _, err := s.Group(ctx, group); err != nil {
+		return topology.Operation{}, err
+	}
+	op, err := s.catalog.Operation(ctx, group, id)
+	if err != nil || op.State != topology.OperationActive {
+		return op, err
+	}
+	live, ok := s.operationNow(ctx, Started{Group: group, Workflow: workflows.FailoverID(group)})
+	if ok && live.ID == id {
+		return live, nil
+	}
+	return op, nil
+}
+
+// watchEvery is how often a running operation is looked at.
+const watchEvery = 300 * time.Millisecond
+
+// WatchOperation yields an operation each time it has changed, and ends with it. An operation that failed is yielded
+// as it ended, without an error; the error is for a refusal before it began, and for a watch that could not go on.
+func (s *Service) WatchOperation(ctx context.Context, started Started) iter.Seq2[topology.Operation, error] {
+	return func(yield func(topology.Operation, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		ended := s.await(ctx, started)
+		tick := time.NewTicker(watchEvery)
+		defer tick.Stop()
+		var last topology.Operation
+		for {
+			select {
+			case end := <-ended:
+				yield(end.op, end.err)
+				return
+			case <-tick.C:
+			}
+			op, ok := s.operationNow(ctx, started)
+			if !ok || reflect.DeepEqual(op, last) {
+				continue
+			}
+			if last = op; !yield(op, nil) {
+				return
+			}
+		}
+	}
+}
+
+// operationNow asks the workflow how far it is.
+func (s *Service) operationNow(ctx context.Context, started Started) (op topology.Operation, ok bool) {
+	c, err := s.dial(ctx)
+	if err != nil {
+		return op, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
+	defer cancel()
+	v, err := c.QueryWorkflow(ctx, started.Workflow, started.Run, workflows.ProgressQuery)
+	if err != nil || v.Get(&op) != nil {
+		return op, false
+	}
+	s.notePercents(ctx, c, started, &op)
+	return op, true
+}
+
+// amount is what activities that move bytes say with their heartbeats.
+type amount struct {
+	Done  int64 `json:"done"`
+	Total int64 `json:"total"`
+}
+
+// movers are the activities that move bytes, by the phase they make up.
+var movers = map[string]string{"Restore snapshot": "RestoreSnapshot", "Fetch WAL": "FetchWAL"}
+
+// notePercents says in a phase that moves bytes how far it is. Heartbeats do not name a workspace, so that with two
+// in the same phase nothing is said.
+func (s *Service) notePercents(ctx context.Context, c client.Client, started Started, op *topology.Operation) {
+	open := map[string][]*topology.Phase{}
+	for i := range op.Phases {
+		if p := &op.Phases[i]; p.EndedAt.IsZero() && movers[p.Name] != "" {
+			open[movers[p.Name]] = append(open[movers[p.Name]], p)
+		}
+	}
+	if len(open) == 0 {
+		return
+	}
+	d, err := c.DescribeWorkflowExecution(ctx, started.Workflow, started.Run)
+	if err != nil {
+		return
+	}
+	for _, a := range d.GetPendingActivities() {
+		phases, done := open[a.GetActivityType().GetName()], detail[amount](a.GetHeartbeatDetails())
+		if len(phases) == 1 && done.Total > 0 {
+			phases[0].Note = fmt.Sprintf("%d%%", done.Done*100/done.Total)
+		}
+	}
+}
+
+// outcome is how an operation ended.
+type outcome struct {
+	op  topology.Operation
+	err error
+}
+
+// await waits for the end of an operation's workflow, also through an outage of Temporal.
+func (s *Service) await(ctx context.Context, started Started) <-chan outcome {
+	ended := make(chan outcome, 1)
+	go func() {
+		for {
+			op, err := s.result(ctx, started)
+			if err == nil || ctx.Err() != nil || ClassOf(err) != Unreachable || isVerdict(err) {
+				ended <- outcome{op, err}
+				return
+			}
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return ended
+}
+
+// result waits for the workflow's end and returns the operation as it ended.
+func (s *Service) result(ctx context.Context, started Started) (topology.Operation, error) {
+	c, err := s.dial(ctx)
+	if err != nil {
+		return topology.Operation{}, err
+	}
+	var r workflows.FailoverResult
+	err = failure(ctx, c.GetWorkflow(ctx, started.Workflow, started.Run).Get(ctx, &r))
+	if err == nil || ctx.Err() != nil || !isVerdict(err) {
+		return r.Operation, err
+	}
+	if op, ok := s.operationNow(ctx, started); ok && op.State == topology.OperationFailed {
+		return op, nil
+	}
+	if op, kept := s.catalog.Operation(ctx, started.Group, started.Operation); kept == nil && op.State == topology.OperationFailed {
+		return op, nil
+	}
+	return topology.Operation{}, err
+}

@@ -1,0 +1,142 @@
+// Package cli is the command line of SmartDR, over internal/api. It asks, shows and explains; it decides nothing.
+package cli
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/vbauerster/mpb/v8/cwriter"
+
+	"github.com/smartdr/smartdr/internal/api"
+	"github.com/smartdr/smartdr/internal/cli/render"
+)
+
+// Streams is what the CLI reads from and writes to.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+	Getenv   func(string) string
+}
+
+// Process returns the streams of this process.
+func Process() Streams {
+	return Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}
+}
+
+// Main runs the command line and returns the exit code. The first interrupt ends it in order, a second at once.
+func Main(args []string, s Streams) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	a := &app{Streams: s, now: time.Now}
+	defer a.close()
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(s.In)
+	root.SetOut(s.Out)
+	root.SetErr(s.Err)
+	return a.finish(root.ExecuteContext(ctx))
+}
+
+// app is one run of the command line.
+type app struct {
+	Streams
+	now   func() time.Time
+	flags globals
+	began bool // the command line was understood
+	api   *api.Service
+}
+
+func (a *app) close() {
+	if a.api != nil {
+		a.api.Close()
+	}
+}
+
+const rootLong = `Disaster recovery for PostgreSQL that costs only storage until the day it is needed.
+
+A workspace group has a primary region, which serves, and a secondary one, where a bucket receives everything and
+nothing runs. When the primary region is lost, one command brings the group up in the other.
+
+  1. smartdr adopt       name a group and the PostgreSQL server it consists of
+  2. smartdr configure   choose the second region; replication begins
+  3. smartdr status      see how far it is, and what a loss would cost
+  4. smartdr failover    the primary region is lost: serve from the other
+  5. smartdr connect     the connection string of the side that serves
+
+Commands that only read work from the buckets alone, also when Temporal is down.
+A group's name may be left out of them while there is only one group.`
+
+const rootExample = `  smartdr adopt --group prod --primary east --connection postgresql://smartdr@db.east:5432/postgres
+  smartdr configure --group prod --secondary west --wait
+  smartdr status --watch
+  smartdr failover --group prod
+  psql "$(smartdr connect --group prod --user app --database app --multi-host)"`
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use: "smartdr", Short: "Disaster recovery for PostgreSQL on object storage",
+		Long: rootLong + exitCodesText, Example: rootExample,
+		Args: cobra.NoArgs, RunE: showHelp,
+		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.begin() },
+	}
+	root.Version = version().Version
+	a.addGlobals(root)
+	root.AddCommand(
+		a.regionsCommand(), a.groupCommand(), a.adoptCommand(), a.configureCommand(), a.statusCommand(),
+		a.databasesCommand(), a.failoverCommand(), a.connectCommand(), a.operationsCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Show the version", Args: cobra.NoArgs,
+		Example: "  smartdr version\n  smartdr version -o json",
+		RunE: func(*cobra.Command, []string) error {
+			v := version()
+			return a.show(v, func(render.Style) string {
+				return "smartdr " + v.Version + " " + v.Commit + " (" + v.Go + ")\n"
+			})
+		},
+	}
+}
+
+// Version is what `smartdr version` says.
+type Version struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit,omitempty"`
+	Go      string `json:"go"`
+}
+
+func version() Version {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return Version{Version: "unknown"}
+	}
+	v := Version{Version: info.Main.Version, Go: info.GoVersion}
+	if v.Version == "" {
+		v.Version = "(devel)"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			v.Commit = s.Value
+		}
+	}
+	return v
+}
+
+// isTerminal reports whether a stream is a terminal. Only a file can be.
+func isTerminal(stream any) bool {
+	f, ok := stream.(interface{ Fd() uintptr })
+	return ok && cwriter.IsTerminal(int(f.Fd()))
+}

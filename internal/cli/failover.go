@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/smartdr/smartdr/internal/api"
+	"github.com/smartdr/smartdr/internal/cli/render"
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+const failoverLong = `Serve a group from its other region, from what the bucket there holds. It needs a worker in that region, and nothing of
+the region that is left.
+
+What would be brought back and what would be lost is shown first; typing the group's name (or --yes) agrees to it.
+Commits that the lost region acknowledged after the recovery point are not there afterwards.
+
+While the serving region still seems alive, a failover would lose what a moment later would have arrived, and leave two
+sides that take writes: it is refused without --force. SmartDR cannot stop a server that it cannot reach.
+
+Interrupting this command does not stop the failover: it goes on, and ` + "`smartdr operations`" + ` shows it.`
+
+const failoverExample = `  smartdr failover --group prod --dry-run        # what would be lost now?
+  smartdr failover --group prod                  # asks
+  smartdr failover --group prod --yes -o json    # for scripts: prints the operation when it has ended
+  smartdr failover --group prod --yes --wait=false`
+
+// failoverFlags is what was asked for besides the request.
+type failoverFlags struct{ yes, wait, dryRun bool }
+
+// FailoverReport is what `smartdr failover -o json` prints.
+type FailoverReport struct {
+	Preview   api.FailoverPreview `json:"preview"`
+	Started   *api.Started        `json:"started,omitempty"`
+	Operation *topology.Operation `json:"operation,omitempty"` // with --wait
+}
+
+func (a *app) failoverCommand() *cobra.Command {
+	var req api.FailoverRequest
+	var flags failoverFlags
+	cmd := &cobra.Command{
+		Use: "failover", Short: "Serve a group from its other region", Args: cobra.NoArgs,
+		Long: failoverLong, Example: failoverExample,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := needGroup(cmd, req.Group); err != nil {
+				return err
+			}
+			ctx, cancel := a.waiting(cmd.Context())
+			defer cancel()
+			return a.failover(ctx, req, flags)
+		},
+	}
+	a.groupFlag(cmd, &req.Group)
+	f := cmd.Flags()
+	f.StringVar(&req.To, "to", "", "region to serve from (default: the one that does not serve now)")
+	f.BoolVar(&req.Force, "force", false, "even if the serving region still seems alive")
+	f.BoolVarP(&flags.yes, "yes", "y", false, "do not ask")
+	f.BoolVar(&flags.wait, "wait", true, "wait until it has ended, and show its phases")
+	f.BoolVar(&flags.dryRun, "dry-run", false, "only show what would be brought back and lost")
+	a.completeRegionFlags(cmd, "to")
+	return cmd
+}
+
+func (a *app) failover(ctx context.Context, req api.FailoverRequest, flags failoverFlags) error {
+	s, err := a.service()
+	if err != nil {
+		return err
+	}
+	p, err := s.PreviewFailover(ctx, req)
+	if err != nil {
+		return err
+	}
+	if flags.dryRun {
+		return a.show(p, func(st render.Style) string { return render.Preview(p, a.now(), st) })
+	}
+	if err := p.Refusal(req.Force); err != nil {
+		return err
+	}
+	if !flags.yes {
+		if err := a.consent(p); err != nil {
+			return err
+		}
+	}
+	started, err := s.StartFailover(ctx, req)
+	if err != nil {
+		return err
+	}
+	a.advise("Failover %s has begun", started.Operation)
+	if !flags.wait {
+		return a.show(FailoverReport{Preview: p, Started: &started}, func(render.Style) string { return started.Operation + "\n" })
+	}
+	return a.awaitFailover(ctx, s, p, started)
+}
+
+func (a *app) awaitFailover(ctx context.Context, s *api.Service, p api.FailoverPreview, started api.Started) error {
+	op, err := a.follow(ctx, s.WatchOperation(ctx, started))
+	if err != nil {
+		if ctx.Err() != nil {
+			a.advise("The failover goes on. See: smartdr operations --group %s %s", started.Group, started.Operation)
+		}
+		return err
+	}
+	report := FailoverReport{Preview: p, Started: &started, Operation: &op}
+	err = a.show(report, func(st render.Style) string { return "\n" + render.Operation(op, a.now(), st) })
+	if err != nil {
+		return err
+	}
+	if op.State == topology.OperationFailed {
+		return api.As(api.Failed, fault.Newf(fault.Invalid, "failover", "%s", op.Error).WithHint("%s", op.Hint))
+	}
+	a.advise("\nConnect: smartdr connect --group %s", op.Group)
+	return nil
+}
+
+// consent shows what would be lost and asks for the group's name. The question goes to stderr, so that stdout holds
+// results alone.
+func (a *app) consent(p api.FailoverPreview) error {
+	fmt.Fprint(a.Err, render.Preview(p, a.now(), render.Style{}))
+	fmt.Fprintf(a.Err, "\nType the group's name to fail over: ")
+	line, err := bufio.NewReader(a.In).ReadString('\n')
+	if strings.TrimSpace(line) == p.Group {
+		return nil
+	}
+	fmt.Fprintln(a.Err)
+	what := "that is not the group's name"
+	if err != nil && line == "" {
+		what = "nobody answered"
+	}
+	return api.As(api.Unsafe, fault.Newf(fault.Invalid, "failover", "%s; nothing was changed", what).
+		WithHint("In scripts, --yes agrees to what would be lost."))
+}

@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/smartdr/smartdr/internal/cli/render"
+	"github.com/smartdr/smartdr/internal/fault"
+)
+
+// globals are the flags that every command takes.
+type globals struct {
+	config  string
+	output  string
+	quiet   bool
+	noColor bool
+	timeout time.Duration
+}
+
+const (
+	outputTable = "table"
+	outputJSON  = "json"
+)
+
+// readTimeout bounds commands that only read: a bucket that does not answer is given up long before.
+const readTimeout = 30 * time.Second
+
+func (a *app) addGlobals(root *cobra.Command) {
+	f := root.PersistentFlags()
+	f.StringVar(&a.flags.config, "config", "", "configuration file (default: $SMARTDR_CONFIG, else smartdr.yaml)")
+	f.StringVarP(&a.flags.output, "output", "o", outputTable, "table or json")
+	f.BoolVarP(&a.flags.quiet, "quiet", "q", false, "print results alone, no progress and no advice")
+	f.BoolVar(&a.flags.noColor, "no-color", false, "no colours (also: $NO_COLOR; pipes never get any)")
+	f.DurationVar(&a.flags.timeout, "timeout", 0, "give up after this long (default: 30s for reading, none for waiting)")
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{outputTable, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// begin checks the global flags, once the command line has been understood.
+func (a *app) begin() error {
+	if a.flags.output != outputTable && a.flags.output != outputJSON {
+		return fault.Newf(fault.Invalid, "read command line", "--output %q is neither table nor json", a.flags.output)
+	}
+	if a.flags.timeout < 0 {
+		return fault.Newf(fault.Invalid, "read command line", "--timeout %s is negative", a.flags.timeout)
+	}
+	a.began = true
+	return nil
+}
+
+func (a *app) json() bool { return a.flags.output == outputJSON }
+
+// reading bounds a command that only reads.
+func (a *app) reading(ctx context.Context) (context.Context, context.CancelFunc) {
+	if a.flags.timeout == 0 {
+		return context.WithTimeout(ctx, readTimeout)
+	}
+	return a.waiting(ctx)
+}
+
+// waiting bounds a command that waits for something to happen, if the user said so.
+func (a *app) waiting(ctx context.Context) (context.Context, context.CancelFunc) {
+	if a.flags.timeout == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, a.flags.timeout)
+}
+
+func (a *app) style() render.Style {
+	tty := isTerminal(a.Out)
+	return render.Style{Colour: tty && !a.flags.noColor && a.Getenv("NO_COLOR") == "", Bars: tty}
+}
+
+// show prints a result: as JSON, or as the text that draw makes of it.
+func (a *app) show(value any, draw func(render.Style) string) error {
+	if !a.json() {
+		_, err := io.WriteString(a.Out, draw(a.style()))
+		return err
+	}
+	e := json.NewEncoder(a.Out)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(value)
+}
+
+// advise prints what is good to know beside a result, on stderr, unless it is to be quiet.
+func (a *app) advise(format string, args ...any) {
+	if !a.flags.quiet && !a.json() {
+		fmt.Fprintf(a.Err, format+"\n", args...)
+	}
+}
+
+// groupFlag adds --group.
+func (a *app) groupFlag(cmd *cobra.Command, group *string) {
+	cmd.Flags().StringVarP(group, "group", "g", a.Getenv("SMARTDR_GROUP"), "workspace group (also: $SMARTDR_GROUP)")
+	_ = cmd.RegisterFlagCompletionFunc("group", a.completeGroups)
+}
+
+// needGroup refuses a command that changes something without being told what.
+func needGroup(cmd *cobra.Command, group string) error {
+	if group != "" {
+		return nil
+	}
+	return usage(cmd, "which group? --group is missing")
+}
+
+func usage(cmd *cobra.Command, format string, args ...any) error {
+	return fault.Newf(fault.Invalid, "read command line", format, args...).WithHint("See `%s --help`.", cmd.CommandPath())
+}
+
+// anyGroup returns the group that was named, else the only one there is.
+func (a *app) anyGroup(ctx context.Context, cmd *cobra.Command, group string) (string, error) {
+	if group != "" {
+		return group, nil
+	}
+	s, err := a.service()
+	if err != nil {
+		return "", err
+	}
+	all, err := s.Groups(ctx)
+	if err != nil {
+		return "", err
+	}
+	var names []string
+	for _, g := range all.Groups {
+		names = append(names, g.Name)
+	}
+	switch len(names) {
+	case 1:
+		return names[0], nil
+	case 0:
+		return "", fault.Newf(fault.Missing, "choose group", "there is no workspace group").
+			WithHint("Make one: `smartdr adopt --help`.")
+	}
+	return "", usage(cmd, "which group? Name one with --group: %s", strings.Join(names, ", "))
+}

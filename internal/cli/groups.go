@@ -1,0 +1,187 @@
+package cli
+
+import (
+	"errors"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/smartdr/smartdr/internal/api"
+	"github.com/smartdr/smartdr/internal/cli/render"
+	"github.com/smartdr/smartdr/internal/fault"
+)
+
+func (a *app) regionsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "regions", Short: "List the configured regions and whether their buckets and workers answer", Args: cobra.NoArgs,
+		Example: "  smartdr regions\n  smartdr regions -o json | jq -r '.[] | select(.reachable) | .name'",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := a.reading(cmd.Context())
+			defer cancel()
+			s, err := a.service()
+			if err != nil {
+				return err
+			}
+			regions := s.Regions(ctx)
+			return a.show(regions, func(st render.Style) string { return render.Regions(regions, st) })
+		},
+	}
+}
+
+func (a *app) groupCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "group", Short: "Create, list and show workspace groups", Args: cobra.NoArgs, RunE: showHelp,
+		Example: "  smartdr group create -f group.yaml\n  smartdr group list\n  smartdr group show prod",
+	}
+	cmd.AddCommand(a.groupCreateCommand(), a.groupListCommand(), a.groupShowCommand())
+	return cmd
+}
+
+func (a *app) groupListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the workspace groups", Args: cobra.NoArgs,
+		Example: "  smartdr group list\n  smartdr group list -o json | jq -r '.groups[].name'",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := a.reading(cmd.Context())
+			defer cancel()
+			s, err := a.service()
+			if err != nil {
+				return err
+			}
+			groups, err := s.Groups(ctx)
+			if err != nil {
+				return err
+			}
+			return a.show(groups, func(st render.Style) string { return render.Groups(groups, st) })
+		},
+	}
+}
+
+func (a *app) groupShowCommand() *cobra.Command {
+	var group string
+	cmd := &cobra.Command{
+		Use: "show [GROUP]", Short: "Show a workspace group", Args: cobra.MaximumNArgs(1),
+		Example:           "  smartdr group show prod\n  smartdr group show prod -o json",
+		ValidArgsFunction: a.completeGroups,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				group = args[0]
+			}
+			ctx, cancel := a.reading(cmd.Context())
+			defer cancel()
+			name, err := a.anyGroup(ctx, cmd, group)
+			if err != nil {
+				return err
+			}
+			s, err := a.service()
+			if err != nil {
+				return err
+			}
+			g, err := s.Group(ctx, name)
+			if err != nil {
+				return err
+			}
+			return a.show(g, func(st render.Style) string { return render.Group(g, st) })
+		},
+	}
+	a.groupFlag(cmd, &group)
+	return cmd
+}
+
+const groupCreateLong = `Create a workspace group around PostgreSQL servers that are there already. Nothing is changed on the servers.
+
+With -f the group is read from a YAML file ("-" is standard input):
+
+  name: prod
+  primary: east                # the region that serves
+  secondary: west              # optional: also configure replication to it
+  databases: [app, billing]    # optional: replicate these alone; left out, all present and future ones
+  workspaces:
+    - name: main
+      connection: postgresql://smartdr@db.east:5432/postgres
+      passwordFile: /etc/smartdr/main.password    # on the workers of the primary region
+    - name: reports
+      connection: host=reports.east user=smartdr dbname=postgres sslmode=verify-full
+      passwordEnv: REPORTS_PASSWORD               # in the environment of those workers
+
+A password never stands in a connection string. With neither passwordFile nor passwordEnv the workers look where every
+PostgreSQL client does: PGPASSWORD, PGPASSFILE, ~/.pgpass.
+
+The account needs REPLICATION, and the server wal_level=replica or more and a free slot and walsender:
+  CREATE ROLE smartdr LOGIN REPLICATION; GRANT pg_monitor TO smartdr;`
+
+const groupCreateExample = `  smartdr group create -f group.yaml
+  smartdr group create --name prod --primary east --connection postgresql://smartdr@db.east/postgres --password-file /etc/smartdr/main.password`
+
+func (a *app) groupCreateCommand() *cobra.Command {
+	var file string
+	var in adoption
+	cmd := &cobra.Command{
+		Use: "create", Short: "Create a workspace group from a file or from flags", Args: cobra.NoArgs,
+		Long: groupCreateLong, Example: groupCreateExample,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if file == "" {
+				return a.adopt(cmd, in)
+			}
+			if in.anySet(cmd) {
+				return usage(cmd, "-f says all of it: leave the other flags out")
+			}
+			spec, err := a.readSpec(file)
+			if err != nil {
+				return err
+			}
+			return a.create(cmd, spec)
+		},
+	}
+	cmd.Flags().StringVarP(&file, "file", "f", "", "YAML file, or - for standard input")
+	cmd.Flags().StringVar(&in.group, "name", "", "name of the group")
+	in.addFlags(cmd)
+	a.completeRegionFlags(cmd, "primary")
+	return cmd
+}
+
+func (a *app) readSpec(file string) (api.GroupSpec, error) {
+	var b []byte
+	var err error
+	if file == "-" {
+		file = "standard input"
+		b, err = io.ReadAll(a.In)
+	} else {
+		b, err = os.ReadFile(file)
+	}
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return api.GroupSpec{}, fault.Newf(fault.Invalid, "read group", "there is no file %s", file)
+	case err != nil:
+		return api.GroupSpec{}, fault.New(fault.Invalid, "read group", err)
+	}
+	return api.ParseGroupSpec(file, b)
+}
+
+// create makes the group, and configures replication where the specification says so.
+func (a *app) create(cmd *cobra.Command, spec api.GroupSpec) error {
+	ctx, cancel := a.waiting(cmd.Context())
+	defer cancel()
+	s, err := a.service()
+	if err != nil {
+		return err
+	}
+	created, err := s.CreateGroup(ctx, spec)
+	if err != nil {
+		return err
+	}
+	a.warn(created.Warnings)
+	if spec.Secondary == "" {
+		a.advise("Group %s is there. Next: smartdr configure --group %s --secondary REGION", spec.Name, spec.Name)
+		return a.show(created, func(st render.Style) string { return render.Group(created.Group, st) })
+	}
+	a.advise("Group %s is there; configuring replication to %s", spec.Name, spec.Secondary)
+	return a.configure(ctx, api.ConfigureRequest{Group: spec.Name, Secondary: spec.Secondary, Databases: spec.Databases})
+}
+
+func (a *app) warn(warnings []string) {
+	for _, w := range warnings {
+		a.advise("warning: %s", w)
+	}
+}

@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/smartdr/smartdr/internal/cli/render"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+func (a *app) databasesCommand() *cobra.Command {
+	var group string
+	cmd := &cobra.Command{
+		Use: "databases", Short: "List a group's databases and whether they are replicated", Args: cobra.NoArgs,
+		Example: "  smartdr databases --group prod\n  smartdr databases -o json | jq -r '.[] | select(.replicated) | .name'",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := a.reading(cmd.Context())
+			defer cancel()
+			name, err := a.anyGroup(ctx, cmd, group)
+			if err != nil {
+				return err
+			}
+			s, err := a.service()
+			if err != nil {
+				return err
+			}
+			dbs, err := s.Databases(ctx, name)
+			if err != nil {
+				return err
+			}
+			return a.show(dbs, func(st render.Style) string { return render.Databases(dbs, st) })
+		},
+	}
+	a.groupFlag(cmd, &group)
+	return cmd
+}
+
+func (a *app) operationsCommand() *cobra.Command {
+	var group string
+	cmd := &cobra.Command{
+		Use: "operations [ID]", Aliases: []string{"operation"}, Args: cobra.MaximumNArgs(1),
+		Short:   "List a group's operations, or show one with its phases and timings",
+		Example: "  smartdr operations --group prod\n  smartdr operations --group prod 0198c9f2-7c1e-7d3f-a3c4-6a52e1b8a001\n  smartdr operations -o json | jq '.[0].phases'",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := a.reading(cmd.Context())
+			defer cancel()
+			name, err := a.anyGroup(ctx, cmd, group)
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				return a.operation(ctx, name, args[0])
+			}
+			return a.operations(ctx, name)
+		},
+	}
+	a.groupFlag(cmd, &group)
+	return cmd
+}
+
+func (a *app) operations(ctx context.Context, group string) error {
+	s, err := a.service()
+	if err != nil {
+		return err
+	}
+	ops, err := s.Operations(ctx, group)
+	if err != nil {
+		return err
+	}
+	return a.show(ops, func(st render.Style) string { return render.Operations(ops, a.now(), st) })
+}
+
+func (a *app) operation(ctx context.Context, group, id string) error {
+	s, err := a.service()
+	if err != nil {
+		return err
+	}
+	op, err := s.Operation(ctx, group, id)
+	if err != nil {
+		return err
+	}
+	return a.show(op, func(st render.Style) string { return render.Operation(op, a.now(), st) })
+}
+
+// follow shows an operation's phases as they come, and returns it as it ended.
+func (a *app) follow(ctx context.Context, watch iter.Seq2[topology.Operation, error]) (last topology.Operation, err error) {
+	view := a.phaseView(ctx)
+	defer view.close()
+	for op, err := range watch {
+		if err != nil {
+			return last, err
+		}
+		view.show(op)
+		last = op
+	}
+	return last, nil
+}
+
+// phaseView shows an operation that goes on.
+type phaseView interface {
+	show(topology.Operation)
+	close()
+}
+
+func (a *app) phaseView(ctx context.Context) phaseView {
+	switch {
+	case a.json() || a.flags.quiet:
+		return noPhases{}
+	case isTerminal(a.Out):
+		return &phaseBars{app: a, bars: newBars(context.WithoutCancel(ctx), a), done: map[string]bool{}}
+	}
+	return &phaseLines{app: a, said: map[int]string{}}
+}
+
+type noPhases struct{}
+
+func (noPhases) show(topology.Operation) {}
+func (noPhases) close()                  {}
+
+// phaseLines prints a line when a phase begins and when it ends.
+type phaseLines struct {
+	app  *app
+	said map[int]string // by index of the phase
+}
+
+func (v *phaseLines) show(op topology.Operation) {
+	for i, p := range op.Phases {
+		line := render.Phase(p, v.app.now(), v.app.style())
+		if v.said[i] != line {
+			fmt.Fprintln(v.app.Out, line)
+		}
+		v.said[i] = line
+	}
+}
+
+func (v *phaseLines) close() {}
