@@ -2,12 +2,15 @@ package ship_test
 
 import (
 	"context"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
+	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -70,6 +73,7 @@ func TestSnapshotGoesToBothBucketsAndSharesWhatIsThere(t *testing.T) {
 			t.Errorf("waited for %s, snapshot from %s to %s", waited, first.Start, first.End)
 		}
 		checkProgress(t, last, first)
+		r.WaitStored, r.Progress = nil, nil
 		ma, mb := load(t, a, first.ID), load(t, b, first.ID)
 		if diff := cmp.Diff(ma, mb); diff != "" {
 			t.Error("the buckets differ:", diff)
@@ -104,4 +108,104 @@ func load(t *testing.T, store objectstore.Store, id string) *snapshot.Manifest {
 		t.Fatal(err)
 	}
 	return m
+}
+
+func TestDatabasesLeftOutAreListedWithTheirSize(t *testing.T) {
+	bin := postgrestest.Installations(t)[0]
+	s, store := source(t, bin), devtest.Store(t)
+	space := postgrestest.TempDir(t)
+	postgrestest.Exec(t, s, "scratch", "CREATE TABLESPACE far LOCATION '"+space+"'")
+	postgrestest.Exec(t, s, "scratch", "CREATE TABLE u TABLESPACE far AS SELECT * FROM t")
+	r := request(s, store)
+	r.Databases = []string{"app"}
+	res := take(t, r)
+	m := load(t, store, res.ID)
+	omitted := map[string]int64{}
+	for _, f := range m.Files {
+		if f.Omitted {
+			omitted[names(m)[snapshot.DatabaseOf(f.Path)]] += f.Size
+		}
+	}
+	if len(omitted) != 1 || omitted["scratch"] < 10<<20 || omitted["scratch"] != res.OmittedBytes {
+		t.Errorf("left out: %v, the result says %d", omitted, res.OmittedBytes)
+	}
+	for _, d := range m.Databases {
+		if d.Replicated != (d.Name != "scratch") {
+			t.Errorf("database %+v", d)
+		}
+	}
+}
+
+func names(m *snapshot.Manifest) map[uint32]string {
+	out := map[uint32]string{}
+	for _, d := range m.Databases {
+		out[d.OID] = d.Name
+	}
+	return out
+}
+
+func TestADatabaseThatIsNotThereIsRefused(t *testing.T) {
+	s, store := source(t, postgrestest.Installations(t)[0]), devtest.Store(t)
+	r := request(s, store)
+	r.Databases = []string{"app", "nowhere"}
+	_, err := ship.TakeSnapshot(t.Context(), r)
+	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "nowhere") {
+		t.Error(err)
+	}
+	r.Databases, r.Lineage.SystemID = nil, "42"
+	if _, err := ship.TakeSnapshot(t.Context(), r); !fault.Is(err, fault.Diverged) {
+		t.Error("another server's lineage:", err)
+	}
+}
+
+func TestABucketThatFailsIsDroppedAndMirroredLater(t *testing.T) {
+	s := source(t, postgrestest.Installations(t)[0])
+	good, bad := devtest.Store(t), devtest.Gateway(t)
+	broken := devtest.Open(t, bad)
+	r := request(s, good, dying{broken, new(atomic.Int64)})
+	res := take(t, r)
+	if diff := cmp.Diff([]string{"a"}, res.Complete); diff != "" || res.Failed["b"] == nil {
+		t.Error(diff, res.Failed)
+	}
+	if list, err := snapshot.List(t.Context(), broken, "g", "w"); err != nil || len(list) != 0 {
+		t.Error("published in a bucket that lacks some of it:", list, err)
+	}
+	from, to := ship.Destination{Region: "a", Store: good}, ship.Destination{Region: "b", Store: broken}
+	sent, err := ship.MirrorSnapshot(t.Context(), from, to, "g", "w", res.ID)
+	if err != nil || sent == 0 {
+		t.Fatal(sent, err)
+	}
+	if diff := cmp.Diff(load(t, good, res.ID), load(t, broken, res.ID)); diff != "" {
+		t.Error(diff)
+	}
+	lacking, wanted := 0, load(t, broken, res.ID).Wanted()
+	if _, err := snapshot.Locate(t.Context(), broken, "g", "w", wanted); err != nil {
+		t.Error(lacking, err)
+	}
+	if sent, err := ship.MirrorSnapshot(t.Context(), from, to, "g", "w", res.ID); err != nil || sent != 0 {
+		t.Error("mirrored again:", sent, err)
+	}
+}
+
+// dying is a bucket that takes one object and no more.
+type dying struct {
+	objectstore.Store
+	puts *atomic.Int64
+}
+
+func (d dying) Put(ctx context.Context, key string, body []byte, o objectstore.PutOptions) (objectstore.Info, error) {
+	if d.puts.Add(1) > 1 {
+		return objectstore.Info{}, fault.Newf(fault.Full, "put object "+key, "no room")
+	}
+	return d.Store.Put(ctx, key, body, o)
+}
+
+func TestNoBucketLeft(t *testing.T) {
+	s := source(t, postgrestest.Installations(t)[0])
+	store := devtest.Store(t)
+	r := request(s, dying{store, new(atomic.Int64)}, dying{store, new(atomic.Int64)})
+	_, err := ship.TakeSnapshot(t.Context(), r)
+	if !fault.Is(err, fault.Full) {
+		t.Error(err)
+	}
 }
