@@ -131,9 +131,15 @@ type WorkspacePlan struct {
 	SegmentSize   wal.SegmentSize        `json:"segmentSize"`
 	Bytes         int64                  `json:"bytes"` // of the snapshot's files, restored
 	Databases     []string               `json:"databases"`
-	Omitted       []string               `json:"omitted,omitempty"` // databases left out of replication, to be dropped
+	Omitted       []OmittedDatabase      `json:"omitted,omitempty"`
 	Lineage       string                 `json:"lineage,omitempty"` // id of the new one; set by FixRecoveryPoint
 	Notes         []string               `json:"notes,omitempty"`
+}
+
+// OmittedDatabase was left out of replication: it is restored as zeros so that recovery runs, then dropped.
+type OmittedDatabase struct {
+	Name string `json:"name"`
+	OID  uint32 `json:"oid"`
 }
 
 // Leg is a part of one lineage's path that recovery replays.
@@ -190,7 +196,6 @@ type Place struct {
 	Instance string            `json:"instance"` // folder that holds all of it
 	DataDir  string            `json:"dataDir"`
 	Port     int               `json:"port"`
-	Source   topology.Source   `json:"source"`   // how SmartDR reaches it, from that region
 	Endpoint topology.Endpoint `json:"endpoint"` // how clients reach it
 }
 
@@ -204,6 +209,7 @@ type PhaseResult struct {
 type AttachBranchResult struct {
 	PhaseResult
 	Lineage topology.Lineage `json:"lineage"` // the new one
+	Source  topology.Source  `json:"source"`  // how SmartDR reaches it, from its region
 }
 
 // PublishEndpointInput makes the restored workspaces the group's serving ones.
@@ -219,6 +225,7 @@ type PublishEndpointInput struct {
 type Attached struct {
 	Workspace string           `json:"workspace"`
 	Place     Place            `json:"place"`
+	Source    topology.Source  `json:"source"` // how SmartDR reaches it, from its region
 	Lineage   topology.Lineage `json:"lineage"`
 }
 

@@ -83,9 +83,9 @@ func (f *failover) restore(ctx workflow.Context, i int, w activities.WorkspacePl
 	if err := f.fill(ctx, i, in); err != nil {
 		return activities.Attached{}, err
 	}
-	lineage, err := f.attach(ctx, i, in)
+	attached, err := f.attach(ctx, i, in)
 	f.op.Workspaces[i].Endpoint = in.Place.Endpoint
-	return activities.Attached{Workspace: w.Workspace, Place: in.Place, Lineage: lineage}, err
+	return activities.Attached{Workspace: w.Workspace, Place: in.Place, Source: attached.Source, Lineage: attached.Lineage}, err
 }
 
 // fill brings the files and the WAL.
@@ -98,18 +98,17 @@ func (f *failover) fill(ctx workflow.Context, i int, in activities.RestoreInput)
 }
 
 // attach recovers, promotes and makes the server usable.
-func (f *failover) attach(ctx workflow.Context, i int, in activities.RestoreInput) (topology.Lineage, error) {
-	var attached activities.AttachBranchResult
-	err := f.phase(ctx, "Attach", in.Plan.Workspace, func(p *topology.Phase) error {
+func (f *failover) attach(ctx workflow.Context, i int, in activities.RestoreInput) (attached activities.AttachBranchResult, err error) {
+	err = f.phase(ctx, "Attach", in.Plan.Workspace, func(p *topology.Phase) error {
 		err := f.execute(ctx, "recover exactly to "+in.Plan.Point.RecordEnd.String()+", promote", target.AttachBranch, in, &attached)
 		p.Note = attached.Note
 		f.op.Workspaces[i].Notes = append(f.op.Workspaces[i].Notes, attached.Notes...)
 		return err
 	})
 	if err != nil {
-		return attached.Lineage, err
+		return attached, err
 	}
-	return attached.Lineage, f.noted(ctx, i, "Restore metadata", in, target.RestoreMetadata, "settings, access rules, databases of "+in.Plan.Workspace)
+	return attached, f.noted(ctx, i, "Restore metadata", in, target.RestoreMetadata, "settings, access rules, databases of "+in.Plan.Workspace)
 }
 
 // noted is a phase that answers with notes alone.

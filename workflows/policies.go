@@ -23,8 +23,8 @@ const (
 	// is noticed within a minute, and a wrong one does not fill the server's log.
 	standstillPause = time.Minute
 	// recordEvery is how often a running operation says in the catalog that it is still running. An operation that
-	// has said nothing for three minutes may be taken over (activities.Abandoned).
-	recordEvery = time.Minute
+	// has said nothing for 90 s may be taken over (activities.abandonedAfter).
+	recordEvery = 30 * time.Second
 	// workspaceRun is how many turns one run of WorkspaceReplication lasts: two days, about 1,500 events.
 	workspaceRun = 96
 )

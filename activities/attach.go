@@ -1,0 +1,140 @@
+package activities
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/metadata"
+	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/restore"
+)
+
+// attachInput puts together what recovery needs: the server with the settings of the primary that it cannot do
+// without, and the point to reach. Until RestoreMetadata nobody but this host gets in.
+func (t *Target) attachInput(ctx context.Context, in RestoreInput, fetched restore.FetchedWAL, m metadata.Metadata) (restore.AttachInput, []string, error) {
+	server, err := t.server(in.Place.Instance, in.Place.Port, in.Plan.ServerVersion)
+	if err != nil {
+		return restore.AttachInput{}, nil, err
+	}
+	server.Superuser = superuser(m)
+	place, err := t.metadataPlace(ctx, server, m)
+	if err != nil {
+		return restore.AttachInput{}, nil, err
+	}
+	place.Minimums = fetched.MaxParameters
+	settings, notes := metadata.Overrides(m, place)
+	if err := writeConfig(server, m, place); err != nil {
+		return restore.AttachInput{}, nil, err
+	}
+	if err := server.WriteHBA(onlyThisHost(server.Superuser)); err != nil {
+		return restore.AttachInput{}, nil, err
+	}
+	input := restore.AttachInput{
+		Server: server, Superuser: server.Superuser,
+		Plan:     restore.Plan{Timeline: fetched.End.Timeline, RecordEnd: fetched.RecordEnd},
+		Minimums: fetched.MaxParameters, Overrides: settings, SlotName: slotName(in.Group, in.Plan.Workspace), Log: t.Log,
+	}
+	for _, d := range in.Plan.Omitted {
+		input.OmittedDatabases = append(input.OmittedDatabases, d.OID)
+	}
+	return input, notes, nil
+}
+
+func (t *Target) metadataPlace(ctx context.Context, s *postgres.Server, m metadata.Metadata) (metadata.Place, error) {
+	host, err := metadata.Inspect(ctx, s.Bin, t.DataDir)
+	if err != nil {
+		return metadata.Place{}, err
+	}
+	place := metadata.Place{
+		DataDir: s.DataDir, SocketDir: s.SocketDir, Listen: s.Listen, Port: s.Port,
+		HBAFile: s.HBAFile(), IdentFile: s.IdentFile(), Admin: s.Superuser, Host: host,
+	}
+	if metadata.NeedsConfigFile(m) {
+		place.ConfigFile = filepath.Join(s.InstanceDir(), "postgresql.conf")
+	}
+	return place, nil
+}
+
+// writeConfig writes the configuration file where the primary's lay outside its data directory (as Debian's does).
+func writeConfig(s *postgres.Server, m metadata.Metadata, place metadata.Place) error {
+	inside := filepath.Join(s.DataDir, "postgresql.conf")
+	text := "# The settings of this server are given on its command line; see instance.json beside the data directory.\n"
+	path := inside
+	if place.ConfigFile != "" {
+		path, text = place.ConfigFile, metadata.ConfigFile(m, place)
+	} else if _, err := os.Stat(inside); err == nil {
+		return nil
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return fault.New(diskKind(err), "write configuration file", err)
+	}
+	if s.Account == nil {
+		return nil
+	}
+	if err := os.Chown(path, int(s.Account.UID), int(s.Account.GID)); err != nil {
+		return fault.New(fault.Invalid, "give configuration file to "+s.Account.Name, err)
+	}
+	return nil
+}
+
+// superuser is the role that this host controls the restored server with.
+func superuser(m metadata.Metadata) string {
+	if len(m.Superusers) > 0 {
+		return m.Superusers[0]
+	}
+	return "postgres" // what initdb's packagers call it; recovery says so if there is no such role
+}
+
+// onlyThisHost lets the superuser in through the socket, whose folder is the server's own, and nobody else.
+func onlyThisHost(superuser string) string {
+	name := `"` + strings.ReplaceAll(superuser, `"`, `""`) + `"`
+	return "local all " + name + " trust\nlocal replication " + name + " trust\n"
+}
+
+// RestoreMetadata lets the users in again, by the primary's rules.
+func (t *Target) RestoreMetadata(ctx context.Context, in RestoreInput) (PhaseResult, error) {
+	p := beat(ctx)
+	defer p.end()
+	result, err := t.restoreMetadata(ctx, in)
+	return result, judge(ctx, err)
+}
+
+func (t *Target) restoreMetadata(ctx context.Context, in RestoreInput) (PhaseResult, error) {
+	server, err := postgres.Load(in.Place.Instance)
+	if err != nil {
+		return PhaseResult{}, err
+	}
+	m, err := t.metadataOrNone(ctx, in)
+	if err != nil {
+		return PhaseResult{}, err
+	}
+	place, err := t.metadataPlace(ctx, server, m)
+	if err != nil {
+		return PhaseResult{}, err
+	}
+	rules, notes := metadata.HBA(m, place)
+	if err := server.WriteHBA(rules); err != nil {
+		return PhaseResult{}, err
+	}
+	if err := server.Reload(ctx); err != nil {
+		return PhaseResult{}, err
+	}
+	wrong, err := t.fileErrors(ctx, server)
+	return PhaseResult{Notes: append(notes, wrong...)}, err
+}
+
+// fileErrors asks the server whether it understood the rules and settings.
+func (t *Target) fileErrors(ctx context.Context, s *postgres.Server) ([]string, error) {
+	conn, err := postgres.Open(ctx, s.Source("postgres"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // only read from
+	return metadata.FileErrors(ctx, conn)
+}
+
+func now() time.Time { return time.Now().UTC() }

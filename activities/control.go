@@ -1,0 +1,62 @@
+package activities
+
+import (
+	"context"
+	"time"
+
+	"go.temporal.io/sdk/client"
+
+	"github.com/smartdr/smartdr/internal/dsn"
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+// Control does what any region can do.
+type Control struct {
+	Site
+	Temporal client.Client
+}
+
+// ReadGroup reads a group from the buckets that answer.
+func (c *Control) ReadGroup(ctx context.Context, in ReadGroupInput) (topology.Group, error) {
+	loaded, err := c.Catalog.Load(ctx, in.Group)
+	return loaded.Group, judge(ctx, err)
+}
+
+// RecordGroup creates a group. One that is there with the same ID is this one, recorded by an attempt whose answer
+// was lost.
+func (c *Control) RecordGroup(ctx context.Context, in RecordGroupInput) (topology.Group, error) {
+	for _, w := range in.Group.Workspaces {
+		if _, err := dsn.Parse(w.Sites[in.Group.Active].Source); err != nil {
+			return topology.Group{}, judge(ctx, err)
+		}
+	}
+	g, err := c.Catalog.Create(ctx, in.Group)
+	if fault.Is(err, fault.Conflict) {
+		if there, loadErr := c.Catalog.Load(ctx, in.Group.Name); loadErr == nil && there.Group.ID == in.Group.ID {
+			return there.Group, nil
+		}
+		err = fault.Newf(fault.Invalid, "create group", "there is a group %q already", in.Group.Name).WithHint("choose another name")
+	}
+	return g, judge(ctx, err)
+}
+
+// ObserveStatus derives a group's status from the catalog and from what shippers announced.
+func (c *Control) ObserveStatus(ctx context.Context, in ReadGroupInput) (topology.GroupStatus, error) {
+	s, err := c.Catalog.Status(ctx, in.Group, time.Now())
+	return s, judge(ctx, err)
+}
+
+// EnsureReplication starts the group's Replication, or wakes the one that runs.
+func (c *Control) EnsureReplication(ctx context.Context, in EnsureReplicationInput) error {
+	type epochChanged struct {
+		Epoch topology.Epoch `json:"epoch"`
+	}
+	options := client.StartWorkflowOptions{
+		ID: in.WorkflowID, TaskQueue: "smartdr",
+		StaticSummary: "keeps group " + in.Group + " replicated",
+		StaticDetails: "Runs for the life of the group. The query `status` and the update `refresh` say how it is.",
+	}
+	_, err := c.Temporal.SignalWithStartWorkflow(ctx, in.WorkflowID, in.Signal, epochChanged{in.Epoch}, options, in.WorkflowType, ReadGroupInput{Group: in.Group})
+	return judge(ctx, err)
+}

@@ -1,0 +1,106 @@
+package activities
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+// An instance's folder, <data folder of the region>/<group>/<workspace>/e<epoch>, holds one restored server:
+//
+//	owner.json      the operation and the plan it is restored by; says that the folder is ours
+//	data/           the data directory
+//	tablespaces/    beside it
+//	wal.json        what FetchWAL found, when it is complete
+//	attached.json   the promoted server, when it is
+//
+// A new epoch has a new folder, so that no restore ever meets the files of another one.
+const (
+	ownerFile    = "owner.json"
+	walFile      = "wal.json"
+	attachedFile = "attached.json"
+)
+
+// owner is the content of owner.json.
+type owner struct {
+	Group     string         `json:"group"`
+	Workspace string         `json:"workspace"`
+	Epoch     topology.Epoch `json:"epoch"`
+	Operation string         `json:"operation"`
+	Plan      WorkspacePlan  `json:"plan"`
+	Port      int            `json:"port,omitempty"`      // 0 until ProvisionTopology has chosen one
+	Published bool           `json:"published,omitempty"` // it has served: never remove it
+}
+
+func instanceDir(root, group, workspace string, epoch topology.Epoch) string {
+	return filepath.Join(root, group, workspace, fmt.Sprintf("e%d", epoch))
+}
+
+// readState reads one of an instance's state files. It returns false when there is none.
+func readState(dir, name string, into any) (bool, error) {
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fault.New(fault.Transient, "read state of instance", err)
+	}
+	if err := json.Unmarshal(b, into); err != nil {
+		return false, fault.Newf(fault.Corrupt, "read state of instance", "%s: %w", filepath.Join(dir, name), err)
+	}
+	return true, nil
+}
+
+// writeState replaces one of an instance's state files, whole or not at all.
+func writeState(dir, name string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err == nil {
+		err = replaceFile(filepath.Join(dir, name), b)
+	}
+	if err != nil {
+		return fault.New(diskKind(err), "write state of instance", err)
+	}
+	return nil
+}
+
+func replaceFile(path string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }() // gone already when all went well
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// slotName is the name of our slot on a workspace's server: lower-case letters, digits and underscores, at most 63.
+// Names that have to be changed for that get a part of their hash, so that no two workspaces share a slot.
+func slotName(group, workspace string) string {
+	name := "smartdr_" + group + "_" + workspace
+	if len(name) <= 63 && !strings.Contains(name, "-") {
+		return name
+	}
+	hash := sha256.Sum256([]byte(name))
+	name = strings.ReplaceAll(name, "-", "_")
+	return fmt.Sprintf("%s_%x", name[:min(len(name), 54)], hash[:4])
+}
+
+// diskKind tells a full disk from what may pass by itself.
+func diskKind(err error) fault.Kind {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fault.Full
+	}
+	return fault.Transient
+}

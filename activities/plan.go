@@ -1,0 +1,209 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/smartdr/smartdr/internal/archive"
+	"github.com/smartdr/smartdr/internal/catalog"
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/objectstore"
+	"github.com/smartdr/smartdr/internal/snapshot"
+	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/internal/wal"
+)
+
+// planner finds out what of one workspace a bucket can bring back.
+type planner struct {
+	store     objectstore.Store
+	region    string // of the store
+	group     string
+	workspace topology.Workspace
+	announced topology.WALProgress      // zero when nobody announced anything
+	complete  topology.SnapshotProgress // likewise
+	manifests map[string]*snapshot.Manifest
+}
+
+func (t *Target) planner(ctx context.Context, g topology.Group, w topology.Workspace, to string) (*planner, error) {
+	store, err := t.store(to)
+	if err != nil {
+		return nil, err
+	}
+	p := &planner{store: store, region: to, group: g.Name, workspace: w, manifests: map[string]*snapshot.Manifest{}}
+	if p.announced, err = t.Catalog.WALProgress(ctx, g.Name, w.Name); err != nil && !fault.Is(err, fault.Missing) {
+		return nil, err
+	}
+	if p.complete, err = t.Catalog.SnapshotProgress(ctx, g.Name, w.Name); err != nil && !fault.Is(err, fault.Missing) {
+		return nil, err
+	}
+	return p, nil
+}
+
+// plan chooses the newest lineage that can be recovered at all. Only one that nobody ever announced as recoverable
+// may be passed over for an older one: a new lineage after a hole, whose first snapshot is not complete.
+func (p *planner) plan(ctx context.Context) (WorkspacePlan, error) {
+	snapshots, err := snapshot.List(ctx, p.store, p.group, p.workspace.Name)
+	if err != nil {
+		return WorkspacePlan{}, err
+	}
+	for _, l := range slices.Backward(p.workspace.Lineages) {
+		plan, found, err := p.along(ctx, ancestry(p.workspace, l), snapshots)
+		if err != nil || found {
+			return p.judged(plan, l, err)
+		}
+		if p.complete.Lineage == l.ID && slices.Contains(p.complete.Complete, p.region) {
+			return plan, fault.Newf(fault.Missing, "plan failover", "workspace %s: snapshot %s of lineage %s was announced and is not usable in the bucket of %q",
+				p.workspace.Name, p.complete.ID, l.ID, p.region)
+		}
+	}
+	return WorkspacePlan{}, fault.Newf(fault.Missing, "plan failover", "workspace %s has no complete snapshot in the bucket of %q: it was never in sync", p.workspace.Name, p.region).
+		WithHint("nothing can be recovered there; wait until status says Active, or bring the serving region back")
+}
+
+// ancestry returns l's lineages from the oldest ancestor down to l.
+func ancestry(w topology.Workspace, l topology.Lineage) []topology.Lineage {
+	line := []topology.Lineage{l}
+	for l.Parent != nil {
+		parent := w.FindLineage(l.Parent.Lineage)
+		if parent == nil {
+			break
+		}
+		l = *parent
+		line = append(line, l)
+	}
+	slices.Reverse(line)
+	return line
+}
+
+// along plans by the newest snapshot that lies on a line of lineages and whose WAL is there. found is false when
+// there is none.
+func (p *planner) along(ctx context.Context, line []topology.Lineage, snapshots []snapshot.Summary) (plan WorkspacePlan, found bool, err error) {
+	var notes []string
+	for _, s := range slices.Backward(snapshots) {
+		m, err := p.manifest(ctx, s.ID)
+		if fault.Is(err, fault.Corrupt) {
+			notes = append(notes, "snapshot "+s.ID+" is damaged and was passed over: "+err.Error())
+			continue
+		}
+		if err != nil {
+			return plan, false, err
+		}
+		at := slices.IndexFunc(line, func(l topology.Lineage) bool { return l.ID == m.Lineage })
+		if at < 0 || !before(m, line[at:]) {
+			continue
+		}
+		legs, tip, err := p.legs(ctx, m, line[at:])
+		if err != nil {
+			return plan, false, err
+		}
+		if tip.Position.LSN < m.End.LSN && len(legs) == 1 {
+			continue // published, and its WAL is not in this bucket yet: an older one is
+		}
+		plan := p.describe(m, legs, tip)
+		plan.Notes = notes
+		return plan, true, nil
+	}
+	return plan, false, nil
+}
+
+// before reports whether a snapshot was consistent before the next lineage of the line forked off.
+func before(m *snapshot.Manifest, line []topology.Lineage) bool {
+	return len(line) == 1 || line[1].Parent != nil && m.End.LSN <= line[1].Parent.At.LSN
+}
+
+// legs returns the stretches of WAL from a snapshot's start to the end of the line, and that end.
+func (p *planner) legs(ctx context.Context, m *snapshot.Manifest, line []topology.Lineage) (legs []Leg, tip archive.Tip, err error) {
+	from := wal.Position{Timeline: m.Start.Timeline, LSN: m.SegmentSize.Start(m.Start.LSN)}
+	for i, l := range line {
+		if i > 0 {
+			from = l.Start
+		}
+		a := archive.Open(p.store, p.group, p.workspace.Name, l.ID)
+		if tip, err = a.TipFrom(ctx, l, from.LSN); err != nil {
+			return nil, tip, err
+		}
+		leg := Leg{Lineage: l, From: from, To: tip.Position.LSN}
+		if i+1 < len(line) {
+			leg.To = line[i+1].Parent.At.LSN
+			if tip.Position.LSN < leg.To {
+				return nil, tip, p.gap(l.ID, tip.Position.LSN, leg.To)
+			}
+		}
+		legs = append(legs, leg)
+	}
+	return legs, tip, nil
+}
+
+func (p *planner) gap(lineage string, from, to wal.LSN) error {
+	return fault.Newf(fault.Missing, "plan failover", "workspace %s: WAL of lineage %s from %s to %s is missing in the bucket of %q",
+		p.workspace.Name, lineage, from, to, p.region).
+		WithHint("look whether the other bucket still has it; nothing was changed")
+}
+
+func (p *planner) describe(m *snapshot.Manifest, legs []Leg, tip archive.Tip) WorkspacePlan {
+	plan := WorkspacePlan{
+		Workspace: p.workspace.Name, Snapshot: m.ID, SnapshotStart: m.Start, SnapshotEnd: m.End.LSN,
+		Legs: legs, Point: tip.Point(legs[len(legs)-1].Lineage.ID),
+		SystemID: m.SystemID, ServerVersion: m.ServerVersion, SegmentSize: m.SegmentSize, Bytes: m.TotalBytes,
+	}
+	for _, d := range m.Databases {
+		switch {
+		case !d.Replicated:
+			plan.Omitted = append(plan.Omitted, OmittedDatabase{Name: d.Name, OID: d.OID})
+		case d.Name != "template0" && d.Name != "template1":
+			plan.Databases = append(plan.Databases, d.Name)
+		}
+	}
+	return plan
+}
+
+// judged refuses a plan that does not reach what was announced, and notes what an operator should know of it.
+func (p *planner) judged(plan WorkspacePlan, l topology.Lineage, err error) (WorkspacePlan, error) {
+	if err != nil {
+		return plan, err
+	}
+	if p.announced.Lineage == l.ID {
+		for _, c := range p.announced.Cursors {
+			if c.Region == p.region && c.Point.At.LSN > plan.Point.At.LSN {
+				return plan, p.gap(l.ID, plan.Point.At.LSN, c.Point.At.LSN)
+			}
+		}
+	}
+	if l.ID != p.workspace.Lineage {
+		plan.Notes = append(plan.Notes, fmt.Sprintf("lineage %s has no complete snapshot in the bucket of %q yet: recovered to the end of lineage %s", p.workspace.Lineage, p.region, l.ID))
+	}
+	return plan, nil
+}
+
+func (p *planner) manifest(ctx context.Context, id string) (*snapshot.Manifest, error) {
+	if m := p.manifests[id]; m != nil {
+		return m, nil
+	}
+	m, err := snapshot.Load(ctx, p.store, p.group, p.workspace.Name, id)
+	if err == nil {
+		p.manifests[id] = m
+	}
+	return m, err
+}
+
+// aliveFor is how recently a shipper must have measured for its region to count as alive: it announces every 2 s.
+const aliveFor = 15 * time.Second
+
+// alive says why the serving region looks alive, or "".
+func (t *Target) alive(ctx context.Context, loaded catalog.Loaded) string {
+	g := loaded.Group
+	if !slices.Contains(loaded.From, g.Active) {
+		return ""
+	}
+	for _, w := range g.Workspaces {
+		p, err := t.Catalog.WALProgress(ctx, g.Name, w.Name)
+		age := time.Since(p.MeasuredAt)
+		if err == nil && p.Epoch == g.Epoch && age < aliveFor && strings.TrimSpace(p.Error) == "" {
+			return fmt.Sprintf("its bucket answers, and WAL of workspace %s was shipped from there %.0f s ago", w.Name, age.Seconds())
+		}
+	}
+	return ""
+}

@@ -1,0 +1,304 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/smartdr/smartdr/internal/archive"
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/metadata"
+	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/restore"
+	"github.com/smartdr/smartdr/internal/snapshot"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+// ProvisionTopology gives the workspace a folder, a port and an endpoint on this host. Folders of failovers that never
+// came to serve are removed first, since their disk space is needed.
+func (t *Target) ProvisionTopology(ctx context.Context, in RestoreInput) (Place, error) {
+	p := beat(ctx)
+	defer p.end()
+	place, err := t.provision(ctx, in)
+	return place, judge(ctx, err)
+}
+
+func (t *Target) provision(ctx context.Context, in RestoreInput) (Place, error) {
+	dir := instanceDir(t.DataDir, in.Group, in.Plan.Workspace, in.Epoch)
+	var o owner
+	found, err := readState(dir, ownerFile, &o)
+	if err != nil {
+		return Place{}, err
+	}
+	if !found || o.Operation != in.Operation {
+		return Place{}, fault.Newf(fault.Missing, "provision", "%s is not the folder of operation %s", dir, in.Operation).
+			WithHint("the region's worker moved to another host or data folder: run the failover again")
+	}
+	if err := t.sweep(ctx, in); err != nil {
+		return Place{}, err
+	}
+	if o.Port == 0 {
+		if o.Port, err = t.freePort(); err != nil {
+			return Place{}, err
+		}
+		if err := writeState(dir, ownerFile, o); err != nil {
+			return Place{}, err
+		}
+	}
+	return t.place(dir, o.Port, in.Plan)
+}
+
+// place describes the server to be, and gives its folder to the account that it will run under.
+func (t *Target) place(dir string, port int, plan WorkspacePlan) (Place, error) {
+	s, err := t.server(dir, port, plan.ServerVersion)
+	if err != nil {
+		return Place{}, err
+	}
+	if s.Account != nil {
+		if err := os.Chown(dir, int(s.Account.UID), int(s.Account.GID)); err != nil {
+			return Place{}, fault.New(fault.Invalid, "give instance folder to "+s.Account.Name, err)
+		}
+	}
+	return Place{Instance: dir, DataDir: s.DataDir, Port: port, Endpoint: endpointOf(t.AdvertiseHost, port)}, nil
+}
+
+// server returns the description of an instance's server, before metadata has anything to say.
+func (t *Target) server(dir string, port, version int) (*postgres.Server, error) {
+	bin, err := postgres.Find(version/10000, t.BinDirs)
+	if err != nil {
+		return nil, err
+	}
+	account, err := postgres.DefaultAccount()
+	if err != nil {
+		return nil, err
+	}
+	return &postgres.Server{
+		Bin: bin, DataDir: filepath.Join(dir, "data"), SocketDir: socketDir(dir, port), LogFile: filepath.Join(dir, "server.log"),
+		Listen: t.Listen, Port: port, Account: account,
+	}, nil
+}
+
+// socketDir is the instance's folder for its socket, or a short path where that is too long for one (unix(7)).
+func socketDir(dir string, port int) string {
+	if inside := filepath.Join(dir, "run"); len(inside) <= 90 {
+		return inside
+	}
+	return filepath.Join(os.TempDir(), "smartdr-"+strconv.Itoa(port))
+}
+
+// freePort returns a port of the range that no instance has and nothing listens on.
+func (t *Target) freePort() (int, error) {
+	taken := map[int]bool{}
+	files, err := filepath.Glob(filepath.Join(t.DataDir, "*", "*", "e*", ownerFile))
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range files {
+		var o owner
+		if _, err := readState(filepath.Dir(f), ownerFile, &o); err != nil {
+			return 0, err
+		}
+		taken[o.Port] = true
+	}
+	for port := t.FirstPort; port <= t.LastPort; port++ {
+		if !taken[port] && free(port) {
+			return port, nil
+		}
+	}
+	return 0, fault.Newf(fault.Invalid, "choose port", "no port from %d to %d is free", t.FirstPort, t.LastPort).
+		WithHint("widen the worker's range of ports")
+}
+
+func free(port int) bool {
+	l, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(port)))
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
+}
+
+// sweep removes the workspace's folders of older epochs that never served.
+func (t *Target) sweep(ctx context.Context, in RestoreInput) error {
+	files, err := filepath.Glob(filepath.Join(t.DataDir, in.Group, in.Plan.Workspace, "e*", ownerFile))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		var o owner
+		if _, err := readState(filepath.Dir(f), ownerFile, &o); err != nil {
+			return err
+		}
+		if o.Published || o.Epoch >= in.Epoch {
+			continue
+		}
+		if err := removeInstance(ctx, filepath.Dir(f)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func removeInstance(ctx context.Context, dir string) error {
+	s, err := postgres.Load(dir)
+	if err == nil {
+		if _, running := s.Running(ctx); running {
+			err = s.Stop(ctx, postgres.Immediate)
+		}
+	}
+	if err != nil && !fault.Is(err, fault.Missing) {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fault.New(fault.Transient, "remove instance that never served", err)
+	}
+	return nil
+}
+
+// RestoreSnapshot brings the snapshot's files.
+func (t *Target) RestoreSnapshot(ctx context.Context, in RestoreInput) (PhaseResult, error) {
+	p := beat(ctx)
+	defer p.end()
+	result, err := t.restoreSnapshot(ctx, in, p)
+	return result, judge(ctx, err)
+}
+
+func (t *Target) restoreSnapshot(ctx context.Context, in RestoreInput, p *pulse) (PhaseResult, error) {
+	if done, err := readState(in.Place.Instance, walFile, new(restore.FetchedWAL)); done || err != nil {
+		return PhaseResult{Note: "was there already"}, err // recovery may have begun: the files are the server's now
+	}
+	store, err := t.store(in.To)
+	if err != nil {
+		return PhaseResult{}, err
+	}
+	m, err := snapshot.Load(ctx, store, in.Group, in.Plan.Workspace, in.Plan.Snapshot)
+	if err != nil {
+		return PhaseResult{}, err
+	}
+	account, err := postgres.DefaultAccount()
+	if err != nil {
+		return PhaseResult{}, err
+	}
+	files := restore.FilesInput{Store: store, Manifest: m, DataDir: in.Place.DataDir, Log: t.Log,
+		Progress: func(done, total int64) { p.say(amount{done, total}) }}
+	if account != nil {
+		files.UID, files.GID = int(account.UID), int(account.GID)
+	}
+	r, err := restore.Files(ctx, files)
+	return PhaseResult{Note: fmt.Sprintf("%s in %d files, %s fetched", megabytes(r.Bytes), r.Files, megabytes(r.Fetched))}, err
+}
+
+// FetchWAL brings the WAL from the snapshot's start to the recovery point, and verifies all of it.
+func (t *Target) FetchWAL(ctx context.Context, in RestoreInput) (PhaseResult, error) {
+	p := beat(ctx)
+	defer p.end()
+	result, err := t.fetchWAL(ctx, in, p)
+	return result, judge(ctx, err)
+}
+
+func (t *Target) fetchWAL(ctx context.Context, in RestoreInput, p *pulse) (PhaseResult, error) {
+	if done, err := readState(in.Place.Instance, walFile, new(restore.FetchedWAL)); done || err != nil {
+		return PhaseResult{Note: "was there already"}, err
+	}
+	store, err := t.store(in.To)
+	if err != nil {
+		return PhaseResult{}, err
+	}
+	fetch := restore.FetchWAL{
+		Dir: filepath.Join(in.Place.DataDir, "pg_wal"), SegmentSize: in.Plan.SegmentSize, Log: t.Log,
+		Progress: func(done, total int64) { p.say(amount{done, total}) },
+	}
+	for _, l := range in.Plan.Legs {
+		a := archive.Open(store, in.Group, in.Plan.Workspace, l.Lineage.ID)
+		fetch.Legs = append(fetch.Legs, restore.Leg{Archive: a, Lineage: l.Lineage, From: l.From, To: l.To})
+	}
+	fetched, err := fetch.Run(ctx)
+	if err != nil {
+		return PhaseResult{}, err
+	}
+	if fetched.End.LSN < in.Plan.Point.At.LSN {
+		return PhaseResult{}, fault.Newf(fault.Missing, "fetch WAL", "workspace %s: WAL from %s to the recovery point %s is missing",
+			in.Plan.Workspace, fetched.End.LSN, in.Plan.Point.At.LSN)
+	}
+	if err := giveAway(fetch.Dir); err != nil {
+		return PhaseResult{}, err
+	}
+	note := fmt.Sprintf("%s up to %s, %s fetched", megabytes(int64(fetched.End.LSN-fetched.Start)), fetched.End, megabytes(fetched.Fetched))
+	return PhaseResult{Note: note}, writeState(in.Place.Instance, walFile, fetched)
+}
+
+// giveAway gives a folder's files to the account that the server runs under.
+func giveAway(dir string) error {
+	account, err := postgres.DefaultAccount()
+	if err != nil || account == nil {
+		return err
+	}
+	err = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, int(account.UID), int(account.GID)))
+	})
+	if err != nil {
+		return fault.New(fault.Invalid, "give files to "+account.Name, err)
+	}
+	return nil
+}
+
+// AttachBranch recovers exactly to the recovery point, promotes, and describes the lineage that begins there.
+func (t *Target) AttachBranch(ctx context.Context, in RestoreInput) (AttachBranchResult, error) {
+	p := beat(ctx)
+	defer p.end()
+	result, err := t.attachBranch(ctx, in, p)
+	return result, judge(ctx, err)
+}
+
+func (t *Target) attachBranch(ctx context.Context, in RestoreInput, p *pulse) (AttachBranchResult, error) {
+	var fetched restore.FetchedWAL
+	if found, err := readState(in.Place.Instance, walFile, &fetched); err != nil || !found {
+		return AttachBranchResult{}, errors.Join(err, fault.Newf(fault.Missing, "attach", "the WAL of %s was not fetched", in.Place.Instance))
+	}
+	m, err := t.metadataOrNone(ctx, in)
+	if err != nil {
+		return AttachBranchResult{}, err
+	}
+	attach, notes, err := t.attachInput(ctx, in, fetched, m)
+	if err != nil {
+		return AttachBranchResult{}, err
+	}
+	attach.Progress = func(a restore.AttachProgress) { p.say(a) }
+	attached, err := restore.Attach(ctx, attach)
+	if err != nil {
+		return AttachBranchResult{}, err
+	}
+	if err := writeState(in.Place.Instance, attachedFile, attached); err != nil {
+		return AttachBranchResult{}, err
+	}
+	note := fmt.Sprintf("recovered to %s, timeline %d", attached.Fork.LSN, attached.Timeline)
+	return AttachBranchResult{
+		PhaseResult: PhaseResult{Note: note, Notes: notes}, Lineage: newLineage(in, attached), Source: attach.Server.Source("postgres"),
+	}, nil
+}
+
+func newLineage(in RestoreInput, a restore.Attached) topology.Lineage {
+	last := in.Plan.Legs[len(in.Plan.Legs)-1].Lineage.ID
+	return topology.Lineage{
+		ID: in.Plan.Lineage, Epoch: in.Epoch, Region: in.To, SystemID: a.SystemID, SegmentSize: in.Plan.SegmentSize,
+		Start: a.Start, Parent: &topology.Fork{Lineage: last, At: a.Fork}, CreatedAt: now(),
+	}
+}
+
+// metadataOrNone returns what was captured of the primary, or what is true of any server.
+func (t *Target) metadataOrNone(ctx context.Context, in RestoreInput) (metadata.Metadata, error) {
+	m, err := t.metadata(ctx, in.Group, in.Plan.Workspace)
+	if fault.Is(err, fault.Missing) {
+		return metadata.Metadata{ServerVersion: in.Plan.ServerVersion, Superusers: []string{"postgres"}}, nil
+	}
+	return m, err
+}
+
+func megabytes(n int64) string {
+	return strings.TrimSuffix(fmt.Sprintf("%.1f", float64(n)/1e6), ".0") + " MB"
+}

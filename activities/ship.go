@@ -1,0 +1,177 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/smartdr/smartdr/internal/archive"
+	"github.com/smartdr/smartdr/internal/catalog"
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/metadata"
+	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/ship"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+const (
+	// mergeEvery is how long small segments stay small: one a second becomes one a minute.
+	mergeEvery = time.Minute
+	// captureEvery is how old captured settings may be at a failover.
+	captureEvery = 5 * time.Minute
+)
+
+// ShipSegments streams WAL to both buckets for one turn, or longer while Temporal is away.
+func (s *Source) ShipSegments(ctx context.Context, in SourceInput) (ShipSegmentsResult, error) {
+	p := beat(ctx)
+	defer p.end()
+	result, err := s.ship(ctx, in, p)
+	return result, judge(ctx, s.standstill(ctx, in, err))
+}
+
+func (s *Source) ship(ctx context.Context, in SourceInput, p *pulse) (ShipSegmentsResult, error) {
+	shipping, release, err := s.turns.take(ctx, in.Group+"/"+in.Workspace)
+	if err != nil {
+		return ShipSegmentsResult{}, err
+	}
+	defer release()
+	sub, err := s.subject(shipping, in)
+	if err != nil {
+		return ShipSegmentsResult{}, err
+	}
+	l, err := sub.lineage(in.Epoch)
+	if err != nil {
+		return ShipSegmentsResult{}, err
+	}
+	shipper := s.shipper(in, sub, l, p)
+	reason, err := s.runTurn(shipping, in.turn(), shipper.Run)
+	return ShipSegmentsResult{Lineage: l.ID, Reason: string(reason)}, err
+}
+
+// runTurn runs something endless until its turn ends, and waits for it.
+func (s *Source) runTurn(ctx context.Context, turn time.Duration, run func(context.Context) error) (end, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var reason end
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		reason = endOfTurn(ctx, turn, s.Answers)
+		cancel()
+	})
+	err := run(ctx)
+	cancel()
+	watch.Wait()
+	return reason, err
+}
+
+func (s *Source) shipper(in SourceInput, sub subject, l topology.Lineage, p *pulse) *ship.WAL {
+	return &ship.WAL{
+		Source: sub.source, Slot: slotName(in.Group, in.Workspace),
+		Group: in.Group, Workspace: in.Workspace, Lineage: l, Epoch: in.Epoch, Destinations: sub.to,
+		Announce: func(ctx context.Context, w topology.WALProgress) error {
+			p.say(w.Cursors)
+			return s.Catalog.PutWALProgress(ctx, in.Group, in.Workspace, w)
+		},
+		Fenced: func(ctx context.Context) error { return s.Catalog.CheckEpoch(ctx, in.Group, in.Epoch) },
+		Log:    s.Log.With("group", in.Group, "workspace", in.Workspace, "lineage", l.ID),
+	}
+}
+
+// MergeSegments makes larger objects of small ones, every minute for one turn.
+func (s *Source) MergeSegments(ctx context.Context, in SourceInput) error {
+	return s.everySoOften(ctx, in, mergeEvery, s.merge)
+}
+
+func (s *Source) merge(ctx context.Context, in SourceInput, sub subject) error {
+	l, err := sub.lineage(in.Epoch)
+	if err != nil {
+		return err
+	}
+	for _, d := range sub.to {
+		if err := mergeIn(ctx, archive.Open(d.Store, in.Group, in.Workspace, l.ID), int64(l.SegmentSize)); err != nil {
+			return describe(err, "the bucket of region %q", d.Region)
+		}
+	}
+	return nil
+}
+
+func mergeIn(ctx context.Context, a *archive.Archive, cell int64) error {
+	inv, err := a.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, run := range archive.PlanMerge(inv.Entries, cell) {
+		if _, err := a.Merge(ctx, run); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CaptureMetadata keeps what a physical copy lacks, every five minutes for one turn.
+func (s *Source) CaptureMetadata(ctx context.Context, in SourceInput) error {
+	return s.everySoOften(ctx, in, captureEvery, s.capture)
+}
+
+func (s *Source) capture(ctx context.Context, in SourceInput, sub subject) error {
+	conn, err := postgres.Open(ctx, sub.source)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // only read from
+	m, err := metadata.Capture(ctx, conn)
+	if err != nil {
+		return err
+	}
+	document, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return s.Catalog.PutMetadata(ctx, in.Group, in.Workspace, catalog.Metadata{
+		Epoch: in.Epoch, CapturedAt: m.CapturedAt, Databases: names(m.Databases), Server: document,
+	})
+}
+
+func names(databases []metadata.Database) (all []string) {
+	for _, d := range databases {
+		if !d.Template {
+			all = append(all, d.Name)
+		}
+	}
+	return all
+}
+
+// everySoOften does something at once and then in intervals, until the turn is over.
+func (s *Source) everySoOften(ctx context.Context, in SourceInput, every time.Duration, do func(context.Context, SourceInput, subject) error) error {
+	p := beat(ctx)
+	defer p.end()
+	_, err := s.runTurn(ctx, in.turn(), func(ctx context.Context) error {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			sub, err := s.subject(ctx, in)
+			if err == nil {
+				err = do(ctx, in, sub)
+			}
+			if err != nil && ctx.Err() == nil {
+				return err
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	})
+	return judge(ctx, err)
+}
+
+// describe says in front of an error what it is about, and keeps its kind and hint.
+func describe(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fault.Newf(fault.KindOf(err), fmt.Sprintf(format, args...), "%w", err)
+}

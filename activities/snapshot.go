@@ -1,0 +1,216 @@
+package activities
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/ship"
+	"github.com/smartdr/smartdr/internal/snapshot"
+	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/internal/wal"
+)
+
+// TakeSnapshot takes a snapshot of the current lineage, unless a bucket holds one that is young enough.
+func (s *Source) TakeSnapshot(ctx context.Context, in TakeSnapshotInput) (TakeSnapshotResult, error) {
+	p := beat(ctx)
+	defer p.end()
+	result, err := s.takeSnapshot(ctx, in, p)
+	return result, judge(ctx, s.standstill(ctx, in.SourceInput, err))
+}
+
+func (s *Source) takeSnapshot(ctx context.Context, in TakeSnapshotInput, p *pulse) (TakeSnapshotResult, error) {
+	sub, err := s.subject(ctx, in.SourceInput)
+	if err != nil {
+		return TakeSnapshotResult{}, err
+	}
+	l, err := sub.lineage(in.Epoch)
+	if err != nil {
+		return TakeSnapshotResult{}, err
+	}
+	last, err := lastSnapshot(ctx, sub.to, in.Group, in.Workspace, l.ID)
+	if err != nil {
+		return TakeSnapshotResult{}, err
+	}
+	if last.ID != "" && time.Since(last.StartedAt) < time.Duration(in.MaxAgeSeconds)*time.Second {
+		return last, s.recordComplete(ctx, in.SourceInput, l.ID, last)
+	}
+	notes := s.progressNotes(ctx, in.SourceInput, last.Complete, p)
+	taken, err := ship.TakeSnapshot(ctx, s.snapshot(in.SourceInput, sub, l, notes.put))
+	notes.end()
+	if err != nil {
+		return TakeSnapshotResult{}, err
+	}
+	for region, err := range taken.Failed {
+		s.Log.WarnContext(ctx, "a bucket was left out of the snapshot", "snapshot", taken.ID, "region", region, "error", err)
+	}
+	now, err := lastSnapshot(ctx, sub.to, in.Group, in.Workspace, l.ID)
+	if err != nil {
+		return TakeSnapshotResult{}, err
+	}
+	now.Taken = true
+	return now, s.recordComplete(ctx, in.SourceInput, l.ID, now)
+}
+
+func (s *Source) snapshot(in SourceInput, sub subject, l topology.Lineage, put func(topology.SnapshotProgress)) ship.Snapshot {
+	var databases []string
+	if sub.group.Replication != nil {
+		databases = sub.group.Replication.Databases
+	}
+	return ship.Snapshot{
+		Source: sub.source, Group: in.Group, Workspace: in.Workspace, Lineage: l,
+		Databases: databases, Destinations: sub.to, Progress: put, Log: s.Log,
+		WaitStored: func(ctx context.Context, to wal.LSN) error { return s.waitStored(ctx, in, l.ID, to) },
+	}
+}
+
+// waitStored returns when the shipper has announced that everything up to a position is in some bucket.
+func (s *Source) waitStored(ctx context.Context, in SourceInput, lineage string, to wal.LSN) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		p, err := s.Catalog.WALProgress(ctx, in.Group, in.Workspace)
+		if err == nil && p.Lineage == lineage && slices.ContainsFunc(p.Cursors, func(c topology.Cursor) bool { return c.Point.At.LSN >= to }) {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// lastSnapshot finds the newest snapshot of a lineage in the buckets that answer, and where it is whole. Result.ID is
+// empty when there is none.
+func lastSnapshot(ctx context.Context, to []ship.Destination, group, workspace, lineage string) (last TakeSnapshotResult, err error) {
+	var answered int
+	for _, d := range to {
+		var m *snapshot.Manifest
+		if m, err = newestOf(ctx, d, group, workspace, lineage); err != nil {
+			last.Lacking = append(last.Lacking, d.Region)
+			continue
+		}
+		answered++
+		switch {
+		case m == nil || m.ID < last.ID:
+			last.Lacking = append(last.Lacking, d.Region)
+		case m.ID > last.ID:
+			last.Lacking = append(last.Lacking, last.Complete...)
+			last.ID, last.StartedAt, last.Complete = m.ID, m.StartedAt, []string{d.Region}
+		default:
+			last.Complete = append(last.Complete, d.Region)
+		}
+	}
+	if answered > 0 {
+		err = nil
+	}
+	return last, err
+}
+
+// newestOf returns the newest snapshot of a lineage in one bucket, or nil.
+func newestOf(ctx context.Context, d ship.Destination, group, workspace, lineage string) (*snapshot.Manifest, error) {
+	all, err := snapshot.List(ctx, d.Store, group, workspace)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range slices.Backward(all) {
+		m, err := snapshot.Load(ctx, d.Store, group, workspace, s.ID)
+		if err != nil || m.Lineage == lineage {
+			return m, err
+		}
+	}
+	return nil, nil
+}
+
+// recordComplete lets the status say where a snapshot of the lineage is whole.
+func (s *Source) recordComplete(ctx context.Context, in SourceInput, lineage string, r TakeSnapshotResult) error {
+	p, err := s.Catalog.SnapshotProgress(ctx, in.Group, in.Workspace)
+	if err != nil && !fault.Is(err, fault.Missing) {
+		return err
+	}
+	if p.Lineage == lineage && p.ID == r.ID && slices.Equal(p.Complete, r.Complete) && p.Error == "" {
+		return nil
+	}
+	if p.Lineage != lineage || p.ID != r.ID {
+		p = topology.SnapshotProgress{ID: r.ID, Lineage: lineage, StartedAt: r.StartedAt, Databases: p.Databases}
+	}
+	p.Complete, p.MeasuredAt, p.Error = r.Complete, time.Now().UTC(), ""
+	return s.Catalog.PutSnapshotProgress(ctx, in.Group, in.Workspace, p)
+}
+
+// MirrorSnapshot copies a snapshot to the buckets that lack it.
+func (s *Source) MirrorSnapshot(ctx context.Context, in MirrorSnapshotInput) error {
+	p := beat(ctx)
+	defer p.end()
+	return judge(ctx, s.mirrorSnapshot(ctx, in))
+}
+
+func (s *Source) mirrorSnapshot(ctx context.Context, in MirrorSnapshotInput) error {
+	sub, err := s.subject(ctx, in.SourceInput)
+	if err != nil {
+		return err
+	}
+	l, err := sub.lineage(in.Epoch)
+	if err != nil {
+		return err
+	}
+	last, err := lastSnapshot(ctx, sub.to, in.Group, in.Workspace, l.ID)
+	if err != nil || last.ID != in.ID || len(last.Complete) == 0 {
+		return err // a newer one has taken its place
+	}
+	from := sub.to[slices.IndexFunc(sub.to, func(d ship.Destination) bool { return d.Region == last.Complete[0] })]
+	for _, d := range sub.to {
+		if slices.Contains(last.Complete, d.Region) {
+			continue
+		}
+		if _, err := ship.MirrorSnapshot(ctx, from, d, in.Group, in.Workspace, in.ID); err != nil {
+			return describe(err, "copy snapshot %s from %s to %s", in.ID, from.Region, d.Region)
+		}
+		last.Complete = append(last.Complete, d.Region)
+	}
+	return s.recordComplete(ctx, in.SourceInput, l.ID, last)
+}
+
+// progressNotes writes a snapshot's progress into the catalog about once a second, without holding up the snapshot.
+type progressNotes struct {
+	notes chan topology.SnapshotProgress
+	done  sync.WaitGroup
+	put   func(topology.SnapshotProgress)
+}
+
+// progressNotes begins to write. complete are the regions that hold an earlier snapshot of the lineage.
+func (s *Source) progressNotes(ctx context.Context, in SourceInput, complete []string, p *pulse) *progressNotes {
+	n := &progressNotes{notes: make(chan topology.SnapshotProgress, 1)}
+	n.put = func(sp topology.SnapshotProgress) {
+		sp.Complete = union(complete, sp.Complete)
+		p.say(amount{Done: sp.DoneBytes, Total: sp.TotalBytes})
+		select {
+		case n.notes <- sp:
+		default: // the last one is still being written; the next comes soon
+		}
+	}
+	n.done.Go(func() {
+		for sp := range n.notes {
+			ctx, cancel := context.WithTimeout(ctx, soon)
+			if err := s.Catalog.PutSnapshotProgress(ctx, in.Group, in.Workspace, sp); err != nil {
+				s.Log.WarnContext(ctx, "the status does not say how far the snapshot is", "error", err)
+			}
+			cancel()
+		}
+	})
+	return n
+}
+
+func (n *progressNotes) end() {
+	close(n.notes)
+	n.done.Wait()
+}
+
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
+}

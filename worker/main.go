@@ -1,0 +1,31 @@
+// Command smartdr-worker does the work of one region: it polls the task queues `smartdr` and `smartdr-<region>`.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/smartdr/smartdr/internal/fault"
+)
+
+func main() {
+	var o options
+	flag.StringVar(&o.config, "config", "", "configuration file (default: $SMARTDR_CONFIG, then smartdr.yaml)")
+	flag.StringVar(&o.region, "region", os.Getenv("SMARTDR_REGION"), "region that this worker runs in (default: $SMARTDR_REGION)")
+	flag.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	flag.StringVar(&o.logFormat, "log-format", "text", "text or json")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "smartdr-worker:", err)
+		if hint := fault.HintOf(err); hint != "" {
+			fmt.Fprintln(os.Stderr, "  "+hint)
+		}
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/contrib/envconfig"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/worker"
+
+	"github.com/smartdr/smartdr/activities"
+	"github.com/smartdr/smartdr/internal/catalog"
+	"github.com/smartdr/smartdr/internal/config"
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/telemetry"
+	"github.com/smartdr/smartdr/workflows"
+)
+
+// options are the worker's flags.
+type options struct{ config, region, logLevel, logFormat string }
+
+// stopTimeout is how long a worker that is told to stop lets its activities finish what they hold: a shipper stores
+// what it has received.
+const stopTimeout = 20 * time.Second
+
+// run works until ctx is done.
+func run(ctx context.Context, o options) error {
+	logger, err := telemetry.Logger(o.logLevel, o.logFormat)
+	if err != nil {
+		return err
+	}
+	logger = logger.With("region", o.region)
+	cfg, region, err := load(o)
+	if err != nil {
+		return err
+	}
+	stores, err := cfg.OpenStores(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := dial(ctx, cfg.Temporal, logger)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	registerAttributes(ctx, c, namespace(cfg.Temporal), logger)
+	site := activities.Site{Region: o.region, Stores: stores, Catalog: &catalog.Catalog{Stores: stores, Log: logger}, Log: logger}
+	return work(ctx, c, site, hosting(region.Worker))
+}
+
+func load(o options) (*config.Config, config.Region, error) {
+	cfg, err := config.Load(o.config)
+	if err != nil {
+		return nil, config.Region{}, err
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, config.Region{}, err
+	}
+	if o.region == "" {
+		return nil, config.Region{}, fault.Newf(fault.Invalid, "start", "a worker needs to know its region").WithHint("--region, one of %v", cfg.RegionNames())
+	}
+	region, err := cfg.Region(o.region)
+	return cfg, region, err
+}
+
+func hosting(w config.Worker) activities.Hosting {
+	return activities.Hosting{
+		DataDir: w.DataDir, Listen: w.Listen, AdvertiseHost: w.AdvertiseHost,
+		FirstPort: w.Ports.From, LastPort: w.Ports.To, BinDirs: w.PGBinDirs,
+	}
+}
+
+// work polls both queues until ctx is done, or one of the pollers gives up.
+func work(ctx context.Context, c client.Client, site activities.Site, hosting activities.Hosting) error {
+	failed := make(chan error, 2)
+	options := worker.Options{
+		WorkerStopTimeout: stopTimeout,
+		// Heartbeats are sent when they are due, so that two may be lost before a worker counts as dead.
+		MaxHeartbeatThrottleInterval:     5 * time.Second,
+		DefaultHeartbeatThrottleInterval: 5 * time.Second,
+		OnFatalError:                     func(err error) { failed <- err },
+	}
+	control := &activities.Control{Site: site, Temporal: c}
+	target := &activities.Target{Site: site, Hosting: hosting}
+	anywhere := worker.New(c, workflows.TaskQueue, options)
+	registerWorkflows(anywhere)
+	anywhere.RegisterActivity(control)
+
+	options.DisableWorkflowWorker = true
+	here := worker.New(c, workflows.RegionQueue(site.Region), options)
+	here.RegisterActivity(control)
+	here.RegisterActivity(&activities.Source{Site: site, Answers: answers(c)})
+	here.RegisterActivity(target)
+
+	for _, w := range []worker.Worker{here, anywhere} {
+		if err := w.Start(); err != nil {
+			return fmt.Errorf("start polling: %w", err)
+		}
+		defer w.Stop()
+	}
+	site.Log.InfoContext(ctx, "working", "queues", []string{workflows.TaskQueue, workflows.RegionQueue(site.Region)})
+	go target.KeepServing(ctx)
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-failed:
+		return fmt.Errorf("polling failed: %w", err)
+	}
+}
+
+func registerWorkflows(w worker.Worker) {
+	for _, f := range []any{workflows.CreateGroup, workflows.Configure, workflows.Replication, workflows.WorkspaceReplication, workflows.Failover} {
+		w.RegisterWorkflow(f)
+	}
+}
+
+func answers(c client.Client) func(context.Context) error {
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		_, err := c.CheckHealth(ctx, &client.CheckHealthRequest{})
+		return err
+	}
+}
+
+// dial connects to Temporal by its standard environment and the configuration file, which wins. It waits until
+// Temporal answers: a worker is often there first.
+func dial(ctx context.Context, t config.Temporal, logger *slog.Logger) (client.Client, error) {
+	options, err := envconfig.LoadDefaultClientOptions()
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "read Temporal's environment", err)
+	}
+	if t.Address != "" {
+		options.HostPort = t.Address
+	}
+	if t.Namespace != "" {
+		options.Namespace = t.Namespace
+	}
+	options.Logger = log.NewStructuredLogger(logger)
+	retry := time.NewTicker(2 * time.Second)
+	defer retry.Stop()
+	for {
+		c, err := client.DialContext(ctx, options)
+		if err == nil {
+			return c, nil
+		}
+		logger.WarnContext(ctx, "Temporal does not answer; trying again", "address", options.HostPort, "error", err)
+		select {
+		case <-retry.C:
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+func namespace(t config.Temporal) string {
+	if t.Namespace != "" {
+		return t.Namespace
+	}
+	options, err := envconfig.LoadDefaultClientOptions()
+	if err != nil || options.Namespace == "" {
+		return client.DefaultNamespace
+	}
+	return options.Namespace
+}
