@@ -27,7 +27,7 @@ var held struct {
 // FreePort returns a port on 127.0.0.1 that nobody listens on and that FreePort gives to nobody else on this host,
 // in this process or another one, until this process ends.
 func FreePort() (int, error) {
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("smartdr-ports-%d", os.Getuid()))
+	dir := portsDir()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return 0, err
 	}
@@ -42,6 +42,35 @@ func FreePort() (int, error) {
 		}
 	}
 	return 0, fault.Newf(fault.Transient, "find a free port", "none of 1000 tried between %d and %d is free", firstPort, lastPort)
+}
+
+// FreePorts reserves n ports in a row, as FreePort does one, and returns the first.
+func FreePorts(n int) (int, error) {
+	for range 100 {
+		first, err := FreePort()
+		if err != nil {
+			return 0, err
+		}
+		ok, err := reserveNext(first, n-1)
+		if ok || err != nil {
+			return first, err
+		}
+	}
+	return 0, fault.Newf(fault.Transient, "find free ports", "no %d in a row", n)
+}
+
+func reserveNext(first, n int) (bool, error) {
+	for i := range n {
+		ok, err := reserve(portsDir(), first+1+i)
+		if !ok || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func portsDir() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("smartdr-ports-%d", os.Getuid()))
 }
 
 func reserve(dir string, port int) (bool, error) {
@@ -60,4 +89,15 @@ func reserve(dir string, port int) (bool, error) {
 	held.locks = append(held.locks, f)
 	held.Unlock()
 	return true, l.Close()
+}
+
+// portIfFree reserves a port, and returns 0 when it is taken.
+func portIfFree(port int) int {
+	if err := os.MkdirAll(portsDir(), 0o700); err != nil {
+		return 0
+	}
+	if ok, err := reserve(portsDir(), port); !ok || err != nil {
+		return 0
+	}
+	return port
 }

@@ -133,7 +133,7 @@ func (p *Postgres) create(ctx context.Context, o postgres.InitOptions) error {
 	if err := p.Start(ctx); err != nil {
 		return err
 	}
-	password := rand.Text()
+	password := newPassword()
 	if err := os.WriteFile(p.PasswordFile, []byte(password+"\n"), 0o600); err != nil {
 		return err
 	}
@@ -142,6 +142,9 @@ func (p *Postgres) create(ctx context.Context, o postgres.InitOptions) error {
 	}
 	return p.Save()
 }
+
+// newPassword returns one that needs no quoting.
+func newPassword() string { return rand.Text() }
 
 // Exec runs statements in a database as the superuser.
 func (p *Postgres) Exec(ctx context.Context, database string, statements ...string) error {

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/smartdr/smartdr/internal/devenv"
+	"github.com/smartdr/smartdr/internal/devenv/ledger"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+type demoFlags struct {
+	load time.Duration
+	size int // MB
+	keep bool
+	pg   int
+}
+
+// demo is one run: two regions, a workload, a loss, a failover, and what is left of the workload's commits.
+type demo struct {
+	flags  demoFlags
+	dir    string
+	env    *devenv.Env
+	sample *sample
+	began  time.Time
+	loads  map[string]*ledger.Load // by database
+
+	size   int64                // bytes of the databases before the loss
+	before topology.GroupStatus // the last look before the loss
+	lost   time.Time            // when the primary region was killed
+	op     topology.Operation   // the failover
+	served time.Time            // when an ordinary user could query again
+	ledger map[string]ledger.Report
+	broken []string // promises that were not kept
+}
+
+func runDemo(ctx context.Context, args []string) (err error) {
+	d := &demo{began: time.Now(), loads: map[string]*ledger.Load{}, ledger: map[string]ledger.Report{}}
+	f := flag.NewFlagSet("demo", flag.ContinueOnError)
+	f.DurationVar(&d.flags.load, "load", 8*time.Second, "")
+	f.IntVar(&d.flags.size, "size", 150, "")
+	f.BoolVar(&d.flags.keep, "keep", false, "")
+	f.IntVar(&d.flags.pg, "pg", 0, "")
+	f.Usage = func() { fmt.Fprint(os.Stderr, usage) }
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if d.dir, err = os.MkdirTemp("", "smartdr-demo-"); err != nil {
+		return err
+	}
+	defer func() { err = d.end(err) }()
+	if err := os.Chmod(d.dir, 0o755); err != nil { // as root, PostgreSQL runs as another account
+		return err
+	}
+	for _, step := range []func(context.Context) error{d.start, d.configure, d.serve, d.lose, d.failOver, d.connect, d.check, d.goOn} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return d.report()
+}
+
+// say begins a step.
+func (d *demo) say(format string, args ...any) {
+	fmt.Printf("\n[%5.1fs] %s\n", time.Since(d.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// end leaves no process behind, whatever happened, and no folder unless somebody may want to look at it.
+func (d *demo) end(err error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	if d.env != nil {
+		err = errors.Join(err, d.env.Stop(ctx))
+	}
+	for _, l := range d.loads {
+		l.Stop()
+	}
+	if left := devenv.Leftovers(d.dir); len(left) > 0 {
+		err = errors.Join(err, fmt.Errorf("processes are left behind:\n  %s", strings.Join(left, "\n  ")))
+	}
+	if err != nil || d.flags.keep {
+		fmt.Printf("\nData and logs are in %s\n", d.dir)
+		return err
+	}
+	return os.RemoveAll(d.dir)
+}
+
+func (d *demo) start(ctx context.Context) (err error) {
+	d.say("Starting two regions on this machine: %s, which serves, and %s, where nothing but a bucket and a worker is", devenv.Primary, devenv.Secondary)
+	d.env, err = devenv.StartEnv(ctx, devenv.EnvOptions{Dir: d.dir, Major: d.flags.pg, AfterServer: func(ctx context.Context, p *devenv.Postgres) (err error) {
+		d.sample, err = createSample(ctx, p, d.flags.size)
+		return err
+	}})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("         Temporal's web UI is at %s; PostgreSQL %d at %s has databases %s and %s\n",
+		d.env.Temporal.UIURL(), d.env.Server.Bin.Major(), d.env.Server.Addr(), appDB, billingDB)
+	return d.startLoads(ctx)
+}
+
+// startLoads begins transfers between accounts in each database. Each load remembers what was acknowledged.
+func (d *demo) startLoads(ctx context.Context) error {
+	for db, owner := range owners {
+		l, err := ledger.Start(ctx, func(ctx context.Context) (*pgx.Conn, error) {
+			return d.sample.connect(ctx, d.env.Server.URL(owner, db), owner)
+		}, ledger.Options{Name: "before", Pause: 2 * time.Millisecond})
+		if err != nil {
+			return err
+		}
+		d.loads[db] = l
+	}
+	return nil
+}
+
+func (d *demo) configure(ctx context.Context) error {
+	d.say("Creating the group, and replicating it to %s: smartdr configure --secondary %s --wait", devenv.Secondary, devenv.Secondary)
+	if err := d.cli(ctx, "group", "create", "-f", d.env.GroupPath(), "--quiet"); err != nil {
+		return err
+	}
+	return d.cli(ctx, "configure", "--group", devenv.GroupName, "--secondary", devenv.Secondary, "--wait")
+}
+
+// serve keeps the workload running for a while, so that there is WAL after the snapshot.
+func (d *demo) serve(ctx context.Context) error {
+	d.say("In sync. The workload goes on for %s", d.flags.load)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d.flags.load):
+	}
+	for db, l := range d.loads {
+		if errs := l.Errors(); len(errs) > 0 {
+			return fmt.Errorf("the workload on %s failed before anything was lost: %w", db, errs[0])
+		}
+	}
+	if err := d.measureDatabases(ctx); err != nil {
+		return err
+	}
+	return d.cliJSON(ctx, &d.before, "status", "--group", devenv.GroupName)
+}
+
+func (d *demo) measureDatabases(ctx context.Context) error {
+	conn, err := d.env.Server.Open(ctx, "postgres")
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return conn.QueryRow(ctx, "select sum(pg_database_size(oid))::bigint from pg_database where datname = any($1)", slices.Collect(maps.Keys(owners))).Scan(&d.size)
+}
+
+func (d *demo) lose(ctx context.Context) error {
+	d.say("Killing region %s: PostgreSQL, its worker and its object store, with SIGKILL", devenv.Primary)
+	d.lost = time.Now()
+	if err := d.env.KillRegion(ctx, devenv.Primary); err != nil {
+		return err
+	}
+	acknowledged := 0
+	for _, l := range d.loads {
+		l.Wait()
+		acknowledged += len(l.Commits())
+	}
+	fmt.Printf("         %d commits had been acknowledged\n", acknowledged)
+	return nil
+}
+
+func (d *demo) failOver(ctx context.Context) error {
+	d.say("Failing over: smartdr failover --yes")
+	return d.cli(ctx, "failover", "--group", devenv.GroupName, "--yes")
+}
+
+// connect does what an application would: ask for the connection string, and log in with its own password.
+func (d *demo) connect(ctx context.Context) error {
+	url, err := d.url(ctx, appUser, appDB)
+	if err != nil {
+		return err
+	}
+	if err := try(ctx, url, d.sample.passwords[appUser], "select count(*) from transfers"); err != nil {
+		return fmt.Errorf("connect as %s: %w", appUser, err)
+	}
+	d.served = time.Now()
+	d.say("%s is connected with its own password:\n\n         %s", appUser, url)
+	var ops []topology.Operation
+	if err := d.cliJSON(ctx, &ops, "operations", "--group", devenv.GroupName); err != nil {
+		return err
+	}
+	i := slices.IndexFunc(ops, func(o topology.Operation) bool { return o.Kind == "Failover" && o.State == topology.OperationCompleted })
+	if i < 0 || len(ops[i].Workspaces) != 1 {
+		return errors.New("no completed failover with one workspace is among the operations")
+	}
+	d.op = ops[i]
+	return nil
+}
+
+// url asks the CLI for a role's connection string.
+func (d *demo) url(ctx context.Context, role, db string) (string, error) {
+	var c struct{ URL string }
+	err := d.cliJSON(ctx, &c, "connect", "--group", devenv.GroupName, "--user", role, "--database", db)
+	return c.URL, err
+}
+
+func (d *demo) check(ctx context.Context) error {
+	d.say("Checking the ledgers, and what each role may do")
+	for db, l := range d.loads {
+		r, err := d.verify(ctx, db, l.Commits())
+		if err != nil {
+			return err
+		}
+		d.ledger[db] = r
+		for _, b := range r.Broken {
+			d.broken = append(d.broken, db+": "+b)
+		}
+	}
+	d.broken = append(d.broken, d.sample.rights(ctx, func(role, db string) (string, error) { return d.url(ctx, role, db) })...)
+	return nil
+}
+
+func (d *demo) verify(ctx context.Context, db string, commits []ledger.Commit) (ledger.Report, error) {
+	conn, err := d.open(ctx, db)
+	if err != nil {
+		return ledger.Report{}, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return ledger.Verify(ctx, conn, commits, d.op.Workspaces[0].Point.RecordEnd, d.lost)
+}
+
+// open connects to a database as its owner, where the group is served now.
+func (d *demo) open(ctx context.Context, db string) (*pgx.Conn, error) {
+	url, err := d.url(ctx, owners[db], db)
+	if err != nil {
+		return nil, err
+	}
+	return d.sample.connect(ctx, url, owners[db])
+}
+
+// goOn lets the workload write where the group is served now.
+func (d *demo) goOn(ctx context.Context) error {
+	for db := range owners {
+		l, err := ledger.Start(ctx, func(ctx context.Context) (*pgx.Conn, error) { return d.open(ctx, db) }, ledger.Options{Name: "after", Writers: 1})
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(200 * time.Millisecond):
+		}
+		l.Stop()
+		if n, errs := len(l.Commits()), l.Errors(); n == 0 || len(errs) > 0 {
+			d.broken = append(d.broken, fmt.Sprintf("%s takes no writes after the failover: %d commits, %v", db, n, errs))
+		}
+	}
+	return nil
+}
