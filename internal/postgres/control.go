@@ -133,9 +133,9 @@ func ParseControl(b []byte) (Control, error) {
 	}, nil
 }
 
-// invalidCheckpoint is an LSN inside a page header, where no record begins (XRecOffIsValid): the server says "invalid
-// checkpoint location" and does not start.
-const invalidCheckpoint = 0xDEAD_DEAD_DEAD_0000
+// invalidCheckpoint is an LSN that no server reaches, so that the server cannot locate the checkpoint and does not start.
+// It must be one where a record could begin (XRecOffIsValid): the server checks that even when it goes by a backup_label.
+const invalidCheckpoint = 0xDEAD_BEEF_DEAD_BEEF
 
 // ReplaceableInvalidControl returns a copy of pg_control whose checkpoint is nowhere, with the checksum made right, so
 // that the cluster starts only with a backup_label, which says where the checkpoint is (postgres-edge-cases 2.4).
