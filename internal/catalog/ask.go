@@ -1,0 +1,93 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/objectstore"
+)
+
+// reply is what one bucket answered.
+type reply[T any] struct {
+	value T
+	err   error
+}
+
+// ask calls f for each region's bucket at once, and returns when all have answered or the timeout is over.
+func ask[T any](ctx context.Context, c *Catalog, regions []string, f func(context.Context, string, objectstore.Store) (T, error)) map[string]reply[T] {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout())
+	defer cancel()
+	var wg sync.WaitGroup
+	replies := make([]reply[T], len(regions))
+	for i, region := range regions {
+		wg.Go(func() { replies[i] = askOne(ctx, c, region, f) })
+	}
+	wg.Wait()
+	out := make(map[string]reply[T], len(regions))
+	for i, region := range regions {
+		out[region] = replies[i]
+	}
+	return out
+}
+
+func askOne[T any](ctx context.Context, c *Catalog, region string, f func(context.Context, string, objectstore.Store) (T, error)) (r reply[T]) {
+	s, err := c.store(region)
+	if err != nil {
+		r.err = err
+		return r
+	}
+	r.value, r.err = f(ctx, region, s)
+	return r
+}
+
+// store returns a region's bucket.
+func (c *Catalog) store(region string) (objectstore.Store, error) {
+	if s := c.Stores[region]; s != nil {
+		return s, nil
+	}
+	return nil, fault.Newf(fault.Invalid, "find bucket", "region %q is not in the configuration", region).
+		WithHint("Add it under regions in smartdr.yaml, with its bucket; known are: %s.", strings.Join(c.regions(), ", "))
+}
+
+// regions returns the names of all regions, sorted.
+func (c *Catalog) regions() []string { return slices.Sorted(maps.Keys(c.Stores)) }
+
+// reasons puts why buckets did not answer into one line.
+func reasons(silent map[string]string) string {
+	var parts []string
+	for _, region := range slices.Sorted(maps.Keys(silent)) {
+		parts = append(parts, fmt.Sprintf("region %s: %s", region, silent[region]))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// noneTook returns nil if at least one bucket took a write, else the most telling of the errors.
+func noneTook[T any](op string, replies map[string]reply[T]) error {
+	silent := map[string]string{}
+	kind := fault.Transient
+	for region, r := range replies {
+		if r.err == nil {
+			return nil
+		}
+		silent[region] = r.err.Error()
+		if k := fault.KindOf(r.err); len(replies) == 1 || k == fault.Full {
+			kind = k
+		}
+	}
+	return fault.Newf(kind, op, "no bucket took it: %s", reasons(silent))
+}
+
+// refused returns the first error of that kind, which then holds for all buckets.
+func refused[T any](kind fault.Kind, replies map[string]reply[T]) error {
+	for _, region := range slices.Sorted(maps.Keys(replies)) {
+		if fault.Is(replies[region].err, kind) {
+			return replies[region].err
+		}
+	}
+	return nil
+}

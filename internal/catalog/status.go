@@ -1,0 +1,89 @@
+package catalog
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+// Status puts together how a group stands, from the buckets that answer. A bucket that does not costs one timeout.
+func (c *Catalog) Status(ctx context.Context, group string, now time.Time) (topology.GroupStatus, error) {
+	l, err := c.Load(ctx, group)
+	if err != nil {
+		return topology.GroupStatus{}, err
+	}
+	regions := slices.DeleteFunc(groupRegions(&l.Group), func(r string) bool { return l.Silent[r] != "" })
+	s := topology.GroupStatus{Group: l.Group, ReadAt: now, ReadFrom: l.From, Silent: l.silentOwn(c)}
+	s.Workspaces = make([]topology.WorkspaceStatus, len(l.Group.Workspaces))
+	errs := make([]error, len(l.Group.Workspaces))
+	var wg sync.WaitGroup
+	for i := range l.Group.Workspaces {
+		wg.Go(func() { s.Workspaces[i], errs[i] = c.workspaceStatus(ctx, regions, &l.Group, i, now) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return topology.GroupStatus{}, err
+		}
+	}
+	return s, nil
+}
+
+// silentOwn leaves out regions that are none of the group's, and adds those that the configuration does not know.
+func (l Loaded) silentOwn(c *Catalog) map[string]string {
+	out := map[string]string{}
+	for _, r := range groupRegions(&l.Group) {
+		if why := l.Silent[r]; why != "" {
+			out[r] = why
+		} else if _, err := c.store(r); err != nil {
+			out[r] = err.Error()
+		}
+	}
+	return out
+}
+
+func (c *Catalog) workspaceStatus(ctx context.Context, regions []string, g *topology.Group, i int, now time.Time) (topology.WorkspaceStatus, error) {
+	w := &g.Workspaces[i]
+	s := topology.WorkspaceStatus{Workspace: w.Name}
+	o := topology.Observation{Group: g, Workspace: w, Now: now}
+	var errs [3]error
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		d, err := newestAnnounced[walDocument](ctx, c, regions, g.Name, w.Name, walFile)
+		if errs[0] = known(err); err == nil {
+			s.WAL, o.WAL = &d.WALProgress, &d.WALProgress
+		}
+	})
+	wg.Go(func() {
+		d, err := newestAnnounced[snapshotDocument](ctx, c, regions, g.Name, w.Name, snapshotFile)
+		if errs[1] = known(err); err == nil {
+			s.Snapshot, o.Snapshot = &d.SnapshotProgress, &d.SnapshotProgress
+		}
+	})
+	wg.Go(func() {
+		d, err := newestAnnounced[Metadata](ctx, c, regions, g.Name, w.Name, metadataFile)
+		if errs[2] = known(err); err == nil {
+			o.Databases = d.Databases
+		}
+	})
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return s, err
+		}
+	}
+	s.Databases = topology.DatabaseStatuses(o)
+	return s, nil
+}
+
+// known drops what only means that there is nothing yet.
+func known(err error) error {
+	if fault.Is(err, fault.Missing) {
+		return nil
+	}
+	return err
+}
