@@ -24,7 +24,6 @@ type planner struct {
 	workspace topology.Workspace
 	announced topology.WALProgress      // zero when nobody announced anything
 	complete  topology.SnapshotProgress // likewise
-	manifests map[string]*snapshot.Manifest
 }
 
 func (t *Target) planner(ctx context.Context, g topology.Group, w topology.Workspace, to string) (*planner, error) {
@@ -32,7 +31,7 @@ func (t *Target) planner(ctx context.Context, g topology.Group, w topology.Works
 	if err != nil {
 		return nil, err
 	}
-	p := &planner{store: store, region: to, group: g.Name, workspace: w, manifests: map[string]*snapshot.Manifest{}}
+	p := &planner{store: store, region: to, group: g.Name, workspace: w}
 	if p.announced, err = t.Catalog.WALProgress(ctx, g.Name, w.Name); err != nil && !fault.Is(err, fault.Missing) {
 		return nil, err
 	}
@@ -46,13 +45,14 @@ func (t *Target) planner(ctx context.Context, g topology.Group, w topology.Works
 // may be passed over for an older one: a new lineage after a hole, whose first snapshot is not complete.
 func (p *planner) plan(ctx context.Context) (WorkspacePlan, error) {
 	snapshots, err := snapshot.List(ctx, p.store, p.group, p.workspace.Name)
-	if err != nil {
+	if err != nil && !fault.Is(err, fault.Corrupt) {
 		return WorkspacePlan{}, err
 	}
+	damaged := err // an older snapshot leads to the same point, over more WAL
 	for _, l := range slices.Backward(p.workspace.Lineages) {
 		plan, found, err := p.along(ctx, ancestry(p.workspace, l), snapshots)
 		if err != nil || found {
-			return p.judged(plan, l, err)
+			return p.judged(plan, l, damaged, err)
 		}
 		if p.complete.Lineage == l.ID && slices.Contains(p.complete.Complete, p.region) {
 			return plan, fault.Newf(fault.Missing, "plan failover", "workspace %s: snapshot %s of lineage %s was announced and is not usable in the bucket of %q",
@@ -80,17 +80,8 @@ func ancestry(w topology.Workspace, l topology.Lineage) []topology.Lineage {
 
 // along plans by the newest snapshot that lies on a line of lineages and whose WAL is there. found is false when
 // there is none.
-func (p *planner) along(ctx context.Context, line []topology.Lineage, snapshots []snapshot.Summary) (plan WorkspacePlan, found bool, err error) {
-	var notes []string
-	for _, s := range slices.Backward(snapshots) {
-		m, err := p.manifest(ctx, s.ID)
-		if fault.Is(err, fault.Corrupt) {
-			notes = append(notes, "snapshot "+s.ID+" is damaged and was passed over: "+err.Error())
-			continue
-		}
-		if err != nil {
-			return plan, false, err
-		}
+func (p *planner) along(ctx context.Context, line []topology.Lineage, snapshots []*snapshot.Manifest) (plan WorkspacePlan, found bool, err error) {
+	for _, m := range slices.Backward(snapshots) {
 		at := slices.IndexFunc(line, func(l topology.Lineage) bool { return l.ID == m.Lineage })
 		if at < 0 || !before(m, line[at:]) {
 			continue
@@ -102,9 +93,7 @@ func (p *planner) along(ctx context.Context, line []topology.Lineage, snapshots 
 		if tip.Position.LSN < m.End.LSN && len(legs) == 1 {
 			continue // published, and its WAL is not in this bucket yet: an older one is
 		}
-		plan := p.describe(m, legs, tip)
-		plan.Notes = notes
-		return plan, true, nil
+		return p.describe(m, legs, tip), true, nil
 	}
 	return plan, false, nil
 }
@@ -161,7 +150,7 @@ func (p *planner) describe(m *snapshot.Manifest, legs []Leg, tip archive.Tip) Wo
 }
 
 // judged refuses a plan that does not reach what was announced, and notes what an operator should know of it.
-func (p *planner) judged(plan WorkspacePlan, l topology.Lineage, err error) (WorkspacePlan, error) {
+func (p *planner) judged(plan WorkspacePlan, l topology.Lineage, damaged, err error) (WorkspacePlan, error) {
 	if err != nil {
 		return plan, err
 	}
@@ -172,21 +161,13 @@ func (p *planner) judged(plan WorkspacePlan, l topology.Lineage, err error) (Wor
 			}
 		}
 	}
+	if damaged != nil {
+		plan.Notes = append(plan.Notes, "passed over: "+damaged.Error())
+	}
 	if l.ID != p.workspace.Lineage {
 		plan.Notes = append(plan.Notes, fmt.Sprintf("lineage %s has no complete snapshot in the bucket of %q yet: recovered to the end of lineage %s", p.workspace.Lineage, p.region, l.ID))
 	}
 	return plan, nil
-}
-
-func (p *planner) manifest(ctx context.Context, id string) (*snapshot.Manifest, error) {
-	if m := p.manifests[id]; m != nil {
-		return m, nil
-	}
-	m, err := snapshot.Load(ctx, p.store, p.group, p.workspace.Name, id)
-	if err == nil {
-		p.manifests[id] = m
-	}
-	return m, err
 }
 
 // aliveFor is how recently a shipper must have measured for its region to count as alive: it announces every 2 s.

@@ -11,8 +11,9 @@ import (
 // checkServers is how long a server that SmartDR runs stays down after its host has started again.
 const checkServers = 15 * time.Second
 
-// KeepServing starts the servers of this host that the catalog says serve and that do not run, until ctx is done.
-func (t *Target) KeepServing(ctx context.Context) {
+// KeepServing starts the servers of this host that the catalog says serve and that do not run, until ctx is done. It is
+// no method, since every method of a Target is an activity.
+func KeepServing(ctx context.Context, t *Target) {
 	tick := time.NewTicker(checkServers)
 	defer tick.Stop()
 	for {

@@ -110,16 +110,15 @@ func lastSnapshot(ctx context.Context, to []ship.Destination, group, workspace, 
 	return last, err
 }
 
-// newestOf returns the newest snapshot of a lineage in one bucket, or nil.
+// newestOf returns the newest snapshot of a lineage in one bucket, without its files, or nil. Damaged ones do not count.
 func newestOf(ctx context.Context, d ship.Destination, group, workspace, lineage string) (*snapshot.Manifest, error) {
 	all, err := snapshot.List(ctx, d.Store, group, workspace)
-	if err != nil {
+	if err != nil && !fault.Is(err, fault.Corrupt) {
 		return nil, err
 	}
-	for _, s := range slices.Backward(all) {
-		m, err := snapshot.Load(ctx, d.Store, group, workspace, s.ID)
-		if err != nil || m.Lineage == lineage {
-			return m, err
+	for _, m := range slices.Backward(all) {
+		if m.Lineage == lineage {
+			return m, nil
 		}
 	}
 	return nil, nil

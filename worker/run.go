@@ -103,7 +103,7 @@ func work(ctx context.Context, c client.Client, site activities.Site, hosting ac
 		defer w.Stop()
 	}
 	site.Log.InfoContext(ctx, "working", "queues", []string{workflows.TaskQueue, workflows.RegionQueue(site.Region)})
-	go target.KeepServing(ctx)
+	go activities.KeepServing(ctx, target)
 	select {
 	case <-ctx.Done():
 		return nil
