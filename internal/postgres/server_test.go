@@ -178,8 +178,7 @@ func TestNoSecretIsInherited(t *testing.T) {
 func TestPrivateUntilTold(t *testing.T) {
 	ctx := within(t, time.Minute)
 	s := postgrestest.Start(t, postgrestest.Installations(t)[0], nil)
-	tcp := s.Source("postgres")
-	tcp.ConnString = strings.Replace(tcp.ConnString, "host='"+s.SocketDir+"'", "host=127.0.0.1", 1)
+	tcp := postgrestest.Source(s, "postgres", "postgres")
 	open := func() error {
 		conn, err := postgres.Open(ctx, tcp)
 		if err == nil {
@@ -190,17 +189,8 @@ func TestPrivateUntilTold(t *testing.T) {
 	postgrestest.Check(t, open())
 	postgrestest.Check(t, s.WriteHBA(""))
 	postgrestest.Check(t, s.Reload(ctx))
-	waitFor(t, "refused", func() bool { return fault.Is(open(), fault.Invalid) })
+	postgrestest.WaitFor(t, "refused", func() bool { return fault.Is(open(), fault.Invalid) })
 	postgrestest.Check(t, s.Ready(ctx))
-}
-
-func waitFor(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !cond(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
 }
 
 // TestControlData compares with pg_controldata where there is one, and with SQL.

@@ -14,24 +14,37 @@ import (
 // itself (in_hot_standby is reported), which spares a query that a replication connection could not run.
 func inRecovery(pg *pgconn.PgConn) bool { return pg.ParameterStatus("in_hot_standby") == "on" }
 
-// validator implements target_session_attrs on a replication connection. The driver's own validators for "primary"
-// and "standby" run a SELECT, which fails there.
+// validator implements target_session_attrs on a replication connection. The driver's own validators ask with a SELECT,
+// or with a SHOW in lower case, and a walsender takes neither.
 func validator(attrs string) pgconn.ValidateConnectFunc {
-	switch attrs {
-	case "any":
-		return nil
-	case "read-write":
-		return pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	case "read-only":
-		return pgconn.ValidateConnectTargetSessionAttrsReadOnly
-	case "primary":
-		return func(_ context.Context, pg *pgconn.PgConn) error { return refuseIf(inRecovery(pg), "a standby") }
-	case "standby":
-		return func(_ context.Context, pg *pgconn.PgConn) error { return refuseIf(!inRecovery(pg), "a primary") }
-	}
-	return func(context.Context, *pgconn.PgConn) error {
+	return func(ctx context.Context, pg *pgconn.PgConn) error {
+		switch attrs {
+		case "any":
+			return nil
+		case "primary":
+			return refuseIf(inRecovery(pg), "a standby")
+		case "standby":
+			return refuseIf(!inRecovery(pg), "a primary")
+		case "read-write", "read-only":
+			readOnly, err := readOnly(ctx, pg)
+			if err != nil {
+				return err
+			}
+			return refuseIf(readOnly != (attrs == "read-only"), "not "+attrs)
+		}
 		return fmt.Errorf("target_session_attrs=%s is not supported on replication connections", attrs)
 	}
+}
+
+func readOnly(ctx context.Context, pg *pgconn.PgConn) (bool, error) {
+	results, err := pg.Exec(ctx, "SHOW transaction_read_only").ReadAll()
+	if err != nil {
+		return false, err
+	}
+	if len(results) != 1 || len(results[0].Rows) != 1 {
+		return false, errors.New("SHOW transaction_read_only did not answer")
+	}
+	return string(results[0].Rows[0][0]) == "on", nil
 }
 
 // open connects to the first host that target_session_attrs accepts. For prefer-standby it asks twice, first for a

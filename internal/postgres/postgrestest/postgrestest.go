@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/topology"
 )
 
 // MajorsVariable selects major versions, as "15,18". Without it tests run on all that are found.
@@ -154,6 +155,11 @@ func FreePort(t testing.TB) int {
 	Check(t, err)
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
+}
+
+// Source returns how clients reach the server over TCP, for servers whose rules are TrustLocal.
+func Source(s *postgres.Server, user, database string) topology.Source {
+	return topology.Source{ConnString: fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=%s sslmode=disable", s.Port, user, database)}
 }
 
 // Exec runs SQL as the superuser. Parameters are not supported, so that several statements may be run at once.

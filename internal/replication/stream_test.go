@@ -1,0 +1,469 @@
+package replication_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
+	"github.com/smartdr/smartdr/internal/replication"
+	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/internal/wal"
+)
+
+const appName = "smartdr_test"
+
+func within(t testing.TB, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func connectTo(t testing.TB, src topology.Source) *replication.Conn {
+	t.Helper()
+	c, err := replication.Connect(within(t, 20*time.Second), src, appName)
+	postgrestest.Check(t, err)
+	t.Cleanup(func() { _ = c.Close(context.Background()) })
+	return c
+}
+
+func connect(t testing.TB, s *postgres.Server) *replication.Conn {
+	t.Helper()
+	return connectTo(t, postgrestest.Source(s, "postgres", "postgres"))
+}
+
+func flushed(t testing.TB, s *postgres.Server) wal.LSN {
+	t.Helper()
+	lsn, err := wal.ParseLSN(postgrestest.Query(t, s, "postgres", "SELECT pg_current_wal_flush_lsn()"))
+	postgrestest.Check(t, err)
+	return lsn
+}
+
+func TestCommands(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		ctx := within(t, time.Minute)
+		s := postgrestest.Start(t, bin, map[string]string{"max_replication_slots": "1"})
+		c := connect(t, s)
+		system, err := c.IdentifySystem(ctx)
+		postgrestest.Check(t, err)
+		control, err := s.ControlData(ctx)
+		postgrestest.Check(t, err)
+		if system.ID != control.SystemID || system.Position.Timeline != 1 || system.InRecovery {
+			t.Errorf("IdentifySystem: %+v; pg_control: %+v", system, control)
+		}
+		if size, err := c.SegmentSize(ctx); err != nil || size != wal.DefaultSegmentSize {
+			t.Errorf("SegmentSize: %d, %v", size, err)
+		}
+		if c.ServerVersion() != bin.Version {
+			t.Errorf("ServerVersion: %d, want %d", c.ServerVersion(), bin.Version)
+		}
+		if _, err := c.TimelineHistory(ctx, 1); !fault.Is(err, fault.Missing) {
+			t.Errorf("history of timeline 1: %v", err)
+		}
+		slotLife(ctx, t, c)
+	})
+}
+
+func slotLife(ctx context.Context, t *testing.T, c *replication.Conn) {
+	t.Helper()
+	if slot, err := c.ReadSlot(ctx, "dr"); err != nil || slot != (replication.Slot{}) {
+		t.Errorf("a slot that is not there: %+v, %v", slot, err)
+	}
+	postgrestest.Check(t, c.CreateSlot(ctx, "dr"))
+	slot, err := c.ReadSlot(ctx, "dr")
+	if err != nil || !slot.Exists || slot.RestartLSN == 0 || slot.RestartTimeline != 1 {
+		t.Errorf("a slot with WAL reserved: %+v, %v", slot, err)
+	}
+	refused(t, "create again", c.CreateSlot(ctx, "dr"), fault.Conflict)
+	refused(t, "create one too many", c.CreateSlot(ctx, "more"), fault.Invalid)
+	refused(t, "a bad name", c.CreateSlot(ctx, "x; DROP"), fault.Invalid)
+	refused(t, "drop another", c.DropSlot(ctx, "other"), fault.Missing)
+	postgrestest.Check(t, c.DropSlot(ctx, "dr"))
+	_, err = c.StartPhysical(ctx, "dr", wal.Position{Timeline: 1, LSN: slot.RestartLSN})
+	refused(t, "stream without the slot", err, fault.Missing)
+}
+
+func refused(t *testing.T, what string, err error, want fault.Kind) {
+	t.Helper()
+	if !fault.Is(err, want) {
+		t.Errorf("%s: want %s, got %v", what, want, err)
+	}
+}
+
+func TestStreamIsTheWAL(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		ctx := within(t, time.Minute)
+		s := postgrestest.Start(t, bin, nil)
+		c := connect(t, s)
+		postgrestest.Check(t, c.CreateSlot(ctx, "dr"))
+		slot, err := c.ReadSlot(ctx, "dr")
+		postgrestest.Check(t, err)
+		start := wal.DefaultSegmentSize.Start(slot.RestartLSN)
+		stream, err := c.StartPhysical(ctx, "dr", wal.Position{Timeline: 1, LSN: start})
+		postgrestest.Check(t, err)
+		postgrestest.Exec(t, s, "postgres", "CREATE TABLE t AS SELECT n, repeat('x', 300) FROM generate_series(1, 100000) n; SELECT pg_switch_wal(); CREATE TABLE u()")
+		end := flushed(t, s)
+		got := collect(ctx, t, stream, start, end)
+		compareWithFiles(t, s, 1, start, got)
+		compareWithReceivewal(t, s, start, got)
+	})
+}
+
+// collect receives the bytes of [start, end).
+func collect(ctx context.Context, t *testing.T, stream *replication.Stream, start, end wal.LSN) []byte {
+	t.Helper()
+	var got []byte
+	for start+wal.LSN(len(got)) < end {
+		m, err := stream.Receive(ctx)
+		postgrestest.Check(t, err)
+		switch m := m.(type) {
+		case replication.Data:
+			if m.Start != start+wal.LSN(len(got)) {
+				t.Fatalf("bytes from %s, want %s", m.Start, start+wal.LSN(len(got)))
+			}
+			if age := time.Since(m.SentAt); age < -time.Second || age > time.Minute {
+				t.Fatalf("sent at %s, which is %s ago", m.SentAt, age)
+			}
+			got = append(got, m.Bytes...)
+		case replication.Keepalive:
+		default:
+			t.Fatalf("%T", m)
+		}
+	}
+	return got
+}
+
+func compareWithFiles(t *testing.T, s *postgres.Server, tli wal.Timeline, start wal.LSN, got []byte) {
+	t.Helper()
+	size := wal.DefaultSegmentSize
+	for done := 0; done < len(got); {
+		at := start + wal.LSN(done)
+		file := postgrestest.WALFile(t, s, size.FileName(tli, at))
+		n := min(len(got)-done, int(size.Next(at)-at))
+		if off := int(at - size.Start(at)); !bytes.Equal(got[done:done+n], file[off:off+n]) {
+			t.Fatalf("bytes from %s differ from the server's file", at)
+		}
+		done += n
+	}
+}
+
+// compareWithReceivewal compares the first whole segment with what pg_receivewal writes.
+func compareWithReceivewal(t *testing.T, s *postgres.Server, start wal.LSN, got []byte) {
+	t.Helper()
+	oracle := s.Bin.Path("pg_receivewal")
+	if _, err := os.Stat(oracle); err != nil {
+		return
+	}
+	dir := t.TempDir()
+	next := wal.DefaultSegmentSize.Next(start)
+	cmd := exec.CommandContext(t.Context(), oracle, "-h", "127.0.0.1", "-p", strconv.Itoa(s.Port), "-U", "postgres", "-S", "oracle", "-D", dir, "--endpos="+next.String())
+	postgrestest.Exec(t, s, "postgres", "SELECT pg_copy_physical_replication_slot('dr', 'oracle')")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("pg_receivewal: %v: %s", err, out)
+	}
+	want, err := os.ReadFile(filepath.Join(dir, wal.DefaultSegmentSize.FileName(1, start)))
+	postgrestest.Check(t, err)
+	if !bytes.Equal(want, got[:len(want)]) {
+		t.Error("pg_receivewal got other bytes")
+	}
+}
+
+func TestStatusMovesTheSlot(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		ctx := within(t, time.Minute)
+		s := postgrestest.Start(t, bin, nil)
+		c, observer := connect(t, s), connect(t, s)
+		postgrestest.Check(t, c.CreateSlot(ctx, "dr"))
+		slot, err := c.ReadSlot(ctx, "dr")
+		postgrestest.Check(t, err)
+		stream, err := c.StartPhysical(ctx, "dr", wal.Position{Timeline: 1, LSN: slot.RestartLSN})
+		postgrestest.Check(t, err)
+		postgrestest.Exec(t, s, "postgres", "CREATE TABLE t()")
+		end := flushed(t, s)
+
+		// Statuses from another goroutine than Receive.
+		sent := make(chan error, 1)
+		go func() { sent <- stream.SendStatus(ctx, end, end, true) }()
+		for answered := false; !answered; {
+			m, err := stream.Receive(ctx)
+			postgrestest.Check(t, err)
+			k, ok := m.(replication.Keepalive)
+			answered = ok && k.ServerEnd >= end
+		}
+		postgrestest.Check(t, <-sent)
+		postgrestest.WaitFor(t, "the slot moves", func() bool {
+			now, err := observer.ReadSlot(ctx, "dr")
+			return err == nil && now.RestartLSN == end
+		})
+		if got := postgrestest.Query(t, s, "postgres", "SELECT application_name || ' ' || sync_state FROM pg_stat_replication WHERE state = 'streaming'"); got != appName+" async" {
+			t.Errorf("pg_stat_replication: %s", got)
+		}
+		for _, flush := range []wal.LSN{0, end - 1} {
+			if err := stream.SendStatus(ctx, end, flush, false); !fault.Is(err, fault.Invalid) {
+				t.Errorf("flush %s after %s: %v", flush, end, err)
+			}
+		}
+	})
+}
+
+// TestReceiveGoesOnAfterAnInterruption interrupts in the middle of a flood, many times.
+func TestReceiveGoesOnAfterAnInterruption(t *testing.T) {
+	ctx := within(t, time.Minute)
+	s := postgrestest.Start(t, postgrestest.Installations(t)[0], nil)
+	c := connect(t, s)
+	start := wal.DefaultSegmentSize.Start(flushed(t, s))
+	stream, err := c.StartPhysical(ctx, "", wal.Position{Timeline: 1, LSN: start})
+	postgrestest.Check(t, err)
+	postgrestest.Exec(t, s, "postgres", "CREATE TABLE t AS SELECT n, repeat('x', 300) FROM generate_series(1, 100000) n")
+	end := flushed(t, s)
+	var got []byte
+	interruptions := 0
+	for start+wal.LSN(len(got)) < end {
+		short, cancel := context.WithTimeout(ctx, time.Duration(interruptions%50)*time.Microsecond)
+		m, err := stream.Receive(short)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			interruptions++
+			continue
+		}
+		postgrestest.Check(t, err)
+		if d, ok := m.(replication.Data); ok {
+			got = append(got, d.Bytes...)
+		}
+	}
+	if interruptions == 0 {
+		t.Error("nothing was interrupted")
+	}
+	compareWithFiles(t, s, 1, start, got)
+}
+
+func TestRemovedWAL(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		ctx := within(t, time.Minute)
+		s := postgrestest.Start(t, bin, map[string]string{"min_wal_size": "32MB", "max_wal_size": "32MB", "wal_keep_size": "0", "wal_recycle": "off"})
+		c := connect(t, s)
+		old := wal.DefaultSegmentSize.Start(flushed(t, s))
+		for range 3 {
+			postgrestest.Exec(t, s, "postgres", "CREATE TABLE IF NOT EXISTS t(); DROP TABLE t; SELECT pg_switch_wal(); CHECKPOINT")
+		}
+		refused(t, "WAL that is gone", firstError(ctx, c, wal.Position{Timeline: 1, LSN: old}), fault.Missing)
+		if _, err := c.IdentifySystem(ctx); err != nil {
+			t.Errorf("the connection should still serve: %v", err)
+		}
+		refused(t, "beyond the server's end", firstError(ctx, c, wal.Position{Timeline: 1, LSN: flushed(t, s) + 1<<30}), fault.Diverged)
+		refused(t, "a timeline it never had", firstError(ctx, c, wal.Position{Timeline: 7, LSN: old}), fault.Diverged)
+	})
+}
+
+// firstError streams until something is wrong: the server finds out some of it after the stream has begun.
+func firstError(ctx context.Context, c *replication.Conn, at wal.Position) error {
+	stream, err := c.StartPhysical(ctx, "", at)
+	for err == nil {
+		_, err = stream.Receive(ctx)
+	}
+	return err
+}
+
+func TestShutdown(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		ctx := within(t, time.Minute)
+		s := postgrestest.Start(t, bin, nil)
+		c := connect(t, s)
+		start := flushed(t, s)
+		stream, err := c.StartPhysical(ctx, "", wal.Position{Timeline: 1, LSN: start})
+		postgrestest.Check(t, err)
+		pid, _ := s.Running(ctx)
+		postgrestest.Check(t, syscall.Kill(pid, syscall.SIGINT))
+		end := start
+		for {
+			m, err := stream.Receive(ctx)
+			postgrestest.Check(t, err)
+			if _, over := m.(replication.Shutdown); over {
+				break
+			}
+			if d, ok := m.(replication.Data); ok {
+				end = d.Start + wal.LSN(len(d.Bytes))
+			}
+			postgrestest.Check(t, stream.SendStatus(ctx, end, end, false))
+		}
+		postgrestest.Check(t, s.Stop(ctx, postgres.Fast))
+		control, err := s.ControlData(ctx)
+		postgrestest.Check(t, err)
+		if control.State != postgres.ShutDown || end <= control.Checkpoint.LSN {
+			t.Errorf("received up to %s; the shutdown checkpoint is at %s (%s)", end, control.Checkpoint.LSN, control.State)
+		}
+	})
+}
+
+// TestTimelineSwitch follows a standby through its promotion, and asks its old primary for what that never had.
+func TestTimelineSwitch(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		ctx := within(t, 2*time.Minute)
+		primary := postgrestest.Start(t, bin, nil)
+		standby := postgrestest.StartStandby(t, primary)
+		postgrestest.Exec(t, primary, "postgres", "CREATE TABLE t()")
+		postgrestest.WaitReplayed(t, primary, standby)
+		start := wal.DefaultSegmentSize.Start(flushed(t, primary))
+		c := connect(t, standby)
+		if system, err := c.IdentifySystem(ctx); err != nil || !system.InRecovery {
+			t.Errorf("a standby: %+v, %v", system, err)
+		}
+		stream, err := c.StartPhysical(ctx, "", wal.Position{Timeline: 1, LSN: start})
+		postgrestest.Check(t, err)
+		postgrestest.Check(t, primary.Stop(ctx, postgres.Immediate))
+		postgrestest.Check(t, standby.Promote(ctx))
+
+		end := receiveSwitch(ctx, t, stream)
+		checkSwitch(ctx, t, c, end)
+		exactEnd(ctx, t, c, end)
+		newTimeline(ctx, t, c, standby, end)
+
+		postgrestest.Check(t, primary.Start(ctx))
+		refused(t, "the old primary asked for timeline 2", firstError(ctx, connect(t, primary), wal.Position{Timeline: 2, LSN: end.Switch}), fault.Diverged)
+	})
+}
+
+func receiveSwitch(ctx context.Context, t *testing.T, stream *replication.Stream) replication.EndOfTimeline {
+	t.Helper()
+	for {
+		m, err := stream.Receive(ctx)
+		postgrestest.Check(t, err)
+		if end, ok := m.(replication.EndOfTimeline); ok {
+			return end
+		}
+	}
+}
+
+func checkSwitch(ctx context.Context, t *testing.T, c *replication.Conn, end replication.EndOfTimeline) {
+	t.Helper()
+	text, err := c.TimelineHistory(ctx, end.Next)
+	postgrestest.Check(t, err)
+	history, err := wal.ParseHistory(text)
+	postgrestest.Check(t, err)
+	if at, ok := history.EndOf(1); !ok || at != end.Switch || end.Next != 2 {
+		t.Errorf("the stream said %+v, the history %+v", end, history)
+	}
+	refused(t, "the old timeline past its end", firstError(ctx, c, wal.Position{Timeline: 1, LSN: end.Switch + 8}), fault.Diverged)
+}
+
+// exactEnd: asked for exactly the end of an old timeline, the server streams nothing at all.
+func exactEnd(ctx context.Context, t *testing.T, c *replication.Conn, want replication.EndOfTimeline) {
+	t.Helper()
+	stream, err := c.StartPhysical(ctx, "", wal.Position{Timeline: 1, LSN: want.Switch})
+	postgrestest.Check(t, err)
+	if m, err := stream.Receive(ctx); err != nil || m != want {
+		t.Errorf("from the exact end: %+v, %v; want %+v", m, err, want)
+	}
+	if _, err := stream.Receive(ctx); !errors.Is(err, io.EOF) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+func newTimeline(ctx context.Context, t *testing.T, c *replication.Conn, s *postgres.Server, end replication.EndOfTimeline) {
+	t.Helper()
+	start := wal.DefaultSegmentSize.Start(end.Switch)
+	stream, err := c.StartPhysical(ctx, "", wal.Position{Timeline: end.Next, LSN: start})
+	postgrestest.Check(t, err)
+	postgrestest.Exec(t, s, "postgres", "CREATE TABLE on_timeline_two()")
+	compareWithFiles(t, s, end.Next, start, collect(ctx, t, stream, start, flushed(t, s)))
+}
+
+func TestTargetSessionAttrs(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		primary := postgrestest.Start(t, bin, nil)
+		standby := postgrestest.StartStandby(t, primary)
+		both := []int{standby.Port, primary.Port}
+		for _, c := range []struct {
+			attrs      string
+			ports      []int
+			inRecovery bool
+			refused    bool
+		}{
+			{"any", both, true, false}, {"read-write", both, false, false}, {"primary", both, false, false},
+			{"read-only", []int{primary.Port, standby.Port}, true, false},
+			{"standby", []int{primary.Port, standby.Port}, true, false},
+			{"prefer-standby", []int{primary.Port, standby.Port}, true, false},
+			{"prefer-standby", []int{primary.Port}, false, false},
+			{"read-write", []int{standby.Port}, false, true}, {"primary", []int{standby.Port}, false, true}, {"standby", []int{primary.Port}, false, true},
+			{"read-write", []int{postgrestest.FreePort(t), primary.Port}, false, false},
+		} {
+			name := fmt.Sprintf("%s of %d hosts", c.attrs, len(c.ports))
+			conn, err := replication.Connect(within(t, 20*time.Second), multiHost(c.ports, c.attrs), appName)
+			if c.refused {
+				if !fault.Is(err, fault.Transient) {
+					t.Errorf("%s: want a Transient refusal, got %v", name, err)
+				}
+				continue
+			}
+			postgrestest.Check(t, err)
+			system, err := conn.IdentifySystem(t.Context())
+			if err != nil || system.InRecovery != c.inRecovery {
+				t.Errorf("%s: %+v, %v", name, system, err)
+			}
+			postgrestest.Check(t, conn.Close(t.Context()))
+		}
+	})
+}
+
+func multiHost(ports []int, attrs string) topology.Source {
+	var hosts, list []string
+	for _, p := range ports {
+		hosts, list = append(hosts, "127.0.0.1"), append(list, strconv.Itoa(p))
+	}
+	return topology.Source{ConnString: fmt.Sprintf("host=%s port=%s user=postgres sslmode=disable target_session_attrs=%s",
+		strings.Join(hosts, ","), strings.Join(list, ","), attrs)}
+}
+
+func TestConnectRefusals(t *testing.T) {
+	s := postgrestest.Start(t, postgrestest.Installations(t)[0], map[string]string{"max_wal_senders": "1"})
+	postgrestest.Exec(t, s, "postgres", "CREATE ROLE plain LOGIN; CREATE ROLE closed LOGIN REPLICATION PASSWORD 'right'")
+	postgrestest.Check(t, s.WriteHBA("host all,replication closed 127.0.0.1/32 scram-sha-256\nhost replication nohba 127.0.0.1/32 reject\n"+postgrestest.TrustLocal))
+	postgrestest.Check(t, s.Reload(t.Context()))
+	t.Setenv("WRONG", "hunter2")
+	nobody := *s
+	nobody.Port = postgrestest.FreePort(t)
+	wrong := postgrestest.Source(s, "closed", "postgres")
+	wrong.PasswordEnv = "WRONG"
+	for name, c := range map[string]struct {
+		src  topology.Source
+		kind fault.Kind
+		hint string
+	}{
+		"no privilege":    {postgrestest.Source(s, "plain", "postgres"), fault.Invalid, "REPLICATION"},
+		"wrong password":  {wrong, fault.Invalid, "password"},
+		"no such role":    {postgrestest.Source(s, "ghost", "postgres"), fault.Invalid, "role"},
+		"rejected by hba": {postgrestest.Source(s, "nohba", "postgres"), fault.Invalid, "pg_hba.conf"},
+		"nobody listens":  {postgrestest.Source(&nobody, "postgres", "postgres"), fault.Transient, "runs"},
+	} {
+		_, err := replication.Connect(within(t, 20*time.Second), c.src, appName)
+		if !fault.Is(err, c.kind) || !strings.Contains(fault.HintOf(err), c.hint) {
+			t.Errorf("%s: %v (%s), hint %q", name, err, fault.KindOf(err), fault.HintOf(err))
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: the password is in the error: %v", name, err)
+		}
+	}
+	postgrestest.WaitFor(t, "the refused ones have left", func() bool {
+		c, err := replication.Connect(t.Context(), postgrestest.Source(s, "postgres", "postgres"), appName)
+		if err == nil {
+			t.Cleanup(func() { _ = c.Close(context.Background()) })
+		}
+		return err == nil
+	})
+	if _, err := replication.Connect(within(t, 20*time.Second), postgrestest.Source(s, "postgres", "postgres"), appName); !fault.Is(err, fault.Transient) || !strings.Contains(fault.HintOf(err), "max_wal_senders") {
+		t.Errorf("no free walsender: %v, hint %q", err, fault.HintOf(err))
+	}
+}
