@@ -4,6 +4,8 @@ SHELL := /bin/bash
 GO ?= go
 # Servers are started beside the tests of each package; two packages at a time suit a machine of two cores.
 TEST_PARALLEL ?= 2
+# PostgreSQL's major versions that the tests run on.
+export SMARTDR_TEST_PG_MAJORS ?= 15,18
 
 .PHONY: help
 help: ## print this

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
 
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
@@ -129,13 +130,14 @@ func TestPortsAreGivenOnce(t *testing.T) {
 
 func TestTemporalKeepsItsWorkflowsOverKill(t *testing.T) {
 	s := devtest.Temporal(t)
+	group := temporal.NewSearchAttributeKeyKeyword("SmartDRGroup")
 	start := func(id string) error {
 		c, err := s.Dial(t.Context())
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		_, err = c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: "q", SearchAttributes: map[string]any{"SmartDRGroup": "prod"}}, "Nothing")
+		_, err = c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: "q", TypedSearchAttributes: temporal.NewSearchAttributes(group.ValueSet("prod"))}, "Nothing")
 		return err
 	}
 	if err := start("one"); err != nil {

@@ -24,10 +24,16 @@ const usage = `usage: smartdr-dev up | down | demo
               -pg 18     PostgreSQL's major version; default: the newest that is installed
 `
 
+var errUsage = errors.New("no such command")
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second ^C ends at once
 	err := run(ctx, os.Args[1:])
+	if errors.Is(err, errUsage) {
+		fmt.Fprint(os.Stderr, usage)
+		os.Exit(2)
+	}
 	if err == nil {
 		return
 	}
@@ -40,7 +46,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New(usage)
+		return errUsage
 	}
 	switch args[0] {
 	case "up":
@@ -50,5 +56,5 @@ func run(ctx context.Context, args []string) error {
 	case "demo":
 		return runDemo(ctx, args[1:])
 	}
-	return errors.New(usage)
+	return errUsage
 }
