@@ -21,6 +21,7 @@ func statusDetails(s *topology.GroupStatus, failure string) string {
 	}
 	g := s.Group
 	fmt.Fprintf(&b, "Serving: **%s**, replicated to **%s**, epoch %d\n\n", g.Active, g.Other(g.Active), g.Epoch)
+	//workflowcheck:ignore the keys are sorted
 	for _, region := range slices.Sorted(maps.Keys(s.Silent)) {
 		fmt.Fprintf(&b, "- the bucket of %s does not answer: %s\n", region, s.Silent[region])
 	}
