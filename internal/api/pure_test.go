@@ -1,0 +1,245 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/internal/wal"
+)
+
+const goodSpec = `# a comment
+name: prod
+primary: east
+secondary: west
+databases: [app]
+workspaces:
+  - name: main
+    connection: postgresql://smartdr@db.east:5432/postgres
+    passwordFile: /etc/smartdr/main.password
+`
+
+func TestParseGroupSpec(t *testing.T) {
+	got, err := ParseGroupSpec("group.yaml", []byte(goodSpec))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := GroupSpec{Name: "prod", Primary: "east", Secondary: "west", Databases: []string{"app"}, Workspaces: []WorkspaceSpec{{
+		Name: "main", Connection: "postgresql://smartdr@db.east:5432/postgres", PasswordFile: "/etc/smartdr/main.password",
+	}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestBadGroupSpec(t *testing.T) {
+	change := func(old, new string) string {
+		if !strings.Contains(goodSpec, old) {
+			t.Fatalf("the specification does not hold %q", old)
+		}
+		return strings.Replace(goodSpec, old, new, 1)
+	}
+	for name, c := range map[string]struct{ spec, want string }{
+		"empty":              {"", "g.yaml is empty"},
+		"only a comment":     {"# nothing\n", "g.yaml"},
+		"unknown field":      {change("primary:", "primry:"), "g.yaml:3:1: unknown field \"primry\""},
+		"unknown deep field": {change("passwordFile:", "password:"), "g.yaml:9:5: unknown field \"password\""},
+		"duplicate key":      {change("primary: east", "primary: east\nprimary: west"), "g.yaml:4:1: "},
+		"not a list":         {change("[app]", "{a: b}"), "g.yaml:5:"},
+		"syntax":             {change("[app]", "[app"), "g.yaml:6:1: "},
+		"two documents":      {goodSpec + "---\nname: other\n", "more than one document"},
+		"no name":            {change("name: prod\n", ""), "g.yaml:"},
+		"bad name":           {change("name: prod", "name: Prod_1"), "g.yaml:2: \"Prod_1\""},
+		"no primary":         {change("primary: east\n", ""), "primary region"},
+		"same region twice":  {change("secondary: west", "secondary: east"), "g.yaml:4: east is both the primary and the secondary region"},
+		"databases alone":    {change("secondary: west\n", ""), "g.yaml:4: databases to replicate are named"},
+		"database twice":     {change("[app]", "[app, app]"), "g.yaml:5: database \"app\" is named twice"},
+		"workspace twice":    {goodSpec + "  - name: main\n    connection: host=b\n", "g.yaml:10: workspace \"main\" is there twice"},
+		"password":           {change("smartdr@db", "smartdr:geheim@db"), "g.yaml:8: the connection string holds a password"},
+		"password word":      {change("postgresql://smartdr@db.east:5432/postgres", "host=db password=geheim"), "g.yaml:8: the connection string holds a password"},
+		"two places":         {goodSpec + "    passwordEnv: X\n", "g.yaml:8: both passwordFile and passwordEnv"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := ParseGroupSpec("g.yaml", []byte(c.spec))
+			if err == nil {
+				t.Fatal("it was accepted")
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %q, want it to hold %q", err, c.want)
+			}
+			if strings.Contains(fmt.Sprint(err, fault.HintOf(err)), "geheim") {
+				t.Errorf("the password is shown: %v", err)
+			}
+			if ClassOf(err) != Invalid || fault.HintOf(err) == "" && name != "only a comment" {
+				t.Errorf("class %q, hint %q", ClassOf(err), fault.HintOf(err))
+			}
+		})
+	}
+}
+
+func FuzzParseGroupSpec(f *testing.F) {
+	f.Add([]byte(goodSpec))
+	f.Add([]byte("workspaces: [{name: 1}]"))
+	f.Add([]byte("&a [*a]"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		spec, err := ParseGroupSpec("g.yaml", b)
+		if err == nil && spec.Validate() != nil {
+			t.Error("an invalid specification was accepted")
+		}
+	})
+}
+
+func TestClassOf(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want Class
+	}{
+		{errors.New("x"), Failed},
+		{context.DeadlineExceeded, Failed},
+		{fault.New(fault.Invalid, "x", nil), Invalid},
+		{fmt.Errorf("y: %w", fault.New(fault.Missing, "x", nil)), NotFound},
+		{fault.New(fault.Conflict, "x", nil), Conflict},
+		{fault.New(fault.Transient, "x", nil), Unreachable},
+		{fault.New(fault.Corrupt, "x", nil), Failed},
+		{As(Unsafe, fault.New(fault.Invalid, "x", nil)), Unsafe},
+		{fmt.Errorf("z: %w", As(Failed, fault.New(fault.Missing, "x", nil))), Failed},
+	} {
+		if got := ClassOf(c.err); got != c.want {
+			t.Errorf("%v is %s, want %s", c.err, got, c.want)
+		}
+	}
+	if As(Unsafe, nil) != nil {
+		t.Error("nil became an error")
+	}
+}
+
+func aGroup() topology.Group {
+	return topology.Group{
+		Name: "prod", Primary: "east", Secondary: "west", Active: "east", Epoch: 1,
+		Workspaces: []topology.Workspace{{Name: "main", Sites: map[string]topology.Site{
+			"east": {Source: topology.Source{ConnString: "postgresql://smartdr@db1:5432,[::1]:5433/app?sslmode=require"}},
+		}}},
+	}
+}
+
+func TestConnection(t *testing.T) {
+	failedOver := aGroup()
+	failedOver.Active = "west"
+	failedOver.Workspaces[0].Sites["west"] = topology.Site{
+		Source:   topology.Source{ConnString: "host=/run/x dbname=postgres"},
+		Endpoint: topology.Endpoint{Hosts: []topology.HostPort{{Host: "10.1.0.7", Port: 6000}}},
+	}
+	socket := aGroup()
+	socket.Workspaces[0].Sites["east"] = topology.Site{Source: topology.Source{ConnString: "host=/var/run/pg port=5433 dbname=app"}}
+	for name, c := range map[string]struct {
+		group      topology.Group
+		req        ConnectionRequest
+		url, multi string
+		sides      int
+	}{
+		"adopted": {aGroup(), ConnectionRequest{},
+			"postgresql://db1:5432,[::1]:5433/app?target_session_attrs=read-write",
+			"postgresql://db1:5432,[::1]:5433/app?target_session_attrs=read-write", 1},
+		"failed over": {failedOver, ConnectionRequest{User: "a b@c", Database: "x/y?"},
+			"postgresql://a%20b%40c@10.1.0.7:6000/x%2Fy%3F",
+			"postgresql://a%20b%40c@10.1.0.7:6000,db1:5432,[::1]:5433/x%2Fy%3F?target_session_attrs=read-write", 2},
+		"socket": {socket, ConnectionRequest{Workspace: "main"},
+			"postgresql://%2Fvar%2Frun%2Fpg:5433/app", "postgresql://%2Fvar%2Frun%2Fpg:5433/app?target_session_attrs=read-write", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := connection(c.group, c.req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := Connection{Group: "prod", Workspace: "main", Region: c.group.Active, URL: c.url, MultiHost: c.multi, Sides: c.sides}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+			parsed, err := pgconn.ParseConfig(got.MultiHost)
+			if err != nil {
+				t.Fatalf("a driver does not read %s: %v", got.MultiHost, err)
+			}
+			if c.req.User != "" && (parsed.User != c.req.User || parsed.Database != c.req.Database) {
+				t.Errorf("a driver reads user %q and database %q", parsed.User, parsed.Database)
+			}
+		})
+	}
+}
+
+func TestConnectionRefuses(t *testing.T) {
+	two := aGroup()
+	two.Workspaces = append(two.Workspaces, topology.Workspace{Name: "reports"})
+	for name, c := range map[string]struct {
+		group topology.Group
+		req   ConnectionRequest
+		class Class
+	}{
+		"which workspace":   {two, ConnectionRequest{}, Invalid},
+		"unknown workspace": {aGroup(), ConnectionRequest{Workspace: "nope"}, NotFound},
+		"no endpoint":       {two, ConnectionRequest{Workspace: "reports"}, NotFound},
+	} {
+		if _, err := connection(c.group, c.req); ClassOf(err) != c.class {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+var moment = time.Date(2026, 11, 22, 22, 10, 30, 0, time.UTC)
+
+func aStatus() topology.GroupStatus {
+	g := aGroup()
+	g.Replication = &topology.Replication{}
+	return topology.GroupStatus{Group: g, Workspaces: []topology.WorkspaceStatus{{
+		Workspace: "main",
+		Snapshot:  &topology.SnapshotProgress{Complete: []string{"east", "west"}},
+		WAL: &topology.WALProgress{MeasuredAt: moment.Add(-5 * time.Second), Cursors: []topology.Cursor{
+			{Region: "east", Point: topology.RecoveryPoint{At: wal.Position{Timeline: 1, LSN: 0x300}}},
+			{Region: "west", LagBytes: 17, LagSeconds: 2.5, Point: topology.RecoveryPoint{At: wal.Position{Timeline: 1, LSN: 0x200}}},
+		}},
+		Databases: []topology.DatabaseStatus{{Database: "app"}},
+	}}}
+}
+
+func TestPreview(t *testing.T) {
+	p := preview(aStatus(), "west", moment)
+	if !p.Ready || !p.Alive || p.Workspaces[0].Point.At.LSN != 0x200 || p.Workspaces[0].LagBytes != 17 {
+		t.Errorf("%+v", p)
+	}
+	if err := p.Refusal(false); ClassOf(err) != Unsafe {
+		t.Errorf("a failover of a region that is alive: %v", err)
+	}
+	if err := p.Refusal(true); err != nil {
+		t.Errorf("with force: %v", err)
+	}
+	for name, c := range map[string]struct {
+		change       func(*topology.GroupStatus)
+		alive, ready bool
+	}{
+		"bucket silent":     {func(s *topology.GroupStatus) { s.Silent = map[string]string{"east": "refused"} }, false, true},
+		"shipper silent":    {func(s *topology.GroupStatus) { s.Workspaces[0].WAL.MeasuredAt = moment.Add(-15 * time.Second) }, false, true},
+		"shipper in error":  {func(s *topology.GroupStatus) { s.Workspaces[0].WAL.Error = "wrong password" }, false, true},
+		"other is silent":   {func(s *topology.GroupStatus) { s.Silent = map[string]string{"west": "refused"} }, true, true},
+		"snapshot pending":  {func(s *topology.GroupStatus) { s.Workspaces[0].Snapshot.Complete = []string{"east"} }, true, false},
+		"never snapshotted": {func(s *topology.GroupStatus) { s.Workspaces[0].Snapshot = nil }, true, false},
+		"no WAL there":      {func(s *topology.GroupStatus) { s.Workspaces[0].WAL.Cursors = s.Workspaces[0].WAL.Cursors[:1] }, true, false},
+		"nothing known":     {func(s *topology.GroupStatus) { s.Workspaces = nil }, false, false},
+	} {
+		s := aStatus()
+		c.change(&s)
+		p := preview(s, "west", moment)
+		if p.Alive != c.alive || p.Ready != c.ready || p.Ready != (p.Problem == "") || p.Evidence == "" {
+			t.Errorf("%s: %+v", name, p)
+		}
+		if !p.Ready && ClassOf(p.Refusal(true)) != NotFound {
+			t.Errorf("%s: force helps", name)
+		}
+	}
+}
