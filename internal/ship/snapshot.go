@@ -126,6 +126,9 @@ func (t *taking) stream(ctx context.Context) (*snapshot.Manifest, error) {
 	if err := t.checkStart(b.Start); err != nil {
 		return nil, err
 	}
+	if err := t.bases.checkTablespaces(b.Tablespaces); err != nil {
+		return nil, err
+	}
 	t.meter.begin(b.Tablespaces)
 	if err := t.archives(ctx, b, m); err != nil {
 		return nil, err

@@ -209,3 +209,23 @@ func TestNoBucketLeft(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestInPlaceTablespacesAreInOrRefused(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		s := postgrestest.Start(t, bin, map[string]string{"allow_in_place_tablespaces": "on"})
+		postgrestest.Exec(t, s, "postgres", "CREATE TABLESPACE near LOCATION ''")
+		postgrestest.Exec(t, s, "postgres", "CREATE TABLE near TABLESPACE near AS SELECT 1")
+		store := devtest.Store(t)
+		res, err := ship.TakeSnapshot(t.Context(), request(s, store))
+		if bin.Major() == 15 {
+			if !fault.Is(err, fault.Invalid) {
+				t.Error(err)
+			}
+			return
+		}
+		postgrestest.Check(t, err)
+		if spaces := load(t, store, res.ID).Tablespaces; len(spaces) != 1 || !spaces[0].InPlace {
+			t.Error(spaces)
+		}
+	})
+}

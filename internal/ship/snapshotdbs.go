@@ -5,8 +5,11 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/replication"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
@@ -16,6 +19,8 @@ type databases struct {
 	names map[uint32]string // by OID
 	sizes map[uint32]int64  // estimates, for progress; 0 where unknown
 	omit  map[uint32]bool
+
+	inPlace []uint32 // tablespaces that lie in pg_tblspc itself
 }
 
 // firstNormalOID is the first that the server gives to what users make (FirstNormalObjectId in access/transam.h).
@@ -71,6 +76,9 @@ const databasesQuery = `SELECT oid, datname::text, CASE
 	WHEN has_database_privilege(oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE') THEN coalesce(pg_database_size(oid), 0)
 	ELSE 0 END FROM pg_database`
 
+// inPlaceQuery asks for tablespaces without a location of their own (allow_in_place_tablespaces).
+const inPlaceQuery = `SELECT oid FROM pg_tablespace WHERE pg_tablespace_location(oid) LIKE 'pg_tblspc/%'`
+
 // refresh adds what the server has now.
 func (d *databases) refresh(ctx context.Context, src topology.Source) error {
 	conn, err := postgres.Open(ctx, src)
@@ -78,22 +86,33 @@ func (d *databases) refresh(ctx context.Context, src topology.Source) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	rows, err := conn.Query(ctx, databasesQuery)
+	rows, _ := conn.Query(ctx, databasesQuery) // its error comes with the rows
+	var row struct {
+		oid  uint32
+		name string
+		size int64
+	}
+	_, err = pgx.ForEachRow(rows, []any{&row.oid, &row.name, &row.size}, func() error {
+		d.names[row.oid], d.sizes[row.oid] = row.name, row.size
+		return nil
+	})
 	if err != nil {
 		return fault.New(fault.Transient, "list databases", err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var oid uint32
-		var name string
-		var size int64
-		if err := rows.Scan(&oid, &name, &size); err != nil {
-			return fault.New(fault.Transient, "list databases", err)
-		}
-		d.names[oid], d.sizes[oid] = name, size
+	rows, _ = conn.Query(ctx, inPlaceQuery)
+	if d.inPlace, err = pgx.CollectRows(rows, pgx.RowTo[uint32]); err != nil {
+		return fault.New(fault.Transient, "list tablespaces", err)
 	}
-	if err := rows.Err(); err != nil {
-		return fault.New(fault.Transient, "list databases", err)
+	return nil
+}
+
+// checkTablespaces refuses a backup that lacks an in-place tablespace: PostgreSQL 15 leaves them out without a word.
+func (d *databases) checkTablespaces(sent []replication.Tablespace) error {
+	for _, oid := range d.inPlace {
+		if !slices.ContainsFunc(sent, func(ts replication.Tablespace) bool { return ts.OID == oid }) {
+			return fault.Newf(fault.Invalid, opSnapshot, "the server leaves tablespace %d, which lies in pg_tblspc itself, out of base backups", oid).
+				WithHint("Move what is in that tablespace to another one, or use PostgreSQL 16 or later.")
+		}
 	}
 	return nil
 }
