@@ -68,6 +68,9 @@ func load(o options) (*config.Config, config.Region, error) {
 }
 
 func hosting(w config.Worker) activities.Hosting {
+	if w.AdvertiseHost == "" {
+		w.AdvertiseHost = w.Listen
+	}
 	return activities.Hosting{
 		DataDir: w.DataDir, Listen: w.Listen, AdvertiseHost: w.AdvertiseHost,
 		FirstPort: w.Ports.From, LastPort: w.Ports.To, BinDirs: w.PGBinDirs,

@@ -1,0 +1,206 @@
+package workflows_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/client"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/smartdr/smartdr/internal/devenv"
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
+	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/workflows"
+)
+
+// path is the way from a server to its copy in another region, on two real regions, asked for by Temporal's own CLI.
+type path struct {
+	t   *testing.T
+	env *devenv.Env
+	c   client.Client
+}
+
+// TestRecordHistories runs the whole path and records the histories that TestReplay replays.
+func TestRecordHistories(t *testing.T) {
+	if os.Getenv("SMARTDR_RECORD_HISTORIES") == "" {
+		t.Skip("set SMARTDR_RECORD_HISTORIES=1, or run make record-histories")
+	}
+	p := startPath(t)
+	group := devenv.GroupName
+	p.run(workflows.CreateGroupType, workflows.CreateGroupID(group), p.createInput())
+	p.run(workflows.ConfigureType, workflows.ConfigureID(group), `{"group":"demo","secondary":"east"}`)
+	p.awaitActive()
+	p.record("create_group", workflows.CreateGroupID(group))
+	p.record("configure", workflows.ConfigureID(group))
+	p.must(p.env.Server.Exec(t.Context(), "postgres", "create table kept (n int)", "insert into kept select generate_series(1, 1000)"))
+	p.awaitShipped()
+	p.must(p.env.KillRegion(t.Context(), devenv.Primary))
+	p.run(workflows.FailoverType, workflows.FailoverID(group), `{"group":"demo"}`)
+	p.checkKept()
+	p.awaitActive()
+	p.record("failover", workflows.FailoverID(group))
+	p.record("replication", workflows.ReplicationID(group))
+	p.record("workspace_replication_e1", workflows.WorkspaceReplicationID(group, "main", 1))
+	p.record("workspace_replication_e2", workflows.WorkspaceReplicationID(group, "main", 2))
+}
+
+func startPath(t *testing.T) *path {
+	t.Helper()
+	env, err := devenv.StartEnv(t.Context(), devenv.EnvOptions{Dir: devtest.Dir(t), NoUI: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := env.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	c, err := env.Temporal.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return &path{t: t, env: env, c: c}
+}
+
+func (p *path) must(err error) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *path) createInput() string {
+	password := filepath.Join(p.env.Dir, "regions", devenv.Primary, "replication.password")
+	in := workflows.CreateGroupInput{Name: devenv.GroupName, Primary: devenv.Primary, Workspaces: []workflows.WorkspaceInput{{
+		Name: "main", Source: topology.Source{ConnString: p.env.Server.URL(devenv.ReplicationRole, "postgres"), PasswordFile: password},
+	}}}
+	b, err := json.Marshal(in)
+	p.must(err)
+	return string(b)
+}
+
+// run starts a workflow by Temporal's own CLI and waits for its end.
+func (p *path) run(workflowType, id, input string) {
+	p.t.Helper()
+	tool, err := devenv.Tool("temporal")
+	p.must(err)
+	began := time.Now()
+	out, err := exec.CommandContext(p.t.Context(), tool, "workflow", "execute", "--address", p.env.Temporal.Addr(),
+		"--task-queue", "smartdr", "--type", workflowType, "--workflow-id", id, "--input", input).CombinedOutput()
+	p.t.Logf("%s took %s", workflowType, time.Since(began).Round(time.Millisecond))
+	if err != nil {
+		p.t.Fatalf("%s: %v\n%s", workflowType, err, out)
+	}
+}
+
+// status asks the group's Replication to look now.
+func (p *path) status() (s topology.GroupStatus, err error) {
+	h, err := p.c.UpdateWorkflow(p.t.Context(), client.UpdateWorkflowOptions{
+		WorkflowID: workflows.ReplicationID(devenv.GroupName), UpdateName: workflows.RefreshUpdate, WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	if err != nil {
+		return s, err
+	}
+	return s, h.Get(p.t.Context(), &s)
+}
+
+// await asks for the status until it is what the test waits for.
+func (p *path) await(what string, is func(topology.GroupStatus) bool) {
+	p.t.Helper()
+	deadline := time.Now().Add(90 * time.Second)
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		s, err := p.status()
+		if err == nil && is(s) {
+			return
+		}
+		if time.Now().After(deadline) {
+			b, _ := json.MarshalIndent(s, "", " ")
+			p.t.Fatalf("%s: not within 90 s; %v\n%s", what, err, b)
+		}
+		<-tick.C
+	}
+}
+
+func (p *path) awaitActive() {
+	p.t.Helper()
+	began := time.Now()
+	p.await("every database Active", func(s topology.GroupStatus) bool {
+		n := 0
+		for _, w := range s.Workspaces {
+			for _, d := range w.Databases {
+				if n++; d.State != topology.Active {
+					return false
+				}
+			}
+		}
+		return n > 0
+	})
+	p.t.Logf("Active after %s", time.Since(began).Round(time.Millisecond))
+}
+
+// awaitShipped waits until what the server has flushed now is in the secondary's bucket.
+func (p *path) awaitShipped() {
+	p.t.Helper()
+	p.await("WAL in the secondary bucket", func(s topology.GroupStatus) bool {
+		w := s.Workspaces[0].WAL
+		if w == nil || time.Since(w.MeasuredAt) > 2*time.Second {
+			return false
+		}
+		for _, c := range w.Cursors {
+			if c.Region == devenv.Secondary && c.LagBytes == 0 {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// checkKept asks the restored server for what the primary had.
+func (p *path) checkKept() {
+	p.t.Helper()
+	servers, err := p.env.Regions[devenv.Secondary].Servers()
+	p.must(err)
+	if len(servers) != 1 {
+		p.t.Fatalf("%d servers in the secondary region", len(servers))
+	}
+	password, err := os.ReadFile(p.env.Server.PasswordFile)
+	p.must(err)
+	url := fmt.Sprintf("postgres://%s@127.0.0.1:%d/postgres", p.env.Server.Superuser, servers[0].Port)
+	conn, err := devenv.Connect(p.t.Context(), url, strings.TrimSpace(string(password)))
+	p.must(err)
+	defer func() { _ = conn.Close(context.Background()) }() // only read from
+	var n int
+	p.must(conn.QueryRow(p.t.Context(), "select count(*) from kept").Scan(&n))
+	if n != 1000 {
+		p.t.Errorf("%d rows of 1000 are there", n)
+	}
+}
+
+// record writes a workflow's newest run into testdata.
+func (p *path) record(name, id string) {
+	p.t.Helper()
+	history := &historypb.History{}
+	events := p.c.GetWorkflowHistory(p.t.Context(), id, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		e, err := events.Next()
+		p.must(err)
+		history.Events = append(history.Events, e)
+	}
+	b, err := protojson.MarshalOptions{Indent: " "}.Marshal(history)
+	p.must(err)
+	p.must(os.WriteFile(filepath.Join("testdata", name+".json"), b, 0o644))
+}
