@@ -161,29 +161,9 @@ func (t *Target) takeOver(ctx context.Context, op topology.Operation, busy *cata
 func (t *Target) ClaimEpoch(ctx context.Context, in ClaimEpochInput) (ClaimEpochResult, error) {
 	p := beat(ctx)
 	defer p.end()
-	epoch, err := t.claimEpoch(ctx, in)
-	return ClaimEpochResult{Epoch: epoch}, judge(ctx, err)
-}
-
-func (t *Target) claimEpoch(ctx context.Context, in ClaimEpochInput) (topology.Epoch, error) {
-	loaded, err := t.Catalog.Load(ctx, in.Group)
-	if err != nil {
-		return 0, err
-	}
-	newest, err := t.Catalog.NewestEpoch(ctx, in.Group)
-	if err != nil {
-		return 0, err
-	}
 	claim := catalog.Claim{Group: in.Group, Region: in.Region, Operation: in.Operation, Claimant: in.Claimant}
-	for claim.Epoch = max(newest, loaded.Group.Epoch+1); ; claim.Epoch++ {
-		got, err := t.Catalog.ClaimEpoch(ctx, claim)
-		if err == nil {
-			return got.Epoch, nil
-		}
-		if !fault.Is(err, fault.Conflict) || claim.Epoch > newest {
-			return 0, err
-		}
-	}
+	got, err := t.Catalog.ClaimEpoch(ctx, claim) // epoch 0: the next one, or the one that the operation has already
+	return ClaimEpochResult{Epoch: got.Epoch}, judge(ctx, err)
 }
 
 // FixRecoveryPoint finds the final recovery point after the claim and writes it down on this host, so that every
