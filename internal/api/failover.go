@@ -23,6 +23,9 @@ func (s *Service) PreviewFailover(ctx context.Context, req FailoverRequest) (Fai
 		return FailoverPreview{}, err
 	}
 	to, err := s.target(st.Group, req.To)
+	if err == nil {
+		err = s.notHeld(ctx, st.Group)
+	}
 	if err != nil {
 		return FailoverPreview{}, err
 	}
@@ -35,9 +38,6 @@ func (s *Service) target(g topology.Group, to string) (string, error) {
 		if err := s.knownRegion(to); err != nil {
 			return "", err
 		}
-	}
-	if err := free(g); err != nil {
-		return "", err
 	}
 	switch {
 	case g.Replication == nil || g.Secondary == "":
@@ -52,6 +52,33 @@ func (s *Service) target(g topology.Group, to string) (string, error) {
 			WithHint("Its regions are %s and %s.", g.Primary, g.Secondary)
 	}
 	return to, nil
+}
+
+// abandonedAfter is how long an operation must have said nothing before another may go on with it, as BeginOperation
+// judges it too. A running one records itself every 30 s.
+const abandonedAfter = 90 * time.Second
+
+// notHeld refuses a group that a running operation holds. One that has ended or was abandoned is no obstacle: a
+// failover goes on with it.
+func (s *Service) notHeld(ctx context.Context, g topology.Group) error {
+	if g.Operation == nil {
+		return nil
+	}
+	op, err := s.catalog.Operation(ctx, g.Name, g.Operation.ID)
+	switch {
+	case fault.Is(err, fault.Missing):
+		op = topology.Operation{State: topology.OperationActive, StartedAt: g.Operation.StartedAt}
+	case err != nil:
+		return err
+	}
+	sign := op.RecordedAt
+	if sign.IsZero() {
+		sign = op.StartedAt
+	}
+	if op.State == topology.OperationActive && s.opts.Now().Sub(sign) < abandonedAfter {
+		return free(g)
+	}
+	return nil
 }
 
 // StartFailover starts a failover and does not wait for it. What it would lose is asked with PreviewFailover.

@@ -1,0 +1,139 @@
+package cli_test
+
+import (
+	"context"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/smartdr/smartdr/internal/catalog"
+	"github.com/smartdr/smartdr/internal/objectstore"
+	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/internal/wal"
+)
+
+// seed writes a group into the buckets. The states are those that a group goes through: created, pending, lost (it was
+// replicated, and nothing has been heard for an hour), alive, busy (a failover runs), done (one has ended).
+func (w *world) seed(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: seed GROUP STATE")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	s := seeding{catalog: w.catalog(ts, ctx), group: args[0], now: time.Now().UTC()}
+	steps := map[string][]func(context.Context) error{
+		"created": {s.create},
+		"pending": {s.create, s.configure, s.pending},
+		"lost":    {s.create, s.configure, s.synced(time.Hour)},
+		"alive":   {s.create, s.configure, s.synced(0)},
+		"busy":    {s.create, s.configure, s.synced(time.Hour), s.begin},
+		"done":    {s.create, s.configure, s.synced(time.Hour), s.begin, s.end},
+	}[args[1]]
+	if steps == nil {
+		ts.Fatalf("no such state: %s", args[1])
+	}
+	for _, step := range steps {
+		ts.Check(step(ctx))
+	}
+}
+
+func (w *world) catalog(ts *testscript.TestScript, ctx context.Context) *catalog.Catalog {
+	stores := map[string]objectstore.Store{}
+	for region, g := range w.gateways {
+		cfg := g.S3Config()
+		cfg.Prefix = prefixOf(ts.Getenv("WORK")) + objectstore.Root
+		store, err := objectstore.Open(ctx, cfg)
+		ts.Check(err)
+		stores[region] = store
+	}
+	return &catalog.Catalog{Stores: stores}
+}
+
+type seeding struct {
+	catalog *catalog.Catalog
+	group   string
+	now     time.Time
+}
+
+const (
+	lineage   = "0001-89abcdef"
+	operation = "0198c9f2-7c1e-7d3f-a3c4-6a52e1b8a001"
+)
+
+func (s seeding) create(ctx context.Context) error {
+	_, err := s.catalog.Create(ctx, topology.Group{
+		ID: "7b0d9c6e-0c1d-4b9e-9a53-6f1f2f3e4d5c", Name: s.group, CreatedAt: s.now, Primary: "east", Active: "east", Authority: "east", Epoch: 1,
+		Workspaces: []topology.Workspace{{Name: "main", Sites: map[string]topology.Site{"east": {
+			Kind:     topology.Adopted,
+			Source:   topology.Source{ConnString: "postgresql://smartdr@db.east:5432/postgres"},
+			Endpoint: topology.Endpoint{Hosts: []topology.HostPort{{Host: "db.east", Port: 5432}}},
+		}}}},
+	})
+	return err
+}
+
+func (s seeding) configure(ctx context.Context) error {
+	_, err := s.catalog.MoveAuthority(ctx, s.group, "west", func(g *topology.Group) error {
+		g.Secondary = "west"
+		g.Replication = &topology.Replication{Databases: []string{"app", "billing"}, ConfiguredAt: s.now}
+		w := g.Workspace("main")
+		w.Lineage = lineage
+		w.Lineages = []topology.Lineage{{
+			ID: lineage, Epoch: 1, Region: "east", SystemID: "7123456789012345678", SegmentSize: 16 << 20,
+			Start: wal.Position{Timeline: 1, LSN: 0x1000000}, CreatedAt: s.now,
+		}}
+		return nil
+	})
+	return err
+}
+
+func (s seeding) snapshot() topology.SnapshotProgress {
+	return topology.SnapshotProgress{
+		ID: "20261122T221000Z-0a1b", Lineage: lineage, MeasuredAt: s.now, StartedAt: s.now, DoneBytes: 430, TotalBytes: 1000,
+		Databases: []topology.DatabaseProgress{
+			{Name: "app", OID: 16384, Replicated: true, DoneBytes: 400, TotalBytes: 500},
+			{Name: "billing", OID: 16385, Replicated: true, DoneBytes: 30, TotalBytes: 300},
+			{Name: "scratch", OID: 16386, TotalBytes: 2048},
+		},
+	}
+}
+
+func (s seeding) pending(ctx context.Context) error {
+	return s.catalog.PutSnapshotProgress(ctx, s.group, "main", s.snapshot())
+}
+
+func (s seeding) synced(ago time.Duration) func(context.Context) error {
+	return func(ctx context.Context) error {
+		snap, at := s.snapshot(), s.now.Add(-ago)
+		snap.Complete, snap.DoneBytes = []string{"east", "west"}, snap.TotalBytes
+		if err := s.catalog.PutSnapshotProgress(ctx, s.group, "main", snap); err != nil {
+			return err
+		}
+		point := topology.RecoveryPoint{
+			Lineage: lineage, At: wal.Position{Timeline: 1, LSN: 0x5a3f210}, RecordEnd: 0x5a3f208, LastCommit: at, AsOf: at,
+		}
+		return s.catalog.PutWALProgress(ctx, s.group, "main", topology.WALProgress{
+			Lineage: lineage, Epoch: 1, MeasuredAt: at, Server: point.At, Slot: topology.SlotState{Name: "smartdr_prod_main", WALStatus: "reserved"},
+			Cursors: []topology.Cursor{
+				{Region: "east", Point: point, Mode: "live"}, {Region: "west", Point: point, Mode: "live", LagBytes: 65776, LagSeconds: 0.83},
+			},
+		})
+	}
+}
+
+func (s seeding) failover() topology.Operation {
+	return topology.Operation{
+		ID: operation, Kind: "Failover", Group: s.group, State: topology.OperationActive, From: "east", To: "west", StartedAt: s.now,
+		RecordedAt: s.now,
+		Phases:     []topology.Phase{{Name: "Plan", StartedAt: s.now, EndedAt: s.now.Add(600 * time.Millisecond), Note: "main: recovery point 0/5A3F208"}},
+	}
+}
+
+func (s seeding) begin(ctx context.Context) error { return s.catalog.BeginOperation(ctx, s.failover()) }
+
+func (s seeding) end(ctx context.Context) error {
+	op := s.failover()
+	op.State, op.EndedAt = topology.OperationFailed, s.now.Add(12*time.Second)
+	op.Error, op.Hint = "chunk 3f is not what was written", "Restore it from the other bucket."
+	return s.catalog.EndOperation(ctx, op)
+}
