@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/wal"
 )
 
 // Metadata is what a server said of itself.
@@ -144,7 +145,7 @@ type Place struct {
 	Admin      string            // the superuser that SmartDR connects as, through the socket
 	Replicator string            // the role that ships from there; empty means Admin
 	Isolated   bool              // a drill or a branch: no background jobs
-	Minimums   postgres.Minimums // the largest that the WAL asks for
+	Minimums   wal.Parameters // the largest that the WAL asks for
 	Host       Host
 	Readable   func(path string) bool // whether a file of the host can be read by the server; nil: none
 }

@@ -1,0 +1,30 @@
+package preflight
+
+import "testing"
+
+func TestWaitsFor(t *testing.T) {
+	for setting, want := range map[string]bool{
+		"": false, "*": true, "other": false, "FIRST 1 (a, smartdr_x)": true, "ANY 2 (a, b)": false, `"smartdr_x"`: true, "a,*": true,
+	} {
+		if got := waitsFor(setting, "smartdr_x"); got != want {
+			t.Errorf("waitsFor(%q) = %v, want %v", setting, got, want)
+		}
+	}
+}
+
+func TestVersionsBefore15AreRefused(t *testing.T) {
+	fit := Facts{ServerVersion: 150018, WALLevel: "replica", FullPageWrites: true, MaxSenders: 10, MaxSlots: 10, MayReplicate: true, MayReadSettings: true}
+	if problems, warnings := judge(fit, Options{}); len(problems)+len(warnings) > 0 {
+		t.Fatalf("a fit server has problems %v, warnings %v", problems, warnings)
+	}
+	old := fit
+	old.ServerVersion = 140012
+	if problems, _ := judge(old, Options{}); len(problems) != 1 || problems[0].Code != "version" {
+		t.Errorf("PostgreSQL 14: problems %v", problems)
+	}
+	idle := fit
+	idle.IdleSlotTimeout = 60
+	if _, warnings := judge(idle, Options{}); len(warnings) != 1 || warnings[0].Code != "idle-slot" {
+		t.Errorf("idle_replication_slot_timeout: warnings %v", warnings)
+	}
+}
