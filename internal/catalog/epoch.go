@@ -184,8 +184,10 @@ func newestEpoch(ctx context.Context, s objectstore.Store, group string) (topolo
 	return slices.Max(all), nil
 }
 
-// copyEpochs copies the claims that to lacks, in their order: whoever looks for the epoch after his own finds it.
-func (c *Catalog) copyEpochs(ctx context.Context, from, to objectstore.Store, group string) error {
+// copyEpochs copies the claims that to lacks, in their order: whoever looks for the epoch after his own finds it. If compare
+// is set, those that to has must be the same: a claim that came too late while the authority moved stays behind in
+// the old bucket, and must not come into force when that bucket decides again.
+func copyEpochs(ctx context.Context, from, to objectstore.Store, group string, compare bool) error {
 	have, err := listEpochs(ctx, to, group)
 	if err != nil {
 		return err
@@ -196,7 +198,7 @@ func (c *Catalog) copyEpochs(ctx context.Context, from, to objectstore.Store, gr
 	}
 	slices.Sort(all)
 	for _, e := range all {
-		if slices.Contains(have, e) {
+		if !compare && slices.Contains(have, e) {
 			continue
 		}
 		if err := copyClaim(ctx, from, to, epochKey(group, e)); err != nil {

@@ -70,7 +70,7 @@ func (c *Catalog) copyTo(ctx context.Context, from []string, region string, d do
 		if f == region {
 			continue
 		}
-		if err := c.copyEpochs(ctx, c.Stores[f], s, d.group.Name); err != nil {
+		if err := copyEpochs(ctx, c.Stores[f], s, d.group.Name, false); err != nil {
 			return fmt.Errorf("copy epochs of group %s from region %s to %s: %w", d.group.Name, f, region, err)
 		}
 	}
@@ -119,6 +119,18 @@ func (c *Catalog) MoveAuthority(ctx context.Context, group, region string, chang
 	})
 }
 
+// prepare brings region's bucket up to d before it is made the authority.
+func (c *Catalog) prepare(ctx context.Context, region string, d document) error {
+	from, err := c.store(d.group.Authority)
+	if err != nil {
+		return err
+	}
+	if err := copyEpochs(ctx, from, c.Stores[region], d.group.Name, true); err != nil {
+		return fmt.Errorf("copy epochs of group %s to region %s: %w", d.group.Name, region, err)
+	}
+	return c.copyTo(ctx, []string{d.group.Authority}, region, d)
+}
+
 func (c *Catalog) tryMove(ctx context.Context, s survey, region string, change func(*topology.Group) error) (Updated, error) {
 	current, err := c.atAuthority(ctx, s)
 	if err != nil {
@@ -135,7 +147,7 @@ func (c *Catalog) tryMove(ctx context.Context, s survey, region string, change f
 		next.Revision++
 	}
 	next.Authority = region
-	if err := c.copyTo(ctx, s.From, region, current); err != nil {
+	if err := c.prepare(ctx, region, current); err != nil {
 		return Updated{}, err
 	}
 	moved, err := c.swap(ctx, current, next)

@@ -1,0 +1,170 @@
+package catalog
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/objectstore"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+func claimBy(op string, e topology.Epoch) Claim {
+	return Claim{Group: "prod", Epoch: e, Region: "west", Operation: op, Claimant: "test"}
+}
+
+func TestOneOf16ClaimantsWins(t *testing.T) {
+	w := configured(t)
+	for _, asked := range []topology.Epoch{2, 0} {
+		t.Run(fmt.Sprint("asked for ", asked), func(t *testing.T) {
+			before := must(w.NewestEpoch(t.Context(), "prod"))(t)
+			start := make(chan struct{})
+			var wins atomic.Int64
+			var wg sync.WaitGroup
+			for i := range 16 {
+				wg.Go(func() {
+					<-start
+					won, err := w.process().ClaimEpoch(t.Context(), claimBy(fmt.Sprintf("op-%d-%d", asked, i), before+1))
+					switch {
+					case err == nil && won.Epoch == before+1:
+						wins.Add(1)
+					case !fault.Is(err, fault.Conflict):
+						t.Errorf("%+v, %v", won, err)
+					}
+				})
+			}
+			close(start)
+			wg.Wait()
+			if wins.Load() != 1 {
+				t.Errorf("%d claimants won", wins.Load())
+			}
+		})
+	}
+}
+
+func TestClaimsAreIdempotentByOperation(t *testing.T) {
+	w := configured(t)
+	first := must(w.ClaimEpoch(t.Context(), claimBy("a", 0)))(t)
+	again := must(w.process().ClaimEpoch(t.Context(), claimBy("a", 0)))(t)
+	if diff := cmp.Diff(first, again); diff != "" || first.Epoch != 2 {
+		t.Errorf("epoch %d:\n%s", first.Epoch, diff)
+	}
+	_, err := w.ClaimEpoch(t.Context(), claimBy("b", 2))
+	wantKind(t, err, fault.Conflict, "operation a", "west")
+	if b := must(w.ClaimEpoch(t.Context(), claimBy("b", 0)))(t); b.Epoch != 3 {
+		t.Errorf("the next operation claimed epoch %d", b.Epoch)
+	}
+	_, err = w.ClaimEpoch(t.Context(), claimBy("a", 0))
+	wantKind(t, err, fault.Fenced, "epoch 2", "3")
+	_, err = w.ClaimEpoch(t.Context(), claimBy("c", 9))
+	wantKind(t, err, fault.Invalid, "newest is 3")
+}
+
+func TestManyClaimsOfOneOperationAreOne(t *testing.T) {
+	w := configured(t)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if won, err := w.process().ClaimEpoch(t.Context(), claimBy("a", 2)); err != nil || won.Epoch != 2 {
+				t.Errorf("%+v, %v", won, err)
+			}
+		})
+	}
+	wg.Wait()
+	if e := must(w.NewestEpoch(t.Context(), "prod"))(t); e != 2 {
+		t.Errorf("epoch %d is the newest", e)
+	}
+}
+
+func TestALostAnswerIsNoLostClaim(t *testing.T) {
+	w := configured(t)
+	w.faults["west"].Add(objectstore.Rule{Ops: objectstore.OpPut, LoseAck: true, Times: 1})
+	_, err := w.ClaimEpoch(t.Context(), claimBy("a", 0))
+	wantKind(t, err, fault.Transient)
+	if won := must(w.ClaimEpoch(t.Context(), claimBy("a", 0)))(t); won.Epoch != 2 {
+		t.Errorf("the second attempt claimed epoch %d", won.Epoch)
+	}
+}
+
+func TestClaimAndCheckWithTheOldRegionDead(t *testing.T) {
+	w := configured(t)
+	if err := w.CheckEpoch(t.Context(), "prod", 1); err != nil {
+		t.Fatal(err)
+	}
+	revive := w.kill("east")
+	must(w.ClaimEpoch(t.Context(), claimBy("failover", 0)))(t)
+	must(w.ClaimEpoch(t.Context(), claimBy("failover-2", 0)))(t)
+	wantKind(t, w.CheckEpoch(t.Context(), "prod", 1), fault.Fenced, "failover", "west")
+	if err := w.CheckEpoch(t.Context(), "prod", 3); err != nil {
+		t.Errorf("the holder is fenced: %v", err)
+	}
+	revive()
+	// The old side sees its own bucket only: it learns of the epochs once they are copied there.
+	kill := w.kill("west")
+	if err := w.process().CheckEpoch(t.Context(), "prod", 1); err != nil {
+		t.Errorf("nothing was copied yet: %v", err)
+	}
+	kill()
+	if err := w.Mirror(t.Context(), "prod"); err != nil {
+		t.Fatal(err)
+	}
+	w.kill("west")
+	wantKind(t, w.process().CheckEpoch(t.Context(), "prod", 1), fault.Fenced)
+	w.kill("east")
+	wantKind(t, w.CheckEpoch(t.Context(), "prod", 1), fault.Transient)
+}
+
+func TestAClaimWhileTheAuthorityMoves(t *testing.T) {
+	for range 5 {
+		w := configured(t)
+		start := make(chan struct{})
+		var wins atomic.Int64
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			<-start
+			for i, to := range []string{"east", "west", "east", "west"} {
+				if _, err := w.process().MoveAuthority(t.Context(), "prod", to, nil); err != nil && !fault.Is(err, fault.Diverged) {
+					t.Errorf("move %d: %v", i, err)
+				}
+			}
+		})
+		for i := range 6 {
+			wg.Go(func() {
+				<-start
+				time.Sleep(time.Duration(i) * 3 * time.Millisecond) // spreads the claims over the moves
+				_, err := w.process().ClaimEpoch(t.Context(), claimBy(fmt.Sprint("op", i), 2))
+				if err == nil {
+					wins.Add(1)
+				} else if !fault.Is(err, fault.Conflict) && !fault.Is(err, fault.Diverged) {
+					t.Error(err)
+				}
+			})
+		}
+		close(start)
+		wg.Wait()
+		if wins.Load() != 1 {
+			t.Fatalf("%d claimants won", wins.Load())
+		}
+	}
+}
+
+func TestClaimsAreChecked(t *testing.T) {
+	w := configured(t)
+	for _, c := range []Claim{
+		{Group: "Prod", Region: "west", Operation: "a"},
+		{Group: "prod", Region: "", Operation: "a"},
+		{Group: "prod", Region: "west", Operation: "../a"},
+		{Group: "prod", Region: "west", Operation: "a", Epoch: -1},
+	} {
+		_, err := w.ClaimEpoch(t.Context(), c)
+		wantKind(t, err, fault.Invalid)
+	}
+	w.overwrite(t, "west", epochKey("prod", 2), []byte(`{"format":1,"group":"prod","epoch":7,"operation":"a"}`))
+	_, err := w.ClaimEpoch(t.Context(), claimBy("a", 0))
+	wantKind(t, err, fault.Corrupt, "epoch 7")
+}
