@@ -2,9 +2,9 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/smartdr/smartdr/internal/fault"
@@ -30,7 +30,7 @@ func (t *Target) attachInput(ctx context.Context, in RestoreInput, fetched resto
 	if err := writeConfig(server, m, place); err != nil {
 		return restore.AttachInput{}, nil, err
 	}
-	if err := server.WriteHBA(onlyThisHost(server.Superuser)); err != nil {
+	if err := server.WriteHBA(""); err != nil {
 		return restore.AttachInput{}, nil, err
 	}
 	input := restore.AttachInput{
@@ -89,12 +89,6 @@ func superuser(m metadata.Metadata) string {
 	return "postgres" // what initdb's packagers call it; recovery says so if there is no such role
 }
 
-// onlyThisHost lets the superuser in through the socket, whose folder is the server's own, and nobody else.
-func onlyThisHost(superuser string) string {
-	name := `"` + strings.ReplaceAll(superuser, `"`, `""`) + `"`
-	return "local all " + name + " trust\nlocal replication " + name + " trust\n"
-}
-
 // RestoreMetadata lets the users in again, by the primary's rules.
 func (t *Target) RestoreMetadata(ctx context.Context, in RestoreInput) (PhaseResult, error) {
 	p := beat(ctx)
@@ -120,11 +114,27 @@ func (t *Target) restoreMetadata(ctx context.Context, in RestoreInput) (PhaseRes
 	if err := server.WriteHBA(rules); err != nil {
 		return PhaseResult{}, err
 	}
+	if err := appendText(server.IdentFile(), metadata.Ident(m)); err != nil {
+		return PhaseResult{}, err
+	}
 	if err := server.Reload(ctx); err != nil {
 		return PhaseResult{}, err
 	}
 	wrong, err := t.fileErrors(ctx, server)
 	return PhaseResult{Notes: append(notes, wrong...)}, err
+}
+
+// appendText adds to a file that WriteHBA has just written anew.
+func appendText(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err == nil {
+		_, err = f.WriteString(text)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		return fault.New(diskKind(err), "write user name maps", err)
+	}
+	return nil
 }
 
 // fileErrors asks the server whether it understood the rules and settings.

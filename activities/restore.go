@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -225,26 +224,20 @@ func (t *Target) fetchWAL(ctx context.Context, in RestoreInput, p *pulse) (Phase
 		return PhaseResult{}, fault.Newf(fault.Missing, "fetch WAL", "workspace %s: WAL from %s to the recovery point %s is missing",
 			in.Plan.Workspace, fetched.End.LSN, in.Plan.Point.At.LSN)
 	}
-	if err := giveAway(fetch.Dir); err != nil {
+	if err := t.giveAway(in, fetch.Dir); err != nil {
 		return PhaseResult{}, err
 	}
 	note := fmt.Sprintf("%s up to %s, %s fetched", megabytes(int64(fetched.End.LSN-fetched.Start)), fetched.End, megabytes(fetched.Fetched))
 	return PhaseResult{Note: note}, writeState(in.Place.Instance, walFile, fetched)
 }
 
-// giveAway gives a folder's files to the account that the server runs under.
-func giveAway(dir string) error {
-	account, err := postgres.DefaultAccount()
-	if err != nil || account == nil {
+// giveAway gives files to the account that the server will run under.
+func (t *Target) giveAway(in RestoreInput, dir string) error {
+	server, err := t.server(in.Place.Instance, in.Place.Port, in.Plan.ServerVersion)
+	if err != nil {
 		return err
 	}
-	err = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		return errors.Join(err, os.Lchown(path, int(account.UID), int(account.GID)))
-	})
-	if err != nil {
-		return fault.New(fault.Invalid, "give files to "+account.Name, err)
-	}
-	return nil
+	return server.OwnTree(dir)
 }
 
 // AttachBranch recovers exactly to the recovery point, promotes, and describes the lineage that begins there.
