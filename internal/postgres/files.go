@@ -38,7 +38,7 @@ func (s *Server) writeFile(path string, content []byte) error {
 	}
 	defer os.Remove(f.Name()) // does nothing after the rename
 	_, err = f.Write(content)
-	err = errors.Join(err, s.own(f.Name()), f.Sync(), f.Close())
+	err = errors.Join(err, s.Own(f.Name()), f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
@@ -80,8 +80,8 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// own gives a path to the server's account, if that is not ours.
-func (s *Server) own(path string) error {
+// Own gives a path to the server's account, if that is not ours.
+func (s *Server) Own(path string) error {
 	if s.Account == nil {
 		return nil
 	}
@@ -102,7 +102,7 @@ func (s *Server) OwnTree(dir string) error {
 		if st, ok := statOf(info); err != nil || ok && st.Uid == s.Account.UID {
 			return err
 		}
-		return s.own(path)
+		return s.Own(path)
 	})
 	if err != nil {
 		return fault.New(fault.Transient, "give files to "+s.Account.Name, err)
@@ -123,5 +123,5 @@ func (s *Server) makeDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return writeError(dir, err)
 	}
-	return writeError(dir, errors.Join(s.own(dir), os.Chmod(dir, 0o700)))
+	return writeError(dir, errors.Join(s.Own(dir), os.Chmod(dir, 0o700)))
 }

@@ -51,3 +51,16 @@ func parseLog(b []byte) []LogLine {
 	}
 	return lines
 }
+
+// WholeLog returns all that LogFile holds, of earlier runs too.
+func (s *Server) WholeLog() []LogLine {
+	var all []LogLine
+	b, err := os.ReadFile(s.LogFile)
+	if err != nil {
+		return nil
+	}
+	for _, run := range bytes.SplitAfter(b, []byte(started)) {
+		all = append(all, parseLog(run)...)
+	}
+	return all
+}

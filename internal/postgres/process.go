@@ -135,3 +135,15 @@ func signalPID(pid int, sig syscall.Signal) error {
 	}
 	return nil
 }
+
+// RecoveryTitle returns the title of the process that replays WAL, which names the segment file it is at; empty when
+// there is none.
+func (s *Server) RecoveryTitle() string {
+	for _, pid := range s.processes() {
+		b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+		if title := string(bytes.TrimRight(b, "\x00 ")); err == nil && strings.Contains(title, ": startup ") {
+			return title
+		}
+	}
+	return ""
+}

@@ -27,7 +27,7 @@ type child struct {
 const maxSocketDir = 90
 
 // Start starts the server if it does not run, and waits until it takes connections; a standby without hot_standby
-// never does, and is waited for until it recovers. A server that ends by itself is fault.Invalid with what it logged.
+// never does, and is waited for until it recovers. A server that ends by itself is judged by WhyEnded.
 func (s *Server) Start(ctx context.Context) error {
 	if err := s.Launch(ctx); err != nil {
 		return err
@@ -38,7 +38,7 @@ func (s *Server) Start(ctx context.Context) error {
 			return nil
 		}
 		if _, running := s.Running(ctx); !running {
-			return s.endedEarly()
+			return s.WhyEnded()
 		}
 		if err := pause(ctx, pollEvery); err != nil {
 			return fault.Newf(fault.Transient, "start server", "it is not ready yet: %w", err)
@@ -65,7 +65,7 @@ func (s *Server) Launch(ctx context.Context) error {
 		}
 		select {
 		case <-c.exited:
-			return s.endedEarly()
+			return s.WhyEnded()
 		default:
 		}
 		if err := pause(ctx, pollEvery); err != nil {
@@ -113,7 +113,7 @@ func (s *Server) spawn() (*child, error) {
 	}
 	defer log.Close()
 	end, err := log.Seek(0, 2)
-	if err = errors.Join(err, s.own(s.LogFile)); err != nil {
+	if err = errors.Join(err, s.Own(s.LogFile)); err != nil {
 		return nil, fault.New(fault.Transient, op, err)
 	}
 	cmd := exec.Command(s.Bin.Path("postgres"), s.arguments()...)
@@ -170,18 +170,33 @@ func (s *Server) arguments() []string {
 // quoteListItem quotes an item of a list setting, which otherwise ends at a comma and loses its spaces.
 func quoteListItem(item string) string { return `"` + strings.ReplaceAll(item, `"`, `""`) + `"` }
 
-// endedEarly says why a server that should run does not.
-func (s *Server) endedEarly() error {
+// WhyEnded says from its log why a server that should run does not: fault.Invalid when it gave up, fault.Full when
+// the disk has no room, fault.Corrupt when it met data that cannot be (a PANIC), fault.Transient when it was killed.
+func (s *Server) WhyEnded() error {
 	log := s.Log()
 	lines := complaints(log)
-	err := fault.Newf(fault.Invalid, "start server", "it ended by itself: %s", strings.Join(lines, "; "))
+	err := fault.Newf(fault.Transient, "run server", "it ended by itself: %s", strings.Join(lines, "; "))
 	switch {
 	case mentions(log, "No space left on device"):
 		err.Kind = fault.Full
 	case mentions(log, "Address already in use"):
+		err.Kind = fault.Invalid
 		return err.WithHint("Port %d is taken on this host: choose another.", s.Port)
+	case hasSeverity(log, "PANIC"):
+		err.Kind = fault.Corrupt
+	case hasSeverity(log, "FATAL"), hasSeverity(log, ""):
+		err.Kind = fault.Invalid
 	}
 	return err.WithHint("The whole log is in %s on the server's host.", s.LogFile)
+}
+
+func hasSeverity(log []LogLine, severity string) bool {
+	return slices.ContainsFunc(log, func(l LogLine) bool { return l.Severity == severity && !refusal(l) })
+}
+
+// refusal reports whether a line says that a client came at the wrong time; asking whether a server is ready makes many of them.
+func refusal(l LogLine) bool {
+	return l.Severity == "FATAL" && strings.HasPrefix(l.Text, "the database system is ")
 }
 
 func mentions(log []LogLine, text string) bool {
@@ -192,6 +207,9 @@ func mentions(log []LogLine, text string) bool {
 func complaints(log []LogLine) []string {
 	var out []string
 	for _, l := range log {
+		if refusal(l) {
+			continue
+		}
 		switch l.Severity {
 		case "FATAL", "PANIC", "ERROR", "WARNING", "HINT", "DETAIL", "":
 			out = append(out, strings.TrimSpace(l.Severity+" "+l.Text))
@@ -271,7 +289,7 @@ func (s *Server) WaitPromoted(ctx context.Context) error {
 			return nil
 		}
 		if _, running := s.Running(ctx); !running {
-			return fault.New(fault.Invalid, op, s.endedEarly())
+			return s.WhyEnded()
 		}
 		if err := pause(ctx, pollEvery); err != nil {
 			return fault.New(fault.Transient, op, err)

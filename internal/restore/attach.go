@@ -2,12 +2,15 @@ package restore
 
 import (
 	"context"
-	"errors"
 	"log/slog"
+	"slices"
 
+	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/wal"
 )
+
+const opAttach = "attach"
 
 // Plan is the point that recovery must reach, no less and no more.
 type Plan struct {
@@ -15,24 +18,35 @@ type Plan struct {
 	RecordEnd wal.LSN      `json:"recordEnd"` // end of the last complete record
 }
 
-// Attach recovers a restored data directory exactly to a planned point, promotes it, and keeps its WAL for the
-// next shipper. It can be killed at any moment and called again.
+// AttachInput says which restored data directory to attach, and how. pg_wal must hold all WAL up to the plan's end, in
+// whole segment files with zeros at their end, and the history files of the plan's timeline.
 type AttachInput struct {
 	Server           *postgres.Server
-	Superuser        string // a role of the restored cluster
+	Superuser        string // a role of the restored cluster; replaces Server.Superuser
 	Plan             Plan
-	Minimums         wal.Parameters    // largest settings that the WAL asks for
-	Overrides        map[string]string // settings for this place; given as -c, so they win over the restored files
+	Minimums         wal.Parameters    // the highest settings that the WAL asks for
+	Overrides        map[string]string // settings for this place; they win over the restored files, not over those that recovery needs
 	SlotName         string            // physical slot to create for the new lineage; empty for none
 	OmittedDatabases []uint32          // OIDs of databases that were restored as zeros
 	Progress         func(AttachProgress)
 	Log              *slog.Logger
 }
 
+// Phase names a part of an attach.
+type Phase string
+
+// The phases of an attach, in their order.
+const (
+	Starting   Phase = "starting"
+	Recovering Phase = "recovering"
+	Promoting  Phase = "promoting"
+	Promoted   Phase = "promoted"
+)
+
 // AttachProgress says how far an attach is.
 type AttachProgress struct {
-	Phase    string  `json:"phase"` // "starting", "recovering", "promoting", "promoted"
-	Replayed wal.LSN `json:"replayed"`
+	Phase    Phase   `json:"phase"`
+	Replayed wal.LSN `json:"replayed"` // 0 while the server does not say
 	Target   wal.LSN `json:"target"`
 }
 
@@ -44,7 +58,214 @@ type Attached struct {
 	SystemID string       `json:"systemID"`
 }
 
-// Attach does what AttachInput says.
+// Attach starts a restored data directory as a standby without a primary, waits until it has replayed exactly the plan's
+// WAL, promotes it, checks that the new timeline forks where planned, and makes a slot that keeps the new WAL.
+// Only this host gets in until somebody writes other rules with Server.WriteHBA.
+//
+// It may be killed at any moment and called again, and comes to the same end; so it does when PostgreSQL is killed. A
+// promotion counts once pg_control says so: before, it is begun anew; after, it is never repeated.
+//
+// Errors: fault.Corrupt when replay ends before the planned point or damaged pages turn up (it is not promoted then),
+// fault.Diverged when the server is found on a timeline that the plan did not lead to, fault.Invalid when the server
+// refuses to start, fault.Full.
 func Attach(ctx context.Context, in AttachInput) (Attached, error) {
-	return Attached{}, errors.New("not built yet")
+	a := &attach{AttachInput: in}
+	if a.Log == nil {
+		a.Log = slog.New(slog.DiscardHandler)
+	}
+	if a.Plan.Timeline == 0 || a.Plan.RecordEnd == 0 {
+		return Attached{}, fault.Newf(fault.Invalid, opAttach, "the plan names no place: %s on timeline %d", a.Plan.RecordEnd, a.Plan.Timeline)
+	}
+	if err := a.prepare(ctx); err != nil {
+		return Attached{}, err
+	}
+	defer a.disconnect()
+	if a.state.Attached == nil {
+		if err := a.recoverAndPromote(ctx); err != nil {
+			return Attached{}, err
+		}
+	}
+	return a.serve(ctx)
 }
+
+// attach is one call of Attach.
+type attach struct {
+	AttachInput
+	state       attachState
+	conn        connection
+	segmentSize wal.SegmentSize
+}
+
+// prepare reads what an earlier call left, and settles the server's configuration.
+func (a *attach) prepare(ctx context.Context) error {
+	a.Server.Superuser = a.Superuser
+	control, err := a.Server.ControlData(ctx)
+	if err != nil {
+		return err
+	}
+	a.segmentSize = control.SegmentSize
+	if err := a.loadState(); err != nil {
+		return err
+	}
+	if a.state.Attached != nil {
+		a.Server.Settings = a.lastingSettings(control.Minimums)
+		return nil
+	}
+	a.Server.Settings = a.recoverySettings(control.Minimums)
+	return a.Server.Save()
+}
+
+// recoverAndPromote brings the server from wherever it is to the new timeline.
+func (a *attach) recoverAndPromote(ctx context.Context) error {
+	a.say(Starting, 0)
+	if err := a.launch(ctx); err != nil {
+		return err
+	}
+	promoted, err := a.awaitReplay(ctx)
+	if err != nil {
+		return err
+	}
+	if !promoted {
+		if err := a.promote(ctx); err != nil {
+			return err
+		}
+	}
+	attached, err := a.verify(ctx)
+	if err != nil {
+		return err
+	}
+	a.state.Attached = &attached
+	return nil
+}
+
+// launch starts the server as a standby, or, if an earlier promotion has counted, as a primary.
+func (a *attach) launch(ctx context.Context) error {
+	if _, running := a.Server.Running(ctx); running {
+		return nil
+	}
+	committed, err := a.promotionCounts(ctx)
+	if err != nil {
+		return err
+	}
+	if committed {
+		if err := a.Server.RemoveStandbySignal(); err != nil {
+			return err
+		}
+		return a.Server.Launch(ctx)
+	}
+	if err := a.makeStandby(); err != nil {
+		return err
+	}
+	return a.Server.Launch(ctx)
+}
+
+// makeStandby makes the next start recover along the plan's timeline, also when an earlier promotion got as far as a
+// history file and died: that timeline holds nothing, and following it, or numbering past it, would be wrong.
+func (a *attach) makeStandby() error {
+	if err := a.removeStrayHistories(); err != nil {
+		return err
+	}
+	if err := a.ensureConfigFile(); err != nil {
+		return err
+	}
+	if err := a.Server.WriteHBA(""); err != nil {
+		return err
+	}
+	if err := a.Server.OwnTree(a.walPath("")); err != nil {
+		return err
+	}
+	return a.Server.WriteStandbySignal()
+}
+
+// promotionCounts reports whether the server has committed itself to a timeline of its own. The server says so in pg_control
+// after it has written the new timeline's first record, and before anyone can write to it.
+func (a *attach) promotionCounts(ctx context.Context) (bool, error) {
+	control, err := a.Server.ControlData(ctx)
+	return control.Timeline() > a.Plan.Timeline, err
+}
+
+// promote ends recovery. The slot comes first where it can, so that no WAL of the new timeline can go before it.
+func (a *attach) promote(ctx context.Context) error {
+	a.say(Promoting, a.Plan.RecordEnd)
+	if err := a.checkPages(); err != nil {
+		return err
+	}
+	if a.conn.open() {
+		if err := a.ensureSlot(ctx); err != nil {
+			return err
+		}
+	}
+	return a.Server.Promote(ctx)
+}
+
+// verify checks that the new timeline left the old one exactly where planned.
+func (a *attach) verify(ctx context.Context) (Attached, error) {
+	control, err := a.Server.ControlData(ctx)
+	if err != nil {
+		return Attached{}, err
+	}
+	tli := control.Timeline()
+	if tli <= a.Plan.Timeline {
+		return Attached{}, fault.Newf(fault.Diverged, opAttach, "the server writes to timeline %d itself, without a promotion", tli)
+	}
+	history, err := a.readHistory(tli)
+	if err != nil {
+		return Attached{}, err
+	}
+	if len(history) == 0 || history[len(history)-1].Timeline != a.Plan.Timeline || !samePlace(history[len(history)-1].LSN, a.Plan.RecordEnd) {
+		return Attached{}, fault.Newf(fault.Diverged, opAttach, "timeline %d forked off at %v instead of %s on timeline %d", tli, history, a.Plan.RecordEnd, a.Plan.Timeline).
+			WithHint("Restore again into an empty folder.")
+	}
+	fork := history[len(history)-1].LSN
+	return Attached{
+		Fork: wal.Position{Timeline: a.Plan.Timeline, LSN: fork}, Timeline: tli,
+		Start: wal.Position{Timeline: tli, LSN: control.SegmentSize.Start(fork)}, SystemID: control.SystemID,
+	}, nil
+}
+
+// serve makes sure that the promoted server runs and keeps its WAL, and leaves it with the settings that it should
+// be started with from now on.
+func (a *attach) serve(ctx context.Context) (Attached, error) {
+	if err := a.Server.Start(ctx); err != nil {
+		return Attached{}, err
+	}
+	if err := a.ensureSlot(ctx); err != nil {
+		return Attached{}, err
+	}
+	if err := a.checkPages(); err != nil {
+		return Attached{}, err
+	}
+	control, err := a.Server.ControlData(ctx)
+	if err != nil {
+		return Attached{}, err
+	}
+	a.Server.Settings = a.lastingSettings(control.Minimums)
+	if err := a.Server.Save(); err != nil {
+		return Attached{}, err
+	}
+	if err := a.saveState(); err != nil {
+		return Attached{}, err
+	}
+	a.say(Promoted, a.state.Attached.Fork.LSN)
+	return *a.state.Attached, nil
+}
+
+func (a *attach) say(phase Phase, replayed wal.LSN) {
+	a.Log.Debug("attach", "phase", phase, "replayed", replayed, "target", a.Plan.RecordEnd)
+	if a.Progress != nil {
+		a.Progress(AttachProgress{Phase: phase, Replayed: replayed, Target: a.Plan.RecordEnd})
+	}
+}
+
+// samePlace reports whether two LSNs are the same but for the header of the page that one of them ends before.
+func samePlace(p, q wal.LSN) bool {
+	lo, hi := min(p, q), max(p, q)
+	return lo == hi || lo%walPage == 0 && slices.Contains([]wal.LSN{shortPageHeader, longPageHeader}, hi-lo)
+}
+
+// Sizes in WAL (src/include/access/xlog_internal.h).
+const (
+	walPage         = 8192
+	shortPageHeader = 24
+	longPageHeader  = 40
+)

@@ -1,0 +1,434 @@
+package restore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
+	"github.com/smartdr/smartdr/internal/restore"
+	"github.com/smartdr/smartdr/internal/wal"
+)
+
+// attachNow attaches within a time that no test here needs.
+func attachNow(t *testing.T, in restore.AttachInput) (restore.Attached, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	return restore.Attach(ctx, in)
+}
+
+// checkAttached checks what every good attach leads to: the timeline, the fork, the slot, and who gets in.
+func checkAttached(t *testing.T, in restore.AttachInput, got restore.Attached, want wal.Timeline) {
+	t.Helper()
+	control, err := in.Server.ControlData(t.Context())
+	postgrestest.Check(t, err)
+	expected := restore.Attached{
+		Fork: wal.Position{Timeline: in.Plan.Timeline, LSN: in.Plan.RecordEnd}, Timeline: want,
+		Start: wal.Position{Timeline: want, LSN: wal.DefaultSegmentSize.Start(in.Plan.RecordEnd)}, SystemID: control.SystemID,
+	}
+	if diff := cmp.Diff(expected, got); diff != "" {
+		t.Errorf("attached (-want +got):\n%s", diff)
+	}
+	if file := postgrestest.Query(t, in.Server, "postgres", "SELECT pg_walfile_name(pg_current_wal_insert_lsn())"); !strings.HasPrefix(file, want.Key()) {
+		t.Errorf("the server writes to %s, not to timeline %d", file, want)
+	}
+	restart, err := wal.ParseLSN(postgrestest.Query(t, in.Server, "postgres", "SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = 'next'"))
+	if err != nil || restart > in.Plan.RecordEnd {
+		t.Errorf("the slot holds WAL from %s on, the fork is at %s: %v", restart, in.Plan.RecordEnd, err)
+	}
+	if _, err := postgres.Open(t.Context(), postgrestest.Source(in.Server, "postgres", "postgres")); !fault.Is(err, fault.Invalid) {
+		t.Errorf("others should not get in yet: %v", err)
+	}
+	postgrestest.Exec(t, in.Server, "postgres", "CREATE TABLE after_attach AS SELECT 1")
+}
+
+func TestAttach(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		src := startSource(t, bin, nil)
+		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT n FROM generate_series(1, 50000) n")
+		in := src.restore(t, src.end(t), 0)
+		var phases []restore.Phase
+		in.Progress = func(p restore.AttachProgress) {
+			if len(phases) == 0 || phases[len(phases)-1] != p.Phase {
+				phases = append(phases, p.Phase)
+			}
+		}
+		got, err := attachNow(t, in)
+		postgrestest.Check(t, err)
+		checkAttached(t, in, got, 2)
+		if diff := cmp.Diff([]restore.Phase{restore.Starting, restore.Recovering, restore.Promoting, restore.Promoted}, phases); diff != "" {
+			t.Errorf("phases (-want +got):\n%s", diff)
+		}
+		if n := postgrestest.Query(t, in.Server, "postgres", "SELECT count(*) FROM t"); n != "50000" {
+			t.Errorf("%s rows", n)
+		}
+		again(t, in, got)
+	})
+}
+
+// again attaches what is attached: running, stopped, crashed, and through the description that was saved.
+func again(t *testing.T, in restore.AttachInput, first restore.Attached) {
+	t.Helper()
+	loaded, err := postgres.Load(in.Server.InstanceDir())
+	postgrestest.Check(t, err)
+	loaded.DieWithParent = true
+	for name, before := range map[string]func(context.Context) error{
+		"running": func(context.Context) error { return nil },
+		"stopped": func(ctx context.Context) error { return in.Server.Stop(ctx, postgres.Fast) },
+		"crashed": in.Server.Kill,
+	} {
+		postgrestest.Check(t, before(t.Context()))
+		repeated := in
+		repeated.Server = loaded
+		got, err := attachNow(t, repeated)
+		if diff := cmp.Diff(first, got); err != nil || diff != "" {
+			t.Errorf("%s, attached again: %v (-first +again):\n%s", name, err, diff)
+		}
+		if n := postgrestest.Query(t, loaded, "postgres", "SELECT count(*) FROM after_attach"); n != "1" {
+			t.Errorf("%s, attached again: what was written since is gone", name)
+		}
+	}
+	other := in
+	other.Plan.RecordEnd += 8
+	if _, err := attachNow(t, other); !fault.Is(err, fault.Invalid) {
+		t.Errorf("another plan for the same folder: %v", err)
+	}
+}
+
+// TestKilledAtAnyMoment interrupts the attach and kills PostgreSQL after ever longer times, until one call comes through.
+func TestKilledAtAnyMoment(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		src := startSource(t, bin, nil)
+		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT n, repeat('x', 200) FROM generate_series(1, 200000) n")
+		in := src.restore(t, src.end(t), 0)
+		kills := 0
+		for limit := 10 * time.Millisecond; ; limit += time.Duration(20+rand.IntN(40)) * time.Millisecond {
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			got, err := restore.Attach(ctx, in)
+			cancel()
+			if err == nil {
+				checkAttached(t, in, got, 2)
+				break
+			}
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("interrupted after %s: %v", limit, err)
+			}
+			kills++
+			if kills%3 != 0 { // else only the attach died
+				postgrestest.Check(t, in.Server.Kill(t.Context()))
+			}
+		}
+		t.Logf("%d kills", kills)
+		if kills < 5 {
+			t.Errorf("only %d kills", kills)
+		}
+		if n := postgrestest.Query(t, in.Server, "postgres", "SELECT count(*) FROM t"); n != "200000" {
+			t.Errorf("%s rows", n)
+		}
+	})
+}
+
+// TestServerKilledDuringRecovery kills PostgreSQL alone: the attach says so at once, and the next one goes on.
+func TestServerKilledDuringRecovery(t *testing.T) {
+	src := startSource(t, postgrestest.Installations(t)[0], nil)
+	postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT n, repeat('x', 200) FROM generate_series(1, 200000) n")
+	in := src.restore(t, src.end(t), 0)
+	in.Progress = func(p restore.AttachProgress) {
+		if p.Phase == restore.Recovering {
+			postgrestest.Check(t, in.Server.Kill(t.Context()))
+		}
+	}
+	if _, err := attachNow(t, in); !fault.Is(err, fault.Transient) {
+		t.Errorf("killed: %v", err)
+	}
+	in.Progress = nil
+	got, err := attachNow(t, in)
+	postgrestest.Check(t, err)
+	checkAttached(t, in, got, 2)
+}
+
+// TestPromotionThatDidNotCount leaves what a server leaves that dies between its new history file and its first record on
+// the new timeline.
+func TestPromotionThatDidNotCount(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		src := startSource(t, bin, nil)
+		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT 1")
+		in := src.restore(t, src.end(t), 0)
+		ctx, cancel := context.WithCancel(t.Context())
+		in.Progress = func(p restore.AttachProgress) {
+			if p.Phase == restore.Promoting {
+				cancel()
+			}
+		}
+		if _, err := restore.Attach(ctx, in); err == nil {
+			t.Fatal("should have been interrupted")
+		}
+		postgrestest.Check(t, in.Server.Kill(t.Context()))
+		control, err := in.Server.ControlData(t.Context())
+		postgrestest.Check(t, err)
+		if control.Timeline() != 1 {
+			t.Skip("the promotion counted already")
+		}
+		postgrestest.Check(t, in.Server.RemoveStandbySignal())
+		stray := filepath.Join(in.Server.DataDir, "pg_wal", wal.HistoryFileName(2))
+		postgrestest.Check(t, os.WriteFile(stray, []byte(fmt.Sprintf("1\t%s\tno recovery target specified\n", in.Plan.RecordEnd)), 0o600))
+		in.Progress = nil
+		got, err := attachNow(t, in)
+		postgrestest.Check(t, err)
+		checkAttached(t, in, got, 2)
+	})
+}
+
+// TestWALThatStopsShort takes away the end of the WAL, more and more of it.
+func TestWALThatStopsShort(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		src := startSource(t, bin, nil)
+		backupEnd := src.backupEnd
+		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT n FROM generate_series(1, 1000) n")
+		middle := src.end(t)
+		postgrestest.Exec(t, src.server, "postgres", "INSERT INTO t SELECT n FROM generate_series(1, 1000) n")
+		for name, cut := range map[string]wal.LSN{"a record's middle": middle + 20, "a record's end": middle, "before it is consistent": backupEnd - 8} {
+			t.Run(name, func(t *testing.T) {
+				in := src.restore(t, src.end(t), 0)
+				eraseFrom(t, in.Server, cut)
+				_, err := attachNow(t, in)
+				if !fault.Is(err, fault.Corrupt) || fault.HintOf(err) == "" {
+					t.Fatalf("want Corrupt with a hint, got %v", err)
+				}
+				if cut != backupEnd-8 && (!strings.Contains(err.Error(), middle.String()) || !strings.Contains(err.Error(), in.Plan.RecordEnd.String())) {
+					t.Errorf("the error does not name %s and %s: %v", middle, in.Plan.RecordEnd, err)
+				}
+				t.Log(err)
+				control, err := in.Server.ControlData(t.Context())
+				postgrestest.Check(t, err)
+				if control.Timeline() != 1 || control.State == postgres.InProduction {
+					t.Errorf("it was promoted short: %+v", control)
+				}
+			})
+		}
+	})
+}
+
+// TestTailOfARecord keeps the head of a record whose rest never left the primary, of every length that matters.
+func TestTailOfARecord(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		src := startSource(t, bin, nil)
+		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT 1")
+		end := src.end(t)
+		postgrestest.Exec(t, src.server, "postgres", "SELECT pg_logical_emit_message(false, 'x', repeat('y', 60000))")
+		for _, tail := range []wal.LSN{1, 16, 30, 5000, 30000} {
+			in := src.restore(t, end, tail)
+			got, err := attachNow(t, in)
+			if err != nil {
+				t.Errorf("%d bytes of the next record: %v", tail, err)
+				continue
+			}
+			checkAttached(t, in, got, 2)
+			postgrestest.Check(t, in.Server.Kill(t.Context()))
+		}
+	})
+}
+
+// TestNoConnectionsToTheEnd: consistent, and still no connections.
+func TestNoConnectionsToTheEnd(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		t.Run("subtransactions", func(t *testing.T) {
+			src := startSource(t, bin, nil, func(s *postgres.Server) {
+				postgrestest.Exec(t, s, "postgres", "CREATE TABLE t (n int)")
+				conn := postgrestest.Open(t, s, "postgres")
+				t.Cleanup(func() { _ = conn.Close(context.Background()) })
+				_, err := conn.Exec(t.Context(), "BEGIN")
+				postgrestest.Check(t, err)
+				for i := range 100 {
+					_, err := conn.Exec(t.Context(), fmt.Sprintf("SAVEPOINT s%d; INSERT INTO t VALUES (%d)", i, i))
+					postgrestest.Check(t, err)
+				}
+			})
+			attachUnconnected(t, src, nil, "waiting for non-overflowed snapshot", "")
+		})
+		t.Run("hot_standby off", func(t *testing.T) {
+			attachUnconnected(t, startSource(t, bin, nil), map[string]string{"hot_standby": "off"}, "", "ready to accept read-only connections")
+		})
+	})
+}
+
+func attachUnconnected(t *testing.T, src *source, overrides map[string]string, logged, notLogged string) {
+	t.Helper()
+	postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE kept AS SELECT 1")
+	in := src.restore(t, src.end(t), 0)
+	in.Overrides = overrides
+	got, err := attachNow(t, in)
+	postgrestest.Check(t, err)
+	checkAttached(t, in, got, 2)
+	log, err := os.ReadFile(in.Server.LogFile)
+	postgrestest.Check(t, err)
+	if !strings.Contains(string(log), logged) && bin18(src) || notLogged != "" && strings.Contains(string(log), notLogged) {
+		t.Errorf("the case did not come about; log:\n%s", log)
+	}
+	if strings.Contains(string(log), "ready to accept read-only connections") {
+		t.Error("it took connections before it was promoted")
+	}
+}
+
+// bin18: only debug messages name the reason, so the absence of connections is what proves the case.
+func bin18(*source) bool { return false }
+
+// TestInheritedConfiguration restores a configuration that would act on the place it came from, and lock us out.
+func TestInheritedConfiguration(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		src := startSource(t, bin, nil)
+		archived := filepath.Join(t.TempDir(), "archived")
+		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT 1")
+		in := src.restore(t, src.end(t), 0)
+		conf := fmt.Sprintf(`primary_conninfo = 'host=127.0.0.1 port=%d user=postgres'
+archive_mode = on
+archive_command = 'touch %s'
+restore_command = 'touch %s; false'
+synchronous_standby_names = '*'
+recovery_min_apply_delay = '1h'
+recovery_target_lsn = '0/1'
+recovery_target_timeline = 'latest'
+session_preload_libraries = 'pgdr_fenced'
+default_transaction_read_only = on
+logging_collector = on
+log_min_messages = panic
+lc_messages = 'xx'
+max_connections = 5
+external_pid_file = '/nowhere/x.pid'
+hba_file = '/nowhere/hba'
+`, src.server.Port, archived, archived)
+		postgrestest.Check(t, os.WriteFile(filepath.Join(in.Server.DataDir, "postgresql.auto.conf"), []byte(conf), 0o644))
+		got, err := attachNow(t, in)
+		postgrestest.Check(t, err)
+		checkAttached(t, in, got, 2)
+		postgrestest.Exec(t, in.Server, "postgres", "SELECT pg_switch_wal(); CHECKPOINT")
+		if _, err := os.Stat(archived); err == nil {
+			t.Error("it ran the primary's archive_command or restore_command")
+		}
+		if n := postgrestest.Query(t, src.server, "postgres", "SELECT count(*) FROM pg_stat_replication"); n != "0" {
+			t.Error("it streams from the primary")
+		}
+	})
+}
+
+func TestNoConfigurationInTheDataDirectory(t *testing.T) {
+	src := startSource(t, postgrestest.Installations(t)[0], nil)
+	in := src.restore(t, src.end(t), 0)
+	for _, name := range []string{"postgresql.conf", "pg_hba.conf", "pg_ident.conf"} {
+		postgrestest.Check(t, os.Remove(filepath.Join(in.Server.DataDir, name)))
+	}
+	got, err := attachNow(t, in)
+	postgrestest.Check(t, err)
+	checkAttached(t, in, got, 2)
+}
+
+// TestRaisedSettings: the primary was restarted with more connections after the snapshot.
+func TestRaisedSettings(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		src := startSource(t, bin, nil)
+		postgrestest.Check(t, src.server.Stop(t.Context(), postgres.Fast))
+		src.server.Settings["max_connections"] = "150"
+		postgrestest.Check(t, src.server.Start(t.Context()))
+		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT 1")
+		end := src.end(t)
+
+		in := src.restore(t, end, 0)
+		if _, err := attachNow(t, in); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "max_connections") {
+			t.Errorf("without the new minimum: %v", err)
+		}
+		postgrestest.Check(t, in.Server.Kill(t.Context()))
+		in.Minimums = wal.Parameters{MaxConnections: 150} // told of it, the same folder goes on
+		got, err := attachNow(t, in)
+		postgrestest.Check(t, err)
+		checkAttached(t, in, got, 2)
+	})
+}
+
+// TestOtherTimelines restores along timeline 2, with a foreign timeline 3 whose number is taken.
+func TestOtherTimelines(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		src := startSource(t, bin, nil)
+		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE one AS SELECT 1")
+		src.switchTimeline(t)
+		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE two AS SELECT 2")
+		in := src.restore(t, src.end(t), 0)
+		foreign := filepath.Join(in.Server.DataDir, "pg_wal", wal.HistoryFileName(3))
+		postgrestest.Check(t, os.WriteFile(foreign, []byte("1\t0/2000000\tanother side\n"), 0o600))
+		got, err := attachNow(t, in)
+		postgrestest.Check(t, err)
+		checkAttached(t, in, got, 4)
+		if n := postgrestest.Query(t, in.Server, "postgres", "SELECT count(*) FROM one, two"); n != "1" {
+			t.Errorf("%s rows", n)
+		}
+		missing := src.restore(t, src.end(t), 0)
+		postgrestest.Check(t, os.Remove(filepath.Join(missing.Server.DataDir, "pg_wal", wal.HistoryFileName(2))))
+		if _, err := attachNow(t, missing); !fault.Is(err, fault.Missing) {
+			t.Errorf("without the history file: %v", err)
+		}
+	})
+}
+
+// TestLeftOutDatabase restores a database as zeros; replay meets its pages, and those of another that must not be zeros.
+func TestLeftOutDatabase(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		var out, kept string
+		src := startSource(t, bin, &postgres.InitOptions{NoSync: true}, func(s *postgres.Server) {
+			for _, db := range []string{"left_out", "kept"} {
+				postgrestest.Exec(t, s, "postgres", "CREATE DATABASE "+db)
+				postgrestest.Exec(t, s, db, "CREATE TABLE t WITH (autovacuum_enabled=off) AS SELECT n, repeat('x', 100) FROM generate_series(1, 20000) n")
+			}
+			postgrestest.Exec(t, s, "postgres", "CHECKPOINT")
+			out = postgrestest.Query(t, s, "postgres", "SELECT oid FROM pg_database WHERE datname = 'left_out'")
+			kept = postgrestest.Query(t, s, "postgres", "SELECT oid FROM pg_database WHERE datname = 'kept'")
+		})
+		for _, db := range []string{"left_out", "kept"} {
+			postgrestest.Exec(t, src.server, db, "VACUUM t")
+		}
+		end := src.end(t)
+		oid, err := strconv.ParseUint(out, 10, 32)
+		postgrestest.Check(t, err)
+
+		t.Run("left out", func(t *testing.T) {
+			in := src.restore(t, end, 0)
+			zeroDatabase(t, in.Server, out)
+			in.OmittedDatabases = []uint32{uint32(oid)}
+			got, err := attachNow(t, in)
+			postgrestest.Check(t, err)
+			checkAttached(t, in, got, 2)
+			if n := postgrestest.Query(t, in.Server, "kept", "SELECT count(*) FROM t"); n != "20000" {
+				t.Errorf("%s rows in the database that was kept", n)
+			}
+			postgrestest.Exec(t, in.Server, "postgres", "DROP DATABASE left_out")
+		})
+		t.Run("not told", func(t *testing.T) {
+			in := src.restore(t, end, 0)
+			zeroDatabase(t, in.Server, out)
+			if _, err := attachNow(t, in); !fault.Is(err, fault.Corrupt) {
+				t.Errorf("zeros that nobody left out: %v", err)
+			}
+		})
+		t.Run("another is damaged", func(t *testing.T) {
+			in := src.restore(t, end, 0)
+			zeroDatabase(t, in.Server, kept)
+			in.OmittedDatabases = []uint32{uint32(oid)}
+			if _, err := attachNow(t, in); !fault.Is(err, fault.Corrupt) || !strings.Contains(err.Error(), "base/"+kept+"/") {
+				t.Errorf("zeros in a database that was kept: %v", err)
+			}
+			if control, err := in.Server.ControlData(t.Context()); err != nil || control.Timeline() != 1 {
+				t.Errorf("it was promoted: %+v, %v", control, err)
+			}
+		})
+	})
+}

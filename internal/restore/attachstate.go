@@ -1,0 +1,150 @@
+package restore
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/wal"
+)
+
+// attachState is what Attach keeps beside the data directory, in attach.json.
+type attachState struct {
+	Plan      Plan           `json:"plan"`
+	Histories []wal.Timeline `json:"histories"`          // whose history files lay in pg_wal before the first start
+	Attached  *Attached      `json:"attached,omitempty"` // once everything is done
+}
+
+func (a *attach) statePath() string { return filepath.Join(a.Server.InstanceDir(), "attach.json") }
+
+// loadState reads the state, or begins one: before the server runs for the first time, all history files in pg_wal are
+// part of the restore, and later ones are its own.
+func (a *attach) loadState() error {
+	b, err := os.ReadFile(a.statePath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return a.beginState()
+	}
+	if err != nil {
+		return fault.New(fault.Transient, opAttach, err)
+	}
+	if err := json.Unmarshal(b, &a.state); err != nil {
+		return fault.Newf(fault.Corrupt, opAttach, "%s: %w", a.statePath(), err)
+	}
+	if a.state.Plan != a.Plan {
+		return fault.Newf(fault.Invalid, opAttach, "the folder was attached for %s on timeline %d before, not for %s on timeline %d",
+			a.state.Plan.RecordEnd, a.state.Plan.Timeline, a.Plan.RecordEnd, a.Plan.Timeline).WithHint("Restore into another folder.")
+	}
+	return nil
+}
+
+func (a *attach) beginState() (err error) {
+	a.state = attachState{Plan: a.Plan}
+	if a.state.Histories, err = a.listHistories(); err != nil {
+		return err
+	}
+	if a.Plan.Timeline > 1 && !slices.Contains(a.state.Histories, a.Plan.Timeline) {
+		return fault.Newf(fault.Missing, opAttach, "pg_wal has no history file of timeline %d", a.Plan.Timeline)
+	}
+	return a.saveState()
+}
+
+func (a *attach) saveState() error {
+	b, err := json.MarshalIndent(a.state, "", "  ")
+	if err != nil {
+		return fault.New(fault.Invalid, opAttach, err)
+	}
+	return writeDurably(a.statePath(), b)
+}
+
+// writeDurably replaces a file in one step.
+func writeDurably(path string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fault.New(fault.Transient, opAttach, err)
+	}
+	defer os.Remove(f.Name()) // does nothing after the rename
+	_, err = f.Write(b)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err == nil {
+		err = syncFolder(filepath.Dir(path))
+	}
+	if err != nil {
+		return fault.New(fault.Transient, opAttach, err)
+	}
+	return nil
+}
+
+func (a *attach) walPath(name string) string { return filepath.Join(a.Server.DataDir, "pg_wal", name) }
+
+func (a *attach) listHistories() ([]wal.Timeline, error) {
+	entries, err := os.ReadDir(a.walPath(""))
+	if err != nil {
+		return nil, fault.New(fault.Missing, opAttach, err)
+	}
+	var found []wal.Timeline
+	for _, e := range entries {
+		key, ok := strings.CutSuffix(e.Name(), ".history")
+		if t, err := wal.ParseTimelineKey(key); ok && err == nil {
+			found = append(found, t)
+		}
+	}
+	return found, nil
+}
+
+// removeStrayHistories removes history files that a promotion wrote which did not come to count.
+func (a *attach) removeStrayHistories() error {
+	found, err := a.listHistories()
+	if err != nil {
+		return err
+	}
+	for _, t := range found {
+		if slices.Contains(a.state.Histories, t) {
+			continue
+		}
+		a.Log.Info("an earlier promotion did not come to its end", "timeline", t)
+		if err := os.Remove(a.walPath(wal.HistoryFileName(t))); err != nil {
+			return fault.New(fault.Transient, opAttach, err)
+		}
+	}
+	if err := syncFolder(a.walPath("")); err != nil {
+		return fault.New(fault.Transient, opAttach, err)
+	}
+	return nil
+}
+
+func (a *attach) readHistory(t wal.Timeline) (wal.History, error) {
+	b, err := os.ReadFile(a.walPath(wal.HistoryFileName(t)))
+	if err != nil {
+		return nil, fault.New(fault.Missing, opAttach, err)
+	}
+	h, err := wal.ParseHistory(b)
+	if err != nil {
+		return nil, fault.New(fault.Corrupt, opAttach, err)
+	}
+	return h, nil
+}
+
+// ensureConfigFile gives a cluster whose configuration lay elsewhere (as Debian's does) an empty one: the server
+// does not start without.
+func (a *attach) ensureConfigFile() error {
+	path := filepath.Join(a.Server.DataDir, "postgresql.conf")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fault.New(fault.Transient, opAttach, err)
+	}
+	if err := errors.Join(f.Close(), a.Server.Own(path)); err != nil {
+		return fault.New(fault.Transient, opAttach, err)
+	}
+	return nil
+}
