@@ -1,0 +1,118 @@
+package faults_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/smartdr/smartdr/internal/devenv"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+// TestAFailoverNeverCompletesOverDamage damages what the secondary's bucket holds, one thing after the other. Each failover
+// must say what is wrong and bring nothing up; with everything put back, the same command succeeds.
+func TestAFailoverNeverCompletesOverDamage(t *testing.T) {
+	w := newWorld(t, 0, 20)
+	w.startLoad(5 * time.Millisecond)
+	w.replicate()
+	w.waitSynced()
+	w.waitShipped(devenv.Secondary)
+	announced := w.announced()
+	w.lose()
+	for _, c := range []struct {
+		name   string
+		object func() string
+		damage func([]byte) []byte // nil: removed
+	}{
+		{"a segment is gone", w.someSegment, nil},
+		{"a segment is truncated", w.someSegment, func(b []byte) []byte { return b[:len(b)/2] }},
+		{"a segment is altered", w.someSegment, flip},
+		{"a pack is altered", w.somePack, flip},
+		{"a pack is gone", w.somePack, nil},
+		{"the manifest is altered", w.manifest, flip},
+	} {
+		path := c.object()
+		restore := damage(t, path, c.damage)
+		out, err := w.try("failover", "--group", group, "--yes")
+		if err == nil {
+			t.Fatalf("%s (%s), and the failover completed:\n%s", c.name, path, out)
+		}
+		t.Logf("%s: %v", c.name, err)
+		if !strings.Contains(err.Error(), "error: ") {
+			t.Errorf("%s: the error is no sentence: %v", c.name, err)
+		}
+		s, err := w.status()
+		if err != nil || s.Group.Active != devenv.Primary || s.Group.Operation != nil {
+			t.Fatalf("%s: after the failed failover %s is active, operation %v, %v; want %s and none", c.name, s.Group.Active, s.Group.Operation, err, devenv.Primary)
+		}
+		restore()
+	}
+	w.failOver()
+	w.checkPromises(announced)
+	if op := w.lastOperation(); op.State != topology.OperationCompleted {
+		t.Errorf("the last failover is %s", op.State)
+	}
+}
+
+// damage changes or removes a file of the bucket in place, so that the object store's own notes about it stay, and returns
+// what puts it back.
+func damage(t *testing.T, path string, change func([]byte) []byte) (restore func()) {
+	t.Helper()
+	if change == nil {
+		aside := filepath.Join(t.TempDir(), "aside")
+		if err := os.Rename(path, aside); err != nil {
+			t.Fatal(err)
+		}
+		return func() {
+			if err := os.Rename(aside, path); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	before, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, change(bytes.Clone(before)), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := os.WriteFile(path, before, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func flip(b []byte) []byte {
+	b[len(b)*2/3] ^= 1
+	return b
+}
+
+func (w *world) someSegment() string { return w.someFile(".seg") }
+func (w *world) somePack() string    { return w.someFile(".pack") }
+func (w *world) manifest() string    { return w.someFile("/manifest") }
+
+// someFile returns one of the largest objects of the secondary's bucket whose key ends so: the newest segments may be small
+// enough that the path goes round them.
+func (w *world) someFile(suffix string) string {
+	w.t.Helper()
+	var best string
+	var size int64 = -1
+	err := filepath.WalkDir(w.env.Regions[devenv.Secondary].Gateway.DataDir(), func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || !strings.HasSuffix(path, suffix) {
+			return err
+		}
+		fi, err := d.Info()
+		if err == nil && fi.Size() > size {
+			best, size = path, fi.Size()
+		}
+		return err
+	})
+	if err != nil || best == "" {
+		w.t.Fatalf("no object ends with %s: %v", suffix, err)
+	}
+	return best
+}
