@@ -16,6 +16,7 @@ import (
 	"github.com/smartdr/smartdr/internal/catalog"
 	"github.com/smartdr/smartdr/internal/config"
 	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/telemetry"
 	"github.com/smartdr/smartdr/workflows"
 )
@@ -48,8 +49,18 @@ func run(ctx context.Context, o options) error {
 	}
 	defer c.Close()
 	registerAttributes(ctx, c, namespace(cfg.Temporal), logger)
-	site := activities.Site{Region: o.region, Stores: stores, Catalog: &catalog.Catalog{Stores: stores, Log: logger}, Log: logger}
+	site := activities.Site{Region: o.region, Stores: stores, Catalog: &catalog.Catalog{Stores: impatient(stores), Log: logger}, Log: logger}
 	return work(ctx, c, site, hosting(region.Worker))
+}
+
+// impatient stores are for the catalog: it asks every bucket and goes on with those that answer, so that one that is
+// lost must not cost a wait each time. A failover asks it a dozen times.
+func impatient(stores map[string]objectstore.Store) map[string]objectstore.Store {
+	all := map[string]objectstore.Store{}
+	for region, s := range stores {
+		all[region] = objectstore.WithBreaker(s, 3*time.Second, 15*time.Second)
+	}
+	return all
 }
 
 func load(o options) (*config.Config, config.Region, error) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/internal/wal"
 	"github.com/smartdr/smartdr/workflows"
 )
 
@@ -46,7 +48,7 @@ func TestRecordHistories(t *testing.T) {
 	p.must(p.env.KillRegion(t.Context(), devenv.Primary))
 	p.run(workflows.FailoverType, workflows.FailoverID(group), `{"group":"demo"}`)
 	p.checkKept()
-	p.awaitActive()
+	p.awaitNewLineage()
 	p.record("failover", workflows.FailoverID(group))
 	p.record("replication", workflows.ReplicationID(group))
 	p.record("workspace_replication_e1", workflows.WorkspaceReplicationID(group, "main", 1))
@@ -99,10 +101,24 @@ func (p *path) run(workflowType, id, input string) {
 	began := time.Now()
 	out, err := exec.CommandContext(p.t.Context(), tool, "workflow", "execute", "--address", p.env.Temporal.Addr(),
 		"--task-queue", "smartdr", "--type", workflowType, "--workflow-id", id, "--input", input).CombinedOutput()
-	p.t.Logf("%s took %s", workflowType, time.Since(began).Round(time.Millisecond))
+	p.t.Logf("%s took %s\n%s", workflowType, time.Since(began).Round(time.Millisecond), p.phases(id))
 	if err != nil {
 		p.t.Fatalf("%s: %v\n%s", workflowType, err, out)
 	}
+}
+
+// phases is the account that a failover gives of itself.
+func (p *path) phases(id string) string {
+	var op topology.Operation
+	v, err := p.c.QueryWorkflow(p.t.Context(), id, "", workflows.ProgressQuery)
+	if err != nil || v.Get(&op) != nil {
+		return "" // another workflow
+	}
+	var b strings.Builder
+	for _, ph := range op.Phases {
+		fmt.Fprintf(&b, "%s %8s  %s %s%s\n", ph.StartedAt.Format("15:04:05.000"), ph.EndedAt.Sub(ph.StartedAt).Round(time.Millisecond), ph.Name, ph.Note, ph.Error)
+	}
+	return b.String()
 }
 
 // status asks the group's Replication to look now.
@@ -152,20 +168,33 @@ func (p *path) awaitActive() {
 	p.t.Logf("Active after %s", time.Since(began).Round(time.Millisecond))
 }
 
+// awaitNewLineage waits until what the restored server writes is in its region's bucket, with a snapshot. The other
+// bucket is gone.
+func (p *path) awaitNewLineage() {
+	p.t.Helper()
+	p.await("the new lineage in the secondary bucket", func(s topology.GroupStatus) bool {
+		w := s.Workspaces[0]
+		return w.WAL != nil && w.WAL.Epoch == 2 && w.Snapshot != nil && w.Snapshot.Lineage == w.WAL.Lineage && slices.Contains(w.Snapshot.Complete, devenv.Secondary)
+	})
+}
+
 // awaitShipped waits until what the server has flushed now is in the secondary's bucket.
 func (p *path) awaitShipped() {
 	p.t.Helper()
-	p.await("WAL in the secondary bucket", func(s topology.GroupStatus) bool {
+	password, err := os.ReadFile(p.env.Server.PasswordFile)
+	p.must(err)
+	conn, err := devenv.Connect(p.t.Context(), p.env.Server.URL(p.env.Server.Superuser, "postgres"), strings.TrimSpace(string(password)))
+	p.must(err)
+	defer func() { _ = conn.Close(context.Background()) }() // only read from
+	var text string
+	p.must(conn.QueryRow(p.t.Context(), "select pg_current_wal_flush_lsn()").Scan(&text))
+	flushed, err := wal.ParseLSN(text)
+	p.must(err)
+	p.await("WAL up to "+text+" in the secondary bucket", func(s topology.GroupStatus) bool {
 		w := s.Workspaces[0].WAL
-		if w == nil || time.Since(w.MeasuredAt) > 2*time.Second {
-			return false
-		}
-		for _, c := range w.Cursors {
-			if c.Region == devenv.Secondary && c.LagBytes == 0 {
-				return true
-			}
-		}
-		return false
+		return w != nil && slices.ContainsFunc(w.Cursors, func(c topology.Cursor) bool {
+			return c.Region == devenv.Secondary && c.Point.At.LSN >= flushed
+		})
 	})
 }
 

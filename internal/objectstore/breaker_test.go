@@ -1,0 +1,65 @@
+package objectstore
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/smartdr/smartdr/internal/fault"
+)
+
+// headStore answers Head with what the test says, and counts.
+type headStore struct {
+	Store
+	err   error
+	asked int
+}
+
+func (s *headStore) Head(context.Context, string) (Info, error) {
+	s.asked++
+	return Info{}, s.err
+}
+
+func TestBreaker(t *testing.T) {
+	store := &headStore{err: fault.New(fault.Transient, "head", errors.New("refused"))}
+	b := WithBreaker(store, time.Second, 3*time.Second).(*breaker)
+	clock := time.Unix(0, 0)
+	b.now = func() time.Time { return clock }
+	ask := func(later time.Duration, asked int) error {
+		t.Helper()
+		clock = clock.Add(later)
+		_, err := b.Head(t.Context(), "k")
+		if store.asked != asked {
+			t.Fatalf("asked %d times, want %d", store.asked, asked)
+		}
+		return err
+	}
+	if err := ask(0, 1); !fault.Is(err, fault.Transient) {
+		t.Fatal(err)
+	}
+	if err := ask(900*time.Millisecond, 1); !fault.Is(err, fault.Transient) || !errors.Is(err, store.err) {
+		t.Fatalf("while it rests: %v", err)
+	}
+	_ = ask(200*time.Millisecond, 2)  // tried again; rests 2 s now
+	_ = ask(1900*time.Millisecond, 2) // and longer than before
+	_ = ask(200*time.Millisecond, 3)  // rests 3 s, no more
+	store.err = fault.New(fault.Missing, "head", nil)
+	if err := ask(3100*time.Millisecond, 4); !fault.Is(err, fault.Missing) {
+		t.Fatal(err)
+	}
+	_ = ask(0, 5) // an answer, whatever it says, ends the rests
+}
+
+// A caller that gives up says nothing about the store.
+func TestBreakerCallerGaveUp(t *testing.T) {
+	store := &headStore{err: fault.New(fault.Transient, "head", context.Canceled)}
+	b := WithBreaker(store, time.Hour, time.Hour)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _ = b.Head(ctx, "k")
+	_, _ = b.Head(t.Context(), "k")
+	if store.asked != 2 {
+		t.Errorf("asked %d times", store.asked)
+	}
+}
