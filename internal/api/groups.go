@@ -2,12 +2,14 @@ package api
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
 
 	enumspb "go.temporal.io/api/enums/v1"
 
+	"github.com/smartdr/smartdr/internal/catalog"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/topology"
@@ -149,8 +151,8 @@ func (s *Service) checkSpec(ctx context.Context, spec GroupSpec) error {
 	case err == nil:
 		return fault.Newf(fault.Conflict, "create group", "there is a group %s already", spec.Name).
 			WithHint("`smartdr group show %s` shows it. Adding a workspace to a group is not part of this version.", spec.Name)
-	case fault.Is(err, fault.Missing):
-		return nil
+	case fault.Is(err, fault.Missing), errors.Is(err, catalog.ErrUnseen):
+		return nil // in a bucket that does not answer there may be one: who records the group finds out
 	}
 	return err
 }

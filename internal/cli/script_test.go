@@ -66,7 +66,10 @@ regions:
     pathStyle: true
     prefix: %q
     credentials: {accessKeyEnv: WEST_KEY, secretKeyEnv: WEST_SECRET}
-  north:
+`
+
+// northText is a region whose bucket never answers.
+const northText = `  north:
     bucket: nowhere
     endpoint: http://127.0.0.1:9
     pathStyle: true
@@ -74,7 +77,7 @@ regions:
 `
 
 // setup gives each script a configuration, with a prefix of its own in both buckets. smartdr.yaml has a Temporal that
-// does not answer, temporal.yaml one that does.
+// does not answer, temporal.yaml one that does, north.yaml a third region whose bucket is lost.
 func (w *world) setup(e *testscript.Env) error {
 	prefix := prefixOf(e.WorkDir)
 	for region, upper := range map[string]string{"east": "EAST", "west": "WEST"} {
@@ -84,8 +87,12 @@ func (w *world) setup(e *testscript.Env) error {
 	}
 	e.Setenv("HOME", e.WorkDir)
 	east, west := w.gateways["east"].S3Config(), w.gateways["west"].S3Config()
-	for file, address := range map[string]string{"smartdr.yaml": "127.0.0.1:9", "temporal.yaml": w.temporal.Addr()} {
-		text := fmt.Sprintf(configText, address, east.Bucket, east.Endpoint, prefix, west.Bucket, west.Endpoint, prefix)
+	text := func(address string) string {
+		return fmt.Sprintf(configText, address, east.Bucket, east.Endpoint, prefix, west.Bucket, west.Endpoint, prefix)
+	}
+	for file, text := range map[string]string{
+		"smartdr.yaml": text("127.0.0.1:9"), "temporal.yaml": text(w.temporal.Addr()), "north.yaml": text("127.0.0.1:9") + northText,
+	} {
 		if err := os.WriteFile(filepath.Join(e.WorkDir, file), []byte(text), 0o644); err != nil {
 			return err
 		}
