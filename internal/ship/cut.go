@@ -3,7 +3,6 @@ package ship
 import (
 	"context"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,15 +28,15 @@ type cutter struct {
 
 	got atomic.Uint64 // next, for those who must not wait for mu
 
-	mu    sync.Mutex
-	next  wal.LSN // first byte that was not received
-	buf   []byte  // nil, or the bytes before next that were not cut off yet
+	mu    chan struct{} // a mutex that can be waited for with a context; it guards what follows
+	next  wal.LSN       // first byte that was not received
+	buf   []byte        // nil, or the bytes before next that were not cut off yet
 	since time.Time
 	asOf  time.Time
 }
 
 func newCutter(start wal.LSN, size int64, buffers int) *cutter {
-	c := &cutter{size: size, out: make(chan chunk), free: make(chan []byte, buffers), next: start}
+	c := &cutter{size: size, out: make(chan chunk), free: make(chan []byte, buffers), mu: make(chan struct{}, 1), next: start}
 	c.got.Store(uint64(start))
 	for range buffers {
 		c.free <- nil // made when first used
@@ -45,13 +44,26 @@ func newCutter(start wal.LSN, size int64, buffers int) *cutter {
 	return c
 }
 
+func (c *cutter) lock(ctx context.Context) error {
+	select {
+	case c.mu <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *cutter) unlock() { <-c.mu }
+
 // received returns the position after the last byte taken. It does not wait for append, which may wait for a bucket.
 func (c *cutter) received() wal.LSN { return wal.LSN(c.got.Load()) }
 
 // append takes the bytes at position at that it does not have yet.
 func (c *cutter) append(ctx context.Context, at wal.LSN, b []byte) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	defer c.unlock()
 	if at > c.next {
 		return fmt.Errorf("the server sent %s after %s", at, c.next)
 	}
@@ -100,16 +112,21 @@ func (c *cutter) room(ctx context.Context) error {
 }
 
 // current notes that at a moment the server had nothing flushed beyond what was received.
-func (c *cutter) current(now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *cutter) current(ctx context.Context, now time.Time) error {
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	defer c.unlock()
 	c.asOf = now
+	return nil
 }
 
 // cutOlder cuts off what there is if it began before a moment.
 func (c *cutter) cutOlder(ctx context.Context, than time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	defer c.unlock()
 	if c.buf == nil || c.since.After(than) {
 		return nil
 	}

@@ -133,7 +133,7 @@ func (l *leg) run(ctx, work context.Context, first *link) error {
 var errDone = errors.New("done")
 
 // receive keeps a connection to the server until the leg ends; then it waits until what was received is stored. work is
-// the context of that wait.
+// the context of that.
 func (l *leg) receive(ctx, work context.Context, k *link) error {
 	defer func() {
 		if k != nil {
@@ -153,7 +153,7 @@ func (l *leg) receive(ctx, work context.Context, k *link) error {
 			n = 0
 		}
 		if k, err = l.redial(ctx, n); err != nil {
-			return l.finish(work, err, 0)
+			return l.finish(ctx, work, err)
 		}
 	}
 }
@@ -180,18 +180,16 @@ func (l *leg) redial(ctx context.Context, n int) (*link, error) {
 	}
 }
 
-// finish cuts off and waits until some bucket holds all that was received. limit is how long that may take; 0 means
-// as long as it takes. It returns why.
-func (l *leg) finish(work context.Context, why error, limit time.Duration) error {
-	if limit > 0 {
-		var cancel context.CancelFunc
-		work, cancel = context.WithTimeout(work, limit)
-		defer cancel()
-	}
+// finish cuts off what was received and waits until some bucket holds it, for as long as that takes; or, once ctx is
+// done, until every bucket that works holds it, for lastTry at most. work is the context of that. It returns why.
+func (l *leg) finish(ctx, work context.Context, why error) error {
+	work, cancel := context.WithCancel(work)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastTry, cancel) })()
 	if err := l.cut.cutOlder(work, time.Now()); err != nil {
 		return errors.Join(why, err)
 	}
-	if err := l.board.stored(work, l.cut.received(), limit > 0); err != nil {
+	if err := l.board.stored(work, l.cut.received(), ctx.Err() != nil); err != nil {
 		return errors.Join(why, err)
 	}
 	return why

@@ -35,7 +35,7 @@ func (l *leg) session(ctx, work context.Context, k *link) error {
 	at, check := l.from()
 	st, err := k.conn.StartPhysical(ctx, l.w.Slot, wal.Position{Timeline: l.timeline, LSN: at})
 	if err != nil {
-		return l.refused(work, k, err)
+		return l.refused(ctx, work, k, err)
 	}
 	sctx, stop := context.WithCancelCause(work)
 	defer stop(nil)
@@ -47,13 +47,13 @@ func (l *leg) session(ctx, work context.Context, k *link) error {
 	err = l.read(rctx, st, check)
 	switch {
 	case ctx.Err() != nil:
-		err = l.finish(work, nil, lastTry)
+		err = l.finish(ctx, work, nil)
 		_ = l.report(work, st, k.slot.RestartLSN) // the slot is only a little further behind without it
 		return err
 	case errors.Is(err, errRejudge):
-		return l.finish(work, err, 0)
+		return l.finish(ctx, work, err)
 	case fault.Is(err, fault.Missing) || fault.Is(err, fault.Diverged):
-		return l.refused(work, k, err)
+		return l.refused(ctx, work, k, err)
 	}
 	return fmt.Errorf("%w: %w", errBroken, errors.Join(err, context.Cause(sctx)))
 }
@@ -69,9 +69,9 @@ func (l *leg) from() (wal.LSN, *archive.Digest) {
 
 // refused judges why the server does not stream from where we are. Only what it says at the very beginning of a leg is
 // the truth about what is stored; otherwise the leg ends, and the next one begins from the buckets.
-func (l *leg) refused(work context.Context, k *link, err error) error {
+func (l *leg) refused(ctx, work context.Context, k *link, err error) error {
 	if l.cut.received() > l.board.start {
-		return l.finish(work, errRejudge, 0)
+		return l.finish(ctx, work, errRejudge)
 	}
 	var pg *pgconn.PgError
 	switch {
@@ -139,7 +139,7 @@ func (l *leg) take(ctx context.Context, m replication.Data, check *archive.Diges
 	err := l.cut.append(ctx, start, b)
 	l.blocked.Store(0)
 	if err == nil && l.cut.received() >= m.ServerEnd {
-		l.current(now)
+		err = l.current(ctx, now)
 	}
 	return check, err
 }
@@ -151,9 +151,9 @@ func (l *leg) learn(end wal.LSN, now time.Time) {
 }
 
 // current notes that everything the server had flushed by now has been received.
-func (l *leg) current(now time.Time) {
+func (l *leg) current(ctx context.Context, now time.Time) error {
 	l.heard.Store(now.UnixNano())
-	l.cut.current(now.UTC())
+	return l.cut.current(ctx, now.UTC())
 }
 
 // stopping counts the signs that the server waits for us to shut down.
@@ -176,7 +176,9 @@ func (l *leg) heardOf(ctx context.Context, m replication.Keepalive, s *stopping)
 		}
 		return nil
 	}
-	l.current(now)
+	if err := l.current(ctx, now); err != nil {
+		return err
+	}
 	l.w.note(nil)
 	if !m.ReplyRequested {
 		return nil
