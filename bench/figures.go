@@ -38,9 +38,8 @@ var targets = map[string]target{
 	"WAL, full load: behind at the end, as time":            {"nothing: no more than the 1 s between cuts", 1, false, false},
 	"WAL, full load: drained after":                         {"nothing: within 2 s", 2, false, false},
 	"WAL, a commit every 100 ms: lag p99":                   {"< 2", 2, false, false},
-	"restore of files":                                      {"the disk's speed: 0.9 of cp -r", 0.9, true, true},
-	"restore of files: from the bucket":                     {"or S3's: 0.9 of GET", 0.9, true, true},
-	"fetch of WAL: from the bucket":                         {"S3's speed: 0.9 of GET", 0.9, true, true},
+	"restore of files":                                      {"the speed of S3 or the disk: 0.9", 0.9, true, true},
+	"fetch of WAL":                                          {"the speed of S3 or the disk: 0.9", 0.9, true, true},
 	"replay and promotion: rate":                            {"PostgreSQL's own, 272 on the anchors' machine", 272, true, false},
 }
 

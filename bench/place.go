@@ -82,11 +82,22 @@ func chooseMajor(wanted int) int {
 		return wanted
 	}
 	for _, b := range postgres.FindAll(devenv.PostgresDirs()) {
-		if _, err := os.Stat(b.Path("pg_basebackup")); err == nil && b.Major() >= 15 {
+		if _, ok := programOf(b, "pg_basebackup"); ok && b.Major() >= 15 {
 			return b.Major()
 		}
 	}
 	return 0
+}
+
+// programOf finds a client program of an installation, also where only the server's programs are linked into PATH.
+func programOf(b postgres.Binaries, name string) (path string, ok bool) {
+	dir := b.BinDir
+	if real, err := filepath.EvalSymlinks(b.Path("postgres")); err == nil {
+		dir = filepath.Dir(real)
+	}
+	path = filepath.Join(dir, name)
+	_, err := os.Stat(path)
+	return path, err == nil
 }
 
 func (p *place) close() {

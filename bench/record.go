@@ -179,6 +179,9 @@ func (r *record) table() string {
 		fmt.Fprintln(w, strings.Join(f.cells(), "\t"))
 	}
 	_ = w.Flush() // a strings.Builder takes everything
+	for _, k := range slices.Sorted(maps.Keys(r.Notes)) {
+		fmt.Fprintln(&b, r.Notes[k])
+	}
 	return b.String()
 }
 

@@ -51,9 +51,13 @@ func (r *run) files(ctx context.Context, data string) error {
 		return err
 	}
 	const name = "restore of files"
-	r.rec.addBeside(name, "MB/s of database", float64(res.Bytes)/c.Seconds/mega, "cp -r of the data directory, synced", size/copied.Seconds/mega)
-	r.rec.addBeside(name+": its CPU", "s/GB", c.CPU/(float64(res.Bytes)/giga), "cp -r", copied.CPU/(size/giga))
-	r.rec.addBeside(name+": from the bucket", "MB/s stored", float64(res.Fetched)/c.Seconds/mega, "plain GET of the packs", stored/raw.Seconds/mega)
+	bytes := float64(res.Bytes)
+	r.disk = size / copied.Seconds / mega
+	network := stored / raw.Seconds / mega * bytes / float64(res.Fetched)
+	r.rec.addBeside(name, "MB/s of database", bytes/c.Seconds/mega, "the slower of disk and bucket", min(r.disk, network))
+	r.rec.addBeside(name+": its CPU", "s/GB", c.CPU/(bytes/giga), "cp -r", copied.CPU/(size/giga))
+	r.rec.add("the disk: cp -r of the data directory, synced", "MB/s of database", r.disk)
+	r.rec.add("the bucket: plain GET of the packs", "MB/s of database", network)
 	r.rec.explain(name, c)
 	return nil
 }
@@ -71,9 +75,10 @@ func (r *run) fetch(ctx context.Context, dir string) (f restore.FetchedWAL, err 
 	}
 	bytes := float64(f.End.LSN - f.Start)
 	const name = "fetch of WAL"
-	r.rec.add(name, "MB/s of WAL", bytes/c.Seconds/mega)
+	network := stored / raw.Seconds / mega * bytes / float64(f.Fetched)
+	r.rec.addBeside(name, "MB/s of WAL", bytes/c.Seconds/mega, "the slower of disk and bucket", min(r.disk, network))
 	r.rec.add(name+": its CPU", "s/GB", c.CPU/(bytes/giga))
-	r.rec.addBeside(name+": from the bucket", "MB/s stored", float64(f.Fetched)/c.Seconds/mega, "plain GET of the segments", stored/raw.Seconds/mega)
+	r.rec.add("the bucket: plain GET of the segments", "MB/s of WAL", network)
 	r.rec.explain(name, c)
 	return f, nil
 }
@@ -96,7 +101,7 @@ func (r *run) attach(ctx context.Context, data string, f restore.FetchedWAL) err
 	c, err := r.call(ctx, "attach", attachInput{s, restore.Plan{Timeline: f.End.Timeline, RecordEnd: f.RecordEnd}, f.MaxParameters}, &a)
 	err = errors.Join(err, s.Kill(context.WithoutCancel(ctx)))
 	if err != nil && strings.Contains(err.Error(), "not built yet") {
-		r.rec.Notes["replay"] = "restore.Attach is not built yet: no figure for replay and promotion."
+		r.rec.Notes["replay"] = "Replay and promotion: restore.Attach is not built yet: no figure for replay and promotion."
 		return nil
 	}
 	if err != nil {

@@ -24,6 +24,7 @@ type run struct {
 
 	snapshot snapshotTaken // to restore from
 	end      wal.LSN       // of the WAL in the buckets
+	disk     float64       // MB/s of a synced copy
 }
 
 type snapshotTaken struct {

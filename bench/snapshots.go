@@ -21,6 +21,7 @@ func (r *run) measureSnapshots(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.rec.explain(tool, base)
 	beside := besides{tool, baseBytes / base.Seconds / mega, base.CPU / (baseBytes / giga)}
 	two, err := r.full(ctx, "two", r.buckets(), "snapshot into two buckets", beside)
 	if err != nil {
@@ -92,8 +93,7 @@ func (r *run) baseBackup(ctx context.Context) (c cost, size float64, tool string
 		return c, 0, "", err
 	}
 	defer os.RemoveAll(dir)
-	path := r.place.server.Bin.Path("pg_basebackup")
-	if _, statErr := os.Stat(path); statErr == nil {
+	if path, ok := programOf(r.place.server.Bin, "pg_basebackup"); ok {
 		tool = "pg_basebackup to a local file"
 		c, err = r.pgBaseBackup(ctx, path, dir)
 	} else {

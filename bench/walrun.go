@@ -11,10 +11,12 @@ import (
 // measureWAL lets the server write alone, ships what has piled up, then ships while the server writes as fast as it can,
 // then at a light load. All lags are the other region's bucket's.
 func (r *run) measureWAL(ctx context.Context) error {
+	m := r.place.meter()
 	alone, err := r.place.load(ctx, r.load, writers)
 	if err != nil {
 		return err
 	}
+	r.rec.explain("the server writing without a shipper", m.stop(0))
 	if err := r.backlog(ctx, alone); err != nil {
 		return fmt.Errorf("drain a backlog: %w", err)
 	}
