@@ -31,7 +31,6 @@ type record struct {
 	Checks       int               `json:"checks"`       // how often announced positions were compared with the objects
 	Figures      []*figure         `json:"figures"`
 	Costs        map[string][]cost `json:"costs"` // by the measured piece: who used the CPU
-	Notes        map[string]string `json:"notes,omitempty"`
 }
 
 type machine struct {
@@ -46,7 +45,7 @@ type machine struct {
 func newRecord(o options) *record {
 	return &record{
 		Machine: describeMachine(), Commit: commitID(), Began: time.Now().UTC(), SizeMB: o.sizeMB, Runs: o.runs, Load: o.load.String(),
-		Costs: map[string][]cost{}, Notes: map[string]string{},
+		Costs: map[string][]cost{},
 	}
 }
 
@@ -130,31 +129,6 @@ func (r *record) addLoadAverage() {
 	}
 }
 
-// addDemo takes the figures of a whole failover from what the demo printed.
-func (r *record) addDemo(path string) error {
-	if path == "" {
-		r.Notes["failover"] = "The whole failover was not measured here: `make demo` prints its RPO and RTO; -demo FILE adds them."
-		return nil
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	var d struct {
-		RPOSeconds *float64 `json:"rpoSeconds"`
-		RTOSeconds *float64 `json:"rtoSeconds"`
-	}
-	if err := json.Unmarshal(b, &d); err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
-	}
-	if d.RPOSeconds == nil || d.RTOSeconds == nil {
-		return fmt.Errorf("read %s: no rpoSeconds and rtoSeconds", path)
-	}
-	r.add("failover: age of the newest commit that was kept (RPO)", "s", *d.RPOSeconds)
-	r.add("failover: until the first write (RTO)", "s", *d.RTOSeconds)
-	return nil
-}
-
 func (r *record) finish() {
 	r.Ended = time.Now().UTC()
 	for _, f := range r.Figures {
@@ -179,9 +153,6 @@ func (r *record) table() string {
 		fmt.Fprintln(w, strings.Join(f.cells(), "\t"))
 	}
 	_ = w.Flush() // a strings.Builder takes everything
-	for _, k := range slices.Sorted(maps.Keys(r.Notes)) {
-		fmt.Fprintln(&b, r.Notes[k])
-	}
 	return b.String()
 }
 
@@ -200,9 +171,6 @@ func (r *record) markdown() string {
 		for _, c := range r.Costs[name] {
 			fmt.Fprintf(&b, "- %s: %s\n", name, c)
 		}
-	}
-	for _, k := range slices.Sorted(maps.Keys(r.Notes)) {
-		fmt.Fprintf(&b, "\n%s\n", r.Notes[k])
 	}
 	return b.String()
 }

@@ -100,10 +100,6 @@ func (r *run) attach(ctx context.Context, data string, f restore.FetchedWAL) err
 	var a restore.Attached
 	c, err := r.call(ctx, "attach", attachInput{s, restore.Plan{Timeline: f.End.Timeline, RecordEnd: f.RecordEnd}, f.MaxParameters}, &a)
 	err = errors.Join(err, s.Kill(context.WithoutCancel(ctx)))
-	if err != nil && strings.Contains(err.Error(), "not built yet") {
-		r.rec.Notes["replay"] = "Replay and promotion: restore.Attach is not built yet: no figure for replay and promotion."
-		return nil
-	}
 	if err != nil {
 		return err
 	}

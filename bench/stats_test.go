@@ -69,3 +69,25 @@ func TestATargetKnowsHowFarOffAFigureIs(t *testing.T) {
 		}
 	}
 }
+
+func TestReadDemo(t *testing.T) {
+	rpo, rto, err := readDemo("x\n  RPO measured       0.84 s, from the first\n  RTO measured       6.10 s, from the loss\n")
+	if rpo != 0.84 || rto != 6.1 || err != nil {
+		t.Errorf("got %v, %v, %v", rpo, rto, err)
+	}
+	if _, _, err := readDemo("RPO measured 1 s"); err == nil {
+		t.Error("half an answer was taken")
+	}
+}
+
+func TestParseStatSurvivesAnyName(t *testing.T) {
+	line := "17 (a) b) S 9 1 1 0 -1 4194560 3763 48489 0 14 100 50 900 300 20 0 1 0 291307"
+	got, ok := parseStat(line)
+	want := process{pid: 17, parent: 9, cpu: 1.5, reaped: 12}
+	if !ok || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, ok, want)
+	}
+	if _, ok := parseStat("17 (a) S 9"); ok {
+		t.Error("a line that ends early was taken")
+	}
+}
