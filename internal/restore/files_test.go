@@ -200,7 +200,6 @@ func startAndCount(t *testing.T, k taken, dir string, databases ...string) {
 	postgrestest.Check(t, s.WriteHBA(postgrestest.TrustLocal))
 	postgrestest.Check(t, s.Start(ctx))
 	postgrestest.Check(t, s.Promote(ctx))
-	postgrestest.Check(t, s.WaitPromoted(ctx))
 	for _, db := range databases {
 		tables := []string{"t"}
 		if db == "app" {

@@ -102,9 +102,6 @@ func (p *place) makeFile(pl *plan, i int, resumed bool) error {
 		return err
 	}
 	defer file.Close()
-	if err := errors.Join(file.Chmod(fs.FileMode(f.Mode)), p.own(file)); err != nil {
-		return err
-	}
 	st, err := file.Stat()
 	if err != nil {
 		return err
@@ -112,7 +109,7 @@ func (p *place) makeFile(pl *plan, i int, resumed bool) error {
 	if !st.Mode().IsRegular() {
 		return fault.Newf(fault.Invalid, opFiles, "%s is no regular file", path)
 	}
-	if err := file.Truncate(f.Size); err != nil {
+	if err := p.adjust(file, st, f); err != nil {
 		return err
 	}
 	if !resumed || st.Size() == 0 {
@@ -120,6 +117,24 @@ func (p *place) makeFile(pl *plan, i int, resumed bool) error {
 		return nil
 	}
 	return pl.compare(i, file)
+}
+
+// adjust gives a file its mode, owner and length, by as few calls as possible: each costs the file system's journal an
+// entry, and a cluster has thousands of small files.
+func (p *place) adjust(file *os.File, st fs.FileInfo, f *snapshot.File) error {
+	if mode := fs.FileMode(f.Mode); st.Mode().Perm() != mode { // the umask, or an earlier attempt
+		if err := file.Chmod(mode); err != nil {
+			return err
+		}
+	}
+	if err := p.own(file); err != nil {
+		return err
+	}
+	filledAtOnce := st.Size() == 0 && len(f.Chunks) == 1 && !f.Chunks[0].IsZero()
+	if st.Size() == f.Size || filledAtOnce {
+		return nil
+	}
+	return file.Truncate(f.Size)
 }
 
 // settleZeros counts the chunks that a hole already stands for.

@@ -170,24 +170,32 @@ func (p *place) writeTablespaceMap(m *snapshot.Manifest) error {
 	if b.Len() == 0 {
 		return nil
 	}
-	return p.replace(p.path(mapPath), []byte(b.String()), 0o600)
+	return p.write(p.path(mapPath), []byte(b.String()), 0o600, false) // the sync of everything comes later
 }
 
 // replace writes a whole file, durably, or leaves the old one.
 func (p *place) replace(path string, b []byte, mode fs.FileMode) error {
 	tmp := path + ".smartdr"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err := errors.Join(err, p.own(f), f.Sync(), f.Close()); err != nil {
+	if err := p.write(tmp, b, mode, true); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp, path); err != nil {
 		return err
 	}
 	return syncFolder(filepath.Dir(path))
+}
+
+func (p *place) write(path string, b []byte, mode fs.FileMode, durable bool) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|noFollow, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	err = errors.Join(err, p.own(f))
+	if durable && err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 func syncFolder(path string) error {
