@@ -80,6 +80,11 @@ func benchMain(ctx context.Context, o options) error {
 	if root, err := devenv.Root(); err == nil && !filepath.IsAbs(o.out) && o.out != "" {
 		o.out = filepath.Join(root, o.out)
 	}
+	if o.profile != "" {
+		if err := os.MkdirAll(o.profile, 0o755); err != nil {
+			return err
+		}
+	}
 	b := &bench{options: o, rec: newRecord(o)}
 	if err := b.measure(ctx); err != nil {
 		return err

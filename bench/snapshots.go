@@ -17,11 +17,16 @@ func (r *run) measureSnapshots(ctx context.Context) error {
 	if err := r.place.exec(ctx, "checkpoint"); err != nil {
 		return err
 	}
+	unsynced, _, _, err := r.baseBackup(ctx, "--no-sync")
+	if err != nil {
+		return err
+	}
 	base, baseBytes, tool, err := r.baseBackup(ctx)
 	if err != nil {
 		return err
 	}
 	r.rec.explain(tool, base)
+	r.rec.add(tool+", without syncing it", "MB/s of database", baseBytes/unsynced.Seconds/mega)
 	beside := besides{tool, baseBytes / base.Seconds / mega, base.CPU / (baseBytes / giga)}
 	two, err := r.full(ctx, "two", r.buckets(), "snapshot into two buckets", beside)
 	if err != nil {
@@ -87,7 +92,7 @@ func (r *run) incremental(ctx context.Context) error {
 }
 
 // baseBackup copies the server to a local file, with pg_basebackup where there is one.
-func (r *run) baseBackup(ctx context.Context) (c cost, size float64, tool string, err error) {
+func (r *run) baseBackup(ctx context.Context, flags ...string) (c cost, size float64, tool string, err error) {
 	dir := filepath.Join(r.scratch, "basebackup")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return c, 0, "", err
@@ -95,7 +100,7 @@ func (r *run) baseBackup(ctx context.Context) (c cost, size float64, tool string
 	defer os.RemoveAll(dir)
 	if path, ok := programOf(r.place.server.Bin, "pg_basebackup"); ok {
 		tool = "pg_basebackup to a local file"
-		c, err = r.pgBaseBackup(ctx, path, dir)
+		c, err = r.pgBaseBackup(ctx, path, dir, flags)
 	} else {
 		tool = "a plain copy of BASE_BACKUP to a local file"
 		c, err = r.call(ctx, "backup", backupInput{r.source, filepath.Join(dir, "base.tar")}, new(struct{}))
@@ -107,14 +112,14 @@ func (r *run) baseBackup(ctx context.Context) (c cost, size float64, tool string
 	return c, size, tool, err
 }
 
-// pgBaseBackup connects as our own snapshots do. It need not sync: buckets here do not either.
-func (r *run) pgBaseBackup(ctx context.Context, path, dir string) (cost, error) {
+// pgBaseBackup connects as our own snapshots do. It syncs what it wrote unless flags say otherwise; versitygw does not.
+func (r *run) pgBaseBackup(ctx context.Context, path, dir string, flags []string) (cost, error) {
 	password, err := os.ReadFile(r.source.PasswordFile)
 	if err != nil {
 		return cost{}, err
 	}
-	return r.command(ctx, []string{"PGPASSWORD=" + strings.TrimSpace(string(password))}, path,
-		"-d", r.source.ConnString, "-Ft", "-X", "none", "-c", "fast", "--no-sync", "--no-manifest", "-D", dir)
+	args := append([]string{"-d", r.source.ConnString, "-Ft", "-X", "none", "-c", "fast", "-D", dir}, flags...)
+	return r.command(ctx, []string{"PGPASSWORD=" + strings.TrimSpace(string(password))}, path, args...)
 }
 
 // folderBytes adds up the sizes of the files below dir.
