@@ -19,6 +19,9 @@ import (
 // segment takes to arrive.
 const putsInFlight = 4
 
+// errNoAnswer is shown of a bucket while a request to it hangs.
+var errNoAnswer = fault.Newf(fault.Transient, "wait for the bucket", "no answer for %s", localGrace)
+
 // cursor brings one bucket forward.
 type cursor struct {
 	i       int // its place on the board
@@ -111,7 +114,7 @@ func (c *cursor) send(ctx context.Context, p *sending) {
 // retry does f until it succeeds, ctx is done, or it fails for good.
 func (c *cursor) retry(ctx context.Context, what string, f func(context.Context) error) error {
 	for n := 0; ; n++ {
-		err := f(ctx)
+		err := c.attempt(ctx, n, f)
 		if err == nil {
 			c.board.worked(c.i)
 			return nil
@@ -128,6 +131,15 @@ func (c *cursor) retry(ctx context.Context, what string, f func(context.Context)
 			return ctx.Err()
 		}
 	}
+}
+
+// attempt does f once. A bucket that does not answer for long counts as away, and is asked again in the end, each time
+// with more patience, so that a slow line gets there too.
+func (c *cursor) attempt(ctx context.Context, n int, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, c.leg.w.patience<<min(n, 4))
+	defer cancel()
+	defer time.AfterFunc(localGrace, func() { c.board.failed(c.i, errNoAnswer) }).Stop()
+	return f(ctx)
 }
 
 // pause waits before attempt n+2, up to about 5 s, and reports whether ctx is still alive.

@@ -33,7 +33,8 @@ type shipper struct {
 	*WAL
 	counters []*objectstore.Counters // by destination
 	lag      lagMeter
-	welcomed bool // the server let us in once: what it refuses now may pass
+	patience time.Duration // for a request to a bucket, at first
+	welcomed bool          // the server let us in once: what it refuses now may pass
 
 	mu      sync.Mutex
 	leg     *leg // nil between legs
@@ -50,7 +51,7 @@ type shipper struct {
 func newShipper(w *WAL) *shipper {
 	c := *w
 	c.Destinations = append([]Destination(nil), w.Destinations...)
-	s := &shipper{WAL: &c}
+	s := &shipper{WAL: &c, patience: 30 * time.Second}
 	defaults(&c)
 	for i := range c.Destinations {
 		n := new(objectstore.Counters)

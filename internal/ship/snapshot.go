@@ -36,6 +36,7 @@ type Snapshot struct {
 	SkipChecksums    bool // do not have the server verify page checksums
 	MaxRateKB        int  // kB/s that the server sends at most, from 32 to 1048576; 0 means no limit
 	Parallel         int  // goroutines that hash and compress; 0 means one for each processor
+	PackSize         int  // bytes of a pack; memory is about five times that; 0 means 64 MiB
 	Log              *slog.Logger
 }
 
@@ -101,7 +102,7 @@ func (t *taking) run(ctx context.Context) (SnapshotResult, error) {
 }
 
 func (t *taking) newWriter(ctx context.Context) (*snapshot.Writer, error) {
-	o := snapshot.WriterOptions{Group: t.Group, Workspace: t.Workspace, Parallel: t.Parallel, Log: t.Log}
+	o := snapshot.WriterOptions{Group: t.Group, Workspace: t.Workspace, Parallel: t.Parallel, PackSize: t.PackSize, Log: t.Log}
 	for _, d := range t.Destinations {
 		o.Targets = append(o.Targets, snapshot.Target(d))
 	}

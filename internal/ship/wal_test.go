@@ -133,7 +133,7 @@ func TestNothingIsLostWhileNoBucketTakesAnything(t *testing.T) {
 	}
 	reviveA()
 	reviveB()
-	s.within(60*time.Second, "both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
+	s.within(90*time.Second, "both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	s.end()
 	w.compare(0)
 	w.compare(1)

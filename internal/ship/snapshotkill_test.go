@@ -1,0 +1,104 @@
+package ship_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
+	"github.com/smartdr/smartdr/internal/objectstore"
+	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
+	"github.com/smartdr/smartdr/internal/ship"
+	"github.com/smartdr/smartdr/internal/snapshot"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+const snapshotChildVariable = "SMARTDR_TEST_SNAPSHOT_CHILD"
+
+// snapshotOrder is what a child process is told, by environment.
+type snapshotOrder struct {
+	S3     []objectstore.S3Config
+	Source topology.Source
+}
+
+// killPack is small, so that a small database fills several packs.
+const killPack = 4 << 20
+
+// TestSnapshotChild is no test: it is what a child process runs.
+func TestSnapshotChild(t *testing.T) {
+	text := os.Getenv(snapshotChildVariable)
+	if text == "" {
+		t.Skip("runs in child processes only")
+	}
+	var o snapshotOrder
+	postgrestest.Check(t, json.Unmarshal([]byte(text), &o))
+	r := ship.Snapshot{Source: o.Source, Group: "g", Workspace: "w", Lineage: topology.Lineage{ID: "0001-0000abcd"}, PackSize: killPack, MaxRateKB: 20000}
+	for i, cfg := range o.S3 {
+		store, err := objectstore.Open(t.Context(), cfg)
+		postgrestest.Check(t, err)
+		r.Destinations = append(r.Destinations, ship.Destination{Region: string(rune('a' + i)), Store: store})
+	}
+	take(t, r)
+}
+
+func TestAKilledSnapshotDoesNotSendAgain(t *testing.T) {
+	s := source(t, postgrestest.Installations(t)[0])
+	// 48 MB that do not compress
+	postgrestest.Exec(t, s, "app", `CREATE TABLE noise AS SELECT i, (SELECT string_agg(sha512((i * 16 + j)::text::bytea), '') FROM generate_series(0, 15) j) AS x
+		FROM generate_series(1, 48000) i`)
+	a, b := devtest.Gateway(t), devtest.Gateway(t)
+	order, err := json.Marshal(snapshotOrder{[]objectstore.S3Config{a.S3Config(), b.S3Config()}, s.Source("postgres")})
+	postgrestest.Check(t, err)
+	stores := []objectstore.Store{devtest.Open(t, a), devtest.Open(t, b)}
+	stored := 0
+	for _, packs := range []int{3, 6} {
+		killSnapshot(t, string(order), stores[1], packs)
+		stored = indexes(t, stores[1])
+	}
+	if list, err := snapshot.List(t.Context(), stores[0], "g", "w"); err != nil || len(list) != 0 {
+		t.Fatal("a killed snapshot was published:", list, err)
+	}
+	r := request(s, stores...)
+	r.PackSize = killPack
+	res := take(t, r)
+	if min := int64(stored) * killPack * 3 / 4; res.SharedBytes < min {
+		t.Errorf("%d packs were stored, %d bytes were not sent again, want %d", stored, res.SharedBytes, min)
+	}
+	for _, store := range stores {
+		if _, err := snapshot.Locate(t.Context(), store, "g", "w", load(t, store, res.ID).Wanted()); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Logf("%d packs when killed; then shared %d of %d, sent %d", stored, res.SharedBytes, res.RawBytes, res.SentBytes)
+}
+
+// killSnapshot runs a child and kills it once a bucket holds so many packs.
+func killSnapshot(t *testing.T, order string, store objectstore.Store, packs int) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestSnapshotChild$")
+	cmd.Env = append(os.Environ(), snapshotChildVariable+"="+order)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	postgrestest.Check(t, cmd.Start())
+	devtest.Within(t, time.Minute, "packs in the bucket", func() bool { return indexes(t, store) >= packs })
+	postgrestest.Check(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGKILL {
+		t.Fatalf("the child ended before it was killed: %v", cmd.ProcessState)
+	}
+}
+
+func indexes(t *testing.T, store objectstore.Store) (n int) {
+	t.Helper()
+	for info, err := range store.List(t.Context(), snapshot.Prefix("g", "w")+"packs/", "") {
+		postgrestest.Check(t, err)
+		if strings.HasSuffix(info.Key, ".idx") {
+			n++
+		}
+	}
+	return n
+}
