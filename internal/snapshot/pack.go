@@ -23,10 +23,6 @@ type pack struct {
 	entries []Entry
 }
 
-// packCap is the capacity of a pack's buffer: a chunk may be added when the target size is nearly reached, and one that
-// does not compress grows by a few bytes.
-const packCap = packTarget + ChunkSize + 4096
-
 func newPack(to targets, body []byte) *pack {
 	return &pack{to: to, body: append(body[:0], packMagic...)}
 }
@@ -35,5 +31,3 @@ func (p *pack) add(h Hash, compressed []byte, raw int) {
 	p.entries = append(p.entries, Entry{Hash: h, Offset: uint32(len(p.body)), Size: uint32(len(compressed)), Raw: uint32(raw)})
 	p.body = append(p.body, compressed...)
 }
-
-func (p *pack) full() bool { return len(p.body) >= packTarget }

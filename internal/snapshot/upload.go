@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +46,7 @@ func (w *Writer) upload(p *pack) {
 	all.Wait()
 }
 
-// PutPack puts a pack and then its index, unless they are there.
+// PutPack puts a pack and then its index, unless they are there whole.
 func PutPack(ctx context.Context, store objectstore.Store, group, ws, id string, body, index []byte) error {
 	if err := putOnce(ctx, store, PackKey(group, ws, id), body); err != nil {
 		return err
@@ -53,18 +54,38 @@ func PutPack(ctx context.Context, store objectstore.Store, group, ws, id string,
 	return putOnce(ctx, store, IndexKey(group, ws, id), index)
 }
 
+// putOnce puts an object whose name says what is in it. Whoever was first put the same: only if what is there cannot
+// be that, because it was damaged since, is it replaced.
 func putOnce(ctx context.Context, store objectstore.Store, key string, body []byte) error {
 	_, err := store.Put(ctx, key, body, objectstore.PutOptions{IfAbsent: true})
-	if fault.Is(err, fault.Conflict) {
-		return nil // packs are named by content: whoever was first put the same chunks at the same places
+	if !fault.Is(err, fault.Conflict) {
+		return err
 	}
+	whole, err := isWhole(ctx, store, key, body)
+	if err != nil || whole {
+		return err
+	}
+	_, err = store.Put(ctx, key, body, objectstore.PutOptions{})
 	return err
+}
+
+// compareLimit is the size in bytes up to which an object is read to see whether it is whole: indexes, not packs,
+// whose chunks carry checksums of their own.
+const compareLimit = 1 << 20
+
+func isWhole(ctx context.Context, store objectstore.Store, key string, body []byte) (bool, error) {
+	if len(body) <= compareLimit {
+		there, _, err := store.Get(ctx, key)
+		return bytes.Equal(there, body), err
+	}
+	info, err := store.Head(ctx, key)
+	return info.Size == int64(len(body)), err
 }
 
 func (w *Writer) recycle(body []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if cap(body) >= packCap && len(w.bodies) < packsInFlight {
+	if cap(body) >= w.packCap() && len(w.bodies) < packsInFlight {
 		w.bodies = append(w.bodies, body[:0])
 	}
 }

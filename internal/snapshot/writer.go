@@ -25,6 +25,7 @@ type WriterOptions struct {
 	Workspace string
 	Targets   []Target // at most 8
 	Parallel  int      // goroutines that hash and compress; 0 means one for each processor
+	PackSize  int      // bytes at which a pack is closed; 0 means 64 MiB
 	Log       *slog.Logger
 }
 
@@ -83,6 +84,9 @@ func NewWriter(ctx context.Context, opts WriterOptions) (*Writer, error) {
 	}
 	if opts.Parallel <= 0 {
 		opts.Parallel = runtime.GOMAXPROCS(0)
+	}
+	if opts.PackSize <= 0 {
+		opts.PackSize = packTarget
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
@@ -222,7 +226,7 @@ func (w *Writer) pack(k openKey, h Hash, compressed []byte, raw int) *pack {
 		w.open[k] = p
 	}
 	p.add(h, compressed, raw)
-	if !p.full() {
+	if len(p.body) < w.opts.PackSize {
 		return nil
 	}
 	delete(w.open, k)
@@ -239,8 +243,12 @@ func (w *Writer) body(c Class) []byte {
 	if c == Essential {
 		return nil
 	}
-	return make([]byte, 0, packCap)
+	return make([]byte, 0, w.packCap())
 }
+
+// packCap is the capacity of a pack's buffer: a chunk may be added when the target size is nearly reached, and one that
+// does not compress grows by a few bytes.
+func (w *Writer) packCap() int { return w.opts.PackSize + ChunkSize + 4096 }
 
 // Stats returns the sums so far.
 func (w *Writer) Stats() Stats {
