@@ -104,6 +104,7 @@ func (r runner) shell(commands string) (string, error) {
 	cmd.Env = append(os.Environ(), "TEMPORAL_ADDRESS="+r.env.Temporal.Addr(), "PATH="+filepath.Dir(temporal)+":"+os.Getenv("PATH"))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = time.Second // a child that outlives its shell would hold the pipe
 	err = cmd.Run()
 	return out.String(), err
 }
