@@ -16,6 +16,7 @@ import (
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/ledger"
 	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/internal/wal"
 )
 
 type demoFlags struct {
@@ -133,10 +134,8 @@ func (d *demo) configure(ctx context.Context) error {
 // serve keeps the workload running for a while, so that there is WAL after the snapshot.
 func (d *demo) serve(ctx context.Context) error {
 	d.say("In sync. The workload goes on for %s", d.flags.load)
-	select {
-	case <-ctx.Done():
+	if !pause(ctx, d.flags.load) {
 		return ctx.Err()
-	case <-time.After(d.flags.load):
 	}
 	for db, l := range d.loads {
 		if errs := l.Errors(); len(errs) > 0 {
@@ -210,6 +209,9 @@ func (d *demo) url(ctx context.Context, role, db string) (string, error) {
 
 func (d *demo) check(ctx context.Context) error {
 	d.say("Checking the ledgers, and what each role may do")
+	if announced, got := cursor(d.before, devenv.Secondary).RecordEnd, d.op.Workspaces[0].Point.RecordEnd; got < announced {
+		d.broken = append(d.broken, fmt.Sprintf("status had announced %s for %s, and only %s came back", announced, devenv.Secondary, got))
+	}
 	for db, l := range d.loads {
 		r, err := d.verify(ctx, db, l.Commits())
 		if err != nil {
@@ -242,21 +244,72 @@ func (d *demo) open(ctx context.Context, db string) (*pgx.Conn, error) {
 	return d.sample.connect(ctx, url, owners[db])
 }
 
-// goOn lets the workload write where the group is served now.
+// goOn lets the workload write where the group is served now, and waits until that is in the bucket.
 func (d *demo) goOn(ctx context.Context) error {
+	var last wal.LSN
 	for db := range owners {
 		l, err := ledger.Start(ctx, func(ctx context.Context) (*pgx.Conn, error) { return d.open(ctx, db) }, ledger.Options{Name: "after", Writers: 1})
 		if err != nil {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(200 * time.Millisecond):
-		}
+		pause(ctx, 200*time.Millisecond)
 		l.Stop()
-		if n, errs := len(l.Commits()), l.Errors(); n == 0 || len(errs) > 0 {
-			d.broken = append(d.broken, fmt.Sprintf("%s takes no writes after the failover: %d commits, %v", db, n, errs))
+		commits, errs := l.Commits(), l.Errors()
+		if len(commits) == 0 || len(errs) > 0 {
+			d.broken = append(d.broken, fmt.Sprintf("%s takes no writes after the failover: %d commits, %v", db, len(commits), errs))
+			continue
+		}
+		last = max(last, commits[len(commits)-1].After)
+	}
+	return d.waitShipped(ctx, last)
+}
+
+// newLineageWithin is how soon a bucket has to hold what was written after a failover: shipping begins at once.
+const newLineageWithin = 20 * time.Second
+
+func (d *demo) waitShipped(ctx context.Context, until wal.LSN) error {
+	deadline := time.Now().Add(newLineageWithin)
+	for {
+		var now topology.GroupStatus
+		if err := d.cliJSON(ctx, &now, "status", "--group", devenv.GroupName); err != nil {
+			return err
+		}
+		point := cursor(now, devenv.Secondary)
+		if point.Lineage == d.op.Workspaces[0].Lineage && point.At.LSN >= until {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			d.broken = append(d.broken, fmt.Sprintf("%s was written after the failover and is not in the bucket of %s after %s: status says %s of lineage %s",
+				until, devenv.Secondary, newLineageWithin, point.At, point.Lineage))
+			return nil
+		}
+		if !pause(ctx, 200*time.Millisecond) {
+			return ctx.Err()
 		}
 	}
-	return nil
+}
+
+// pause reports whether d passed before ctx was done.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// cursor returns how far a region's bucket is, of the group's only workspace.
+func cursor(s topology.GroupStatus, region string) topology.RecoveryPoint {
+	for _, w := range s.Workspaces {
+		if w.WAL == nil {
+			continue
+		}
+		for _, c := range w.WAL.Cursors {
+			if c.Region == region {
+				return c.Point
+			}
+		}
+	}
+	return topology.RecoveryPoint{}
 }

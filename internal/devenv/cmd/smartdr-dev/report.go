@@ -37,7 +37,7 @@ func (d *demo) report() error {
 	if len(d.broken) > 0 {
 		return fmt.Errorf("%d promises are broken:\n  %s", len(d.broken), strings.Join(d.broken, "\n  "))
 	}
-	fmt.Printf("\n  Every commit at or before the recovery point is there, none is half there, and rights are as they were.\n")
+	fmt.Printf("\n  Every commit at or before the recovery point is there, none is half there, rights are as they were,\n  and what was written since is in the bucket of %s already.\n", devenv.Secondary)
 	fmt.Printf("\n[%5.1fs] Done.\n", time.Since(d.began).Seconds())
 	return nil
 }

@@ -53,7 +53,8 @@ func createSample(ctx context.Context, p *devenv.Postgres, megabytes int) (*samp
 			return nil, err
 		}
 	}
-	return s, p.Exec(ctx, appDB, "grant select on accounts, transfers to "+reportUser)
+	// A server that has run for a while had its checkpoints; without one, all of the loading would be shipped as WAL too.
+	return s, p.Exec(ctx, appDB, "grant select on accounts, transfers to "+reportUser, "checkpoint")
 }
 
 func (s *sample) createDatabase(ctx context.Context, db string, megabytes int) error {
