@@ -8,8 +8,8 @@ import (
 	"go.temporal.io/sdk/activity"
 )
 
-// heartbeatEvery is a third of the heartbeat timeout, so that two may be lost.
-const heartbeatEvery = 5 * time.Second
+// heartbeatEvery is a quarter of the shortest heartbeat timeout. Workers must not hold heartbeats back for longer.
+const heartbeatEvery = 2 * time.Second
 
 // pulse tells Temporal that an activity lives, also while it waits for something, and what it is doing.
 type pulse struct {

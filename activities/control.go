@@ -19,6 +19,8 @@ type Control struct {
 
 // ReadGroup reads a group from the buckets that answer.
 func (c *Control) ReadGroup(ctx context.Context, in ReadGroupInput) (topology.Group, error) {
+	p := beat(ctx)
+	defer p.end()
 	loaded, err := c.Catalog.Load(ctx, in.Group)
 	return loaded.Group, judge(ctx, err)
 }
@@ -26,6 +28,8 @@ func (c *Control) ReadGroup(ctx context.Context, in ReadGroupInput) (topology.Gr
 // RecordGroup creates a group. One that is there with the same ID is this one, recorded by an attempt whose answer
 // was lost.
 func (c *Control) RecordGroup(ctx context.Context, in RecordGroupInput) (topology.Group, error) {
+	p := beat(ctx)
+	defer p.end()
 	for _, w := range in.Group.Workspaces {
 		if _, err := dsn.Parse(w.Sites[in.Group.Active].Source); err != nil {
 			return topology.Group{}, judge(ctx, err)
@@ -43,12 +47,16 @@ func (c *Control) RecordGroup(ctx context.Context, in RecordGroupInput) (topolog
 
 // ObserveStatus derives a group's status from the catalog and from what shippers announced.
 func (c *Control) ObserveStatus(ctx context.Context, in ReadGroupInput) (topology.GroupStatus, error) {
+	p := beat(ctx)
+	defer p.end()
 	s, err := c.Catalog.Status(ctx, in.Group, time.Now())
 	return s, judge(ctx, err)
 }
 
 // EnsureReplication starts the group's Replication, or wakes the one that runs.
 func (c *Control) EnsureReplication(ctx context.Context, in EnsureReplicationInput) error {
+	p := beat(ctx)
+	defer p.end()
 	type epochChanged struct {
 		Epoch topology.Epoch `json:"epoch"`
 	}

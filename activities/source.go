@@ -24,6 +24,8 @@ type Source struct {
 
 // CheckRegions verifies that the buckets answer, take conditional writes and are two.
 func (s *Source) CheckRegions(ctx context.Context, in CheckRegionsInput) error {
+	p := beat(ctx)
+	defer p.end()
 	seen := map[string]string{}
 	for _, region := range in.Regions {
 		store, err := s.store(region)
@@ -45,6 +47,8 @@ func (s *Source) CheckRegions(ctx context.Context, in CheckRegionsInput) error {
 
 // PreflightSource looks at a server and refuses what cannot be replicated, with a sentence for each reason.
 func (s *Source) PreflightSource(ctx context.Context, in PreflightSourceInput) (PreflightSourceResult, error) {
+	p := beat(ctx)
+	defer p.end()
 	parsed, err := dsn.Parse(in.Source)
 	if err != nil {
 		return PreflightSourceResult{}, judge(ctx, err)
@@ -69,6 +73,8 @@ func sentences(findings []preflight.Finding) (all []string) {
 // RecordReplication records the secondary region and the databases, and gives the decision over the group to the
 // secondary's bucket, which is the one that outlives the primary.
 func (s *Source) RecordReplication(ctx context.Context, in RecordReplicationInput) (topology.Group, error) {
+	p := beat(ctx)
+	defer p.end()
 	updated, err := s.Catalog.MoveAuthority(ctx, in.Group, in.Secondary, func(g *topology.Group) error {
 		if g.Secondary != "" && g.Secondary != in.Secondary {
 			return fault.Newf(fault.Invalid, "configure", "group %s replicates to %q already", g.Name, g.Secondary)

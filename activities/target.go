@@ -29,6 +29,8 @@ const abandonedAfter = 90 * time.Second
 
 // PlanFailover says what a failover would bring back, and refuses what can be refused before anything is changed.
 func (t *Target) PlanFailover(ctx context.Context, in PlanFailoverInput) (FailoverPlan, error) {
+	p := beat(ctx)
+	defer p.end()
 	plan, err := t.planFailover(ctx, in)
 	return plan, judge(ctx, err)
 }
@@ -125,6 +127,8 @@ func (t *Target) metadata(ctx context.Context, group, workspace string) (m metad
 
 // BeginOperation takes the group's lock, or goes on with the operation that holds it when nobody else does.
 func (t *Target) BeginOperation(ctx context.Context, in BeginOperationInput) (BeginOperationResult, error) {
+	p := beat(ctx)
+	defer p.end()
 	op := in.Operation
 	op.RecordedAt = time.Now().UTC()
 	err := t.Catalog.BeginOperation(ctx, op)
@@ -259,6 +263,8 @@ func (t *Target) markPublished(in PublishEndpointInput) error {
 
 // RecordOperation writes an operation's account as it stands.
 func (t *Target) RecordOperation(ctx context.Context, in RecordOperationInput) error {
+	p := beat(ctx)
+	defer p.end()
 	in.Operation.RecordedAt = time.Now().UTC()
 	return judge(ctx, t.Catalog.PutOperation(ctx, in.Operation))
 }

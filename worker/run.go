@@ -93,9 +93,9 @@ func work(ctx context.Context, c client.Client, site activities.Site, hosting ac
 	failed := make(chan error, 2)
 	options := worker.Options{
 		WorkerStopTimeout: stopTimeout,
-		// Heartbeats are sent when they are due, so that two may be lost before a worker counts as dead.
-		MaxHeartbeatThrottleInterval:     5 * time.Second,
-		DefaultHeartbeatThrottleInterval: 5 * time.Second,
+		// Heartbeats are sent when they are due, so that three may be lost before a worker counts as dead.
+		MaxHeartbeatThrottleInterval:     2 * time.Second,
+		DefaultHeartbeatThrottleInterval: 2 * time.Second,
 		OnFatalError:                     func(err error) { failed <- err },
 	}
 	control := &activities.Control{Site: site, Temporal: c}

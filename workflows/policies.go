@@ -29,9 +29,14 @@ const (
 	workspaceRun = 96
 )
 
-// heartbeat is how soon a worker that died is noticed. It is a part of the recovery time of everything, and workers
-// are told to send what is due at least every 5 s, so that two may be lost.
-const heartbeat = 15 * time.Second
+const (
+	// heartbeat is how soon the death of a worker that ships is noticed. Workers send one every 2 s; a host that is too
+	// busy for that ships badly enough already, and a second shipper would make it worse.
+	heartbeat = 15 * time.Second
+	// urgent is heartbeat for what somebody waits for: in a failover it is a part of the recovery time. A worker that is
+	// given up too early costs a repetition, which is harmless.
+	urgent = 8 * time.Second
+)
 
 // asked is for what somebody waits for: nobody on the queue is said after 20 s, and a bucket that does not answer
 // within two minutes is reported rather than waited for.
@@ -40,6 +45,7 @@ func asked(ctx workflow.Context, queue, summary string) workflow.Context {
 		TaskQueue:              queue,
 		Summary:                summary,
 		ScheduleToStartTimeout: 20 * time.Second,
+		HeartbeatTimeout:       urgent,
 		StartToCloseTimeout:    time.Minute,
 		ScheduleToCloseTimeout: 2 * time.Minute,
 		RetryPolicy:            retry(500*time.Millisecond, 10*time.Second, 4),
@@ -76,7 +82,7 @@ func forward(ctx workflow.Context, region, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:           RegionQueue(region),
 		Summary:             summary,
-		HeartbeatTimeout:    heartbeat,
+		HeartbeatTimeout:    urgent,
 		StartToCloseTimeout: 7 * 24 * time.Hour, // a big database restores for a day; the heartbeat finds the dead
 		RetryPolicy:         retry(time.Second, 15*time.Second, 0),
 	})
