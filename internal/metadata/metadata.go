@@ -4,14 +4,8 @@
 package metadata
 
 import (
-	"context"
-	"errors"
+	"slices"
 	"time"
-
-	"github.com/jackc/pgx/v5"
-
-	"github.com/smartdr/smartdr/internal/postgres"
-	"github.com/smartdr/smartdr/internal/wal"
 )
 
 // Metadata is what a server said of itself.
@@ -21,7 +15,9 @@ type Metadata struct {
 	SystemID      string    `json:"systemID,omitempty"`
 	Superuser     bool      `json:"superuser"` // captured by a superuser
 
-	Settings      []Setting      `json:"settings"` // those that are not default
+	DataDirectory string         `json:"dataDirectory,omitempty"` // on the captured host; empty when it may not be read
+	ConfigFiles   []string       `json:"configFiles,omitempty"`   // that settings come from; empty when they may not be read
+	Settings      []Setting      `json:"settings"`                // that files or the command line set, and a few others
 	HBA           []HBARule      `json:"hba,omitempty"`
 	HBAKnown      bool           `json:"hbaKnown"` // false: the rules could not be read
 	Ident         []IdentMapping `json:"ident,omitempty"`
@@ -38,10 +34,22 @@ type Metadata struct {
 // Setting is one row of pg_settings.
 type Setting struct {
 	Name     string `json:"name"`
-	Value    string `json:"value"` // as SHOW prints it, with its unit; "" when Redacted
-	Source   string `json:"source"`
+	Value    string `json:"value"`  // as SHOW prints it, with its unit; "" when Redacted
+	Source   string `json:"source"` // as in pg_settings
 	Redacted bool   `json:"redacted,omitempty"`
 }
+
+// Setting returns the value of a captured setting; "" for one that was not captured.
+func (m Metadata) Setting(name string) string {
+	i := slices.IndexFunc(m.Settings, func(s Setting) bool { return s.Name == name })
+	if i < 0 {
+		return ""
+	}
+	return m.Settings[i].Value
+}
+
+// list returns the items of a captured setting that is a comma-separated list.
+func (m Metadata) list(name string) []string { return splitList(m.Setting(name)) }
 
 // HBARule is one rule of pg_hba_file_rules, without secrets.
 type HBARule struct {
@@ -109,61 +117,3 @@ type Problem struct {
 }
 
 func (p Problem) String() string { return p.Text + " " + p.Todo }
-
-var errTodo = errors.New("not built yet")
-
-// Capture reads a server's metadata.
-func Capture(ctx context.Context, conn *pgx.Conn) (Metadata, error) { return Metadata{}, errTodo }
-
-// Host is what a host offers a restored server.
-type Host struct {
-	Major       int
-	Extensions  map[string]bool
-	Libraries   map[string]bool
-	Locales     map[string]bool // nil: unknown
-	FreeBytes   int64
-	MemoryBytes int64
-}
-
-// Inspect reads what a host offers.
-func Inspect(ctx context.Context, bin postgres.Binaries, dataDir string) (Host, error) {
-	return Host{}, errTodo
-}
-
-// Compare says what is missing on a host for a server with metadata m whose restore takes needBytes of disk.
-func Compare(m Metadata, h Host, needBytes int64) []Problem { return nil }
-
-// Place is where a restored server is to run.
-type Place struct {
-	DataDir    string
-	SocketDir  string
-	Listen     string
-	Port       int
-	HBAFile    string // empty: the one in DataDir
-	IdentFile  string
-	ConfigFile string
-	Admin      string            // the superuser that SmartDR connects as, through the socket
-	Replicator string            // the role that ships from there; empty means Admin
-	Isolated   bool              // a drill or a branch: no background jobs
-	Minimums   wal.Parameters // the largest that the WAL asks for
-	Host       Host
-	Readable   func(path string) bool // whether a file of the host can be read by the server; nil: none
-}
-
-// Overrides returns the settings that a restored server is started with by -c, and what differs from the primary and why.
-func Overrides(m Metadata, p Place) (settings map[string]string, notes []string) { return nil, nil }
-
-// ConfigFile writes a postgresql.conf.
-func ConfigFile(m Metadata, p Place) (text string) { return "" }
-
-// NeedsConfigFile reports whether the primary's postgresql.conf is not, or not all, in its data directory.
-func NeedsConfigFile(m Metadata) bool { return false }
-
-// HBA writes the pg_hba.conf of a restored server.
-func HBA(m Metadata, p Place) (text string, notes []string) { return "", nil }
-
-// Ident writes the pg_ident.conf of a restored server.
-func Ident(m Metadata) string { return "" }
-
-// FileErrors asks a running server what is wrong with its access rules and settings files.
-func FileErrors(ctx context.Context, conn *pgx.Conn) ([]string, error) { return nil, errTodo }

@@ -1,0 +1,236 @@
+package metadata
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/smartdr/smartdr/internal/dsn"
+)
+
+const opCapture = "capture metadata"
+
+// capture is one run: everything is read in one read-only transaction, save for what lies in other databases.
+type capture struct {
+	conn *pgx.Conn
+	tx   pgx.Tx
+	m    Metadata
+}
+
+// Capture reads a server's metadata. The role may be any that can connect; what it may not read is left out and said in
+// Notes, with the GRANT that would help. It opens one more connection at a time, to each database in turn.
+func Capture(ctx context.Context, conn *pgx.Conn) (Metadata, error) {
+	c := &capture{conn: conn, m: Metadata{CapturedAt: time.Now().UTC()}}
+	err := pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		c.tx = tx
+		if _, err := tx.Exec(ctx, `set local statement_timeout = '60s'`); err != nil {
+			return err
+		}
+		return c.readServer(ctx)
+	})
+	if err != nil {
+		return Metadata{}, dsn.ConnectError(opCapture, err)
+	}
+	if err := c.readEachDatabase(ctx); err != nil {
+		return Metadata{}, err
+	}
+	return c.m, nil
+}
+
+func (c *capture) readServer(ctx context.Context) error {
+	for _, read := range []func(context.Context) error{
+		c.readIdentity, c.readSettings, c.readConfigFiles, c.readRoles, c.readDatabases, c.readTablespaces, c.readSubscriptions,
+	} {
+		if err := read(ctx); err != nil {
+			return err
+		}
+	}
+	for _, o := range []struct {
+		what, todo string
+		read       func(context.Context, pgx.Tx) error
+	}{
+		{"the access rules (pg_hba.conf)", "GRANT EXECUTE ON FUNCTION pg_hba_file_rules() TO %s;", c.readHBA},
+		{"the user name maps (pg_ident.conf)", "GRANT EXECUTE ON FUNCTION pg_ident_file_mappings() TO %s;", c.readIdent},
+		{"the settings of databases and roles", "GRANT SELECT ON pg_db_role_setting TO %s;", c.readRoleSettings},
+		{"", "", c.readShadowed},
+		{"the system identifier", "GRANT EXECUTE ON FUNCTION pg_control_system() TO %s;", c.readSystemID},
+	} {
+		if err := c.optional(ctx, o.what, o.todo, o.read); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const insufficientPrivilege = "42501"
+
+// optional reads in a savepoint, and turns a missing privilege into a note, unless what is empty.
+func (c *capture) optional(ctx context.Context, what, todo string, read func(context.Context, pgx.Tx) error) error {
+	err := pgx.BeginFunc(ctx, c.tx, func(tx pgx.Tx) error { return read(ctx, tx) })
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == insufficientPrivilege {
+		if what == "" {
+			return nil
+		}
+		c.note("%s could not be read; in the database postgres, run: "+todo, what, identifier(c.conn.Config().User))
+		return nil
+	}
+	return err
+}
+
+func (c *capture) note(format string, args ...any) {
+	c.m.Notes = append(c.m.Notes, fmt.Sprintf(format, args...))
+}
+
+// identifier writes a name as SQL wants it.
+func identifier(name string) string { return pgx.Identifier{name}.Sanitize() }
+
+func (c *capture) readIdentity(ctx context.Context) error {
+	var allSettings bool
+	err := c.tx.QueryRow(ctx, `select current_setting('server_version_num')::int, current_setting('is_superuser')::bool,
+		pg_has_role('pg_read_all_settings', 'usage')`).Scan(&c.m.ServerVersion, &c.m.Superuser, &allSettings)
+	if err == nil && !allSettings && !c.m.Superuser {
+		c.note("settings that only privileged roles may see were left out, shared_preload_libraries among them; run: GRANT pg_read_all_settings TO %s;", identifier(c.conn.Config().User))
+	}
+	return err
+}
+
+func (c *capture) readSystemID(ctx context.Context, tx pgx.Tx) error {
+	return tx.QueryRow(ctx, `select system_identifier::text from pg_control_system()`).Scan(&c.m.SystemID)
+}
+
+// essential are settings that are captured even if they have their defaults.
+var essential = []string{
+	"max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions", "max_locks_per_transaction",
+	"shared_buffers", "wal_level", "wal_segment_size", "max_replication_slots",
+}
+
+func (c *capture) readSettings(ctx context.Context) error {
+	rows, err := c.tx.Query(ctx, `select name, current_setting(name), source from pg_settings
+		where name = any($1) or context <> 'internal' and source in ('configuration file', 'command line', 'environment variable')
+		order by name`, essential)
+	if err != nil {
+		return err
+	}
+	return c.collectSettings(rows)
+}
+
+// readShadowed reads what the files say where our connection, role or database has a setting of its own.
+func (c *capture) readShadowed(ctx context.Context, tx pgx.Tx) error {
+	var known []string
+	for _, s := range c.m.Settings {
+		known = append(known, s.Name)
+	}
+	rows, err := tx.Query(ctx, `select distinct on (f.name) f.name, f.setting, 'configuration file' from pg_show_all_file_settings() f
+		left join pg_settings s on s.name = f.name where f.applied and f.name <> all($1) and coalesce(s.context, '') <> 'internal' order by f.name`, known)
+	if err != nil {
+		return err
+	}
+	return c.collectSettings(rows)
+}
+
+func (c *capture) collectSettings(rows pgx.Rows) error {
+	var s Setting
+	var secret []string
+	_, err := pgx.ForEachRow(rows, []any{&s.Name, &s.Value, &s.Source}, func() error {
+		kept := s
+		if kept.Redacted = isSecret(s.Name, s.Value); kept.Redacted {
+			kept.Value = ""
+			secret = append(secret, s.Name)
+		}
+		c.m.Settings = append(c.m.Settings, kept)
+		return nil
+	})
+	if len(secret) > 0 {
+		c.note("settings that may hold secrets were not captured: %s", strings.Join(secret, ", "))
+	}
+	return err
+}
+
+// readConfigFiles reads nothing where the role may not know.
+func (c *capture) readConfigFiles(ctx context.Context) error {
+	return c.tx.QueryRow(ctx, `select coalesce((select setting from pg_settings where name = 'data_directory'), ''),
+		array(select f from (select sourcefile from pg_settings union select setting from pg_settings where name = 'config_file') s(f)
+			where f <> '' order by f)`).Scan(&c.m.DataDirectory, &c.m.ConfigFiles)
+}
+
+func (c *capture) readRoles(ctx context.Context) error {
+	rows, err := c.tx.Query(ctx, `select rolname from pg_roles where rolsuper and rolcanlogin order by oid`) // the bootstrap one is 10
+	if err != nil {
+		return err
+	}
+	c.m.Superusers, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	return err
+}
+
+func (c *capture) readRoleSettings(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, `select coalesce(d.datname, ''), coalesce(r.rolname, ''), split_part(item, '=', 1), substr(item, strpos(item, '=') + 1)
+		from pg_db_role_setting s cross join unnest(s.setconfig) item left join pg_database d on d.oid = s.setdatabase left join pg_roles r on r.oid = s.setrole
+		order by 1, 2, 3`)
+	if err != nil {
+		return err
+	}
+	c.m.RoleSettings, err = pgx.CollectRows(rows, pgx.RowToStructByPos[RoleSetting])
+	for i := range c.m.RoleSettings {
+		if s := &c.m.RoleSettings[i]; !slices.Contains(libraryLists, s.Name) {
+			s.Value = "" // it came along in the physical copy, and might be a secret
+		}
+	}
+	return err
+}
+
+func (c *capture) readHBA(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, `select coalesce(type, ''), coalesce(database, '{}'), coalesce(user_name, '{}'), coalesce(address, ''), coalesce(netmask, ''),
+		coalesce(auth_method, ''), coalesce(options, '{}'), coalesce(error, '') from pg_hba_file_rules() order by line_number`)
+	if err != nil {
+		return err
+	}
+	var r HBARule
+	var wrong string
+	_, err = pgx.ForEachRow(rows, []any{&r.Type, &r.Databases, &r.Users, &r.Address, &r.Netmask, &r.Method, &r.Options, &wrong}, func() error {
+		if wrong != "" {
+			c.note("an access rule is wrong and not in force: %s", wrong)
+			return nil
+		}
+		kept := r
+		kept.Options, kept.Redacted = withoutSecrets(r.Options)
+		c.m.HBA = append(c.m.HBA, kept)
+		return nil
+	})
+	c.m.HBAKnown = err == nil
+	return err
+}
+
+func (c *capture) readIdent(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, `select map_name, sys_name, pg_username from pg_ident_file_mappings() where error is null order by line_number`)
+	if err != nil {
+		return err
+	}
+	c.m.Ident, err = pgx.CollectRows(rows, pgx.RowToStructByPos[IdentMapping])
+	return err
+}
+
+func (c *capture) readTablespaces(ctx context.Context) error {
+	rows, err := c.tx.Query(ctx, `select oid, spcname, pg_tablespace_location(oid), pg_tablespace_location(oid) like 'pg_tblspc/%'
+		from pg_tablespace where spcname not in ('pg_default', 'pg_global') order by oid`)
+	if err != nil {
+		return err
+	}
+	c.m.Tablespaces, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Tablespace])
+	return err
+}
+
+func (c *capture) readSubscriptions(ctx context.Context) error {
+	rows, err := c.tx.Query(ctx, `select d.datname || '.' || s.subname from pg_subscription s join pg_database d on d.oid = s.subdbid where s.subenabled order by 1`)
+	if err != nil {
+		return err
+	}
+	c.m.Subscriptions, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	return err
+}

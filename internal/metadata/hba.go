@@ -1,0 +1,148 @@
+package metadata
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/smartdr/smartdr/internal/dsn"
+)
+
+// controlMap is the user name map by which a host controls the servers that it runs; package postgres writes its rules.
+const controlMap = "smartdr"
+
+// unknownRules hold where the primary's rules could not be read: passwords, from this host and its networks. They must not
+// be wider than the primary's may have been.
+var unknownRules = []HBARule{
+	{Type: "local", Databases: []string{"all"}, Users: []string{"all"}, Method: "scram-sha-256"},
+	{Type: "host", Databases: []string{"all"}, Users: []string{"all"}, Address: "samenet", Method: "scram-sha-256"},
+}
+
+// HBA writes the access rules of a restored server in pg_hba.conf's form, in the primary's order, and says which could not
+// be carried over. Rules for this host's control are not among them. FileErrors tells what the server makes of it.
+func HBA(m Metadata, p Place) (text string, notes []string) {
+	rules := m.HBA
+	if !m.HBAKnown {
+		rules = unknownRules
+		notes = append(notes, "the primary's access rules are not known: only this host and its networks get in, with passwords; add rules to pg_hba.conf beside the data directory")
+	}
+	var b strings.Builder
+	b.WriteString("# Written by SmartDR from the primary's rules.\n")
+	var written []string
+	for _, r := range rules {
+		line, note := r.carry(m, p.Host)
+		if note != "" {
+			notes = append(notes, note)
+		}
+		if line == "" || slices.Contains(written, line) {
+			continue
+		}
+		written = append(written, line)
+		b.WriteString(line + "\n")
+	}
+	return b.String(), notes
+}
+
+// carry returns the rule as a line, "" if it cannot be carried over, and a note if somebody should know. A rule that
+// cannot be carried over and stands before wider ones becomes a reject, so that what it covered does not fall to them.
+func (r HBARule) carry(m Metadata, h Host) (line, note string) {
+	switch {
+	case slices.Contains(r.Options, "map="+controlMap):
+		return "", ""
+	case ambiguous(r, m):
+		return "", fmt.Sprintf("the access rule %q was left out: a database is named like a keyword of pg_hba.conf", r.format())
+	case r.Redacted:
+		r.Method, r.Options = "reject", nil
+		return r.format(), fmt.Sprintf("an access rule holds a secret, which is not captured: it refuses until it is restored by hand: %s", r.format())
+	}
+	if h.lacks(methodFeature[r.Method]) || r.Type == "hostgssenc" && h.lacks("gssapi") {
+		method := r.Method
+		r.Method, r.Options, r.Type = "reject", nil, strings.Replace(r.Type, "hostgssenc", "host", 1)
+		return r.format(), fmt.Sprintf("PostgreSQL on this host is built without %s: an access rule refuses until it is replaced: %s", method, r.format())
+	}
+	if slices.Contains([]string{"gss", "pam", "ldap", "ident", "radius", "oauth"}, r.Method) {
+		note = fmt.Sprintf("an access rule needs something on this host that may not be there (%s): %s", r.Method, r.format())
+	}
+	return r.format(), note
+}
+
+// methodFeature says what PostgreSQL must be built with to understand a method. A rule that it does not understand would keep
+// the whole file from being loaded.
+var methodFeature = map[string]string{"gss": "gssapi", "sspi": "sspi", "pam": "pam", "ldap": "ldap", "bsd": "bsd"}
+
+// keywords mean more than a name where they are not quoted. pg_hba_file_rules does not say whether they were.
+var keywords = []string{"all", "sameuser", "samerole", "samegroup", "replication"}
+
+func ambiguous(r HBARule, m Metadata) bool {
+	return slices.ContainsFunc(m.Databases, func(d Database) bool {
+		return slices.Contains(keywords, d.Name) && slices.Contains(r.Databases, d.Name)
+	})
+}
+
+func (r HBARule) format() string {
+	fields := []string{r.Type, tokens(r.Databases), tokens(r.Users)}
+	if r.Type != "local" {
+		fields = append(fields, token(r.Address))
+		if r.Netmask != "" {
+			fields = append(fields, r.Netmask)
+		}
+	}
+	fields = append(fields, r.Method)
+	for _, o := range r.Options {
+		fields = append(fields, token(o))
+	}
+	return strings.Join(fields, " ")
+}
+
+func tokens(list []string) string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = token(s)
+	}
+	return strings.Join(out, ",")
+}
+
+// plainToken needs no quotes in pg_hba.conf. A leading + (members of a role) or / (a regular expression) works inside
+// quotes for / and outside of them for + (src/backend/libpq/hba.c).
+var plainToken = regexp.MustCompile(`^[A-Za-z0-9_.:/+=*-]+$`)
+
+func token(s string) string {
+	if plainToken.MatchString(s) {
+		return s
+	}
+	prefix := ""
+	if rest, ok := strings.CutPrefix(s, "+"); ok {
+		prefix, s = "+", rest
+	}
+	return prefix + `"` + strings.ReplaceAll(s, `"`, `""`) + `"`
+}
+
+// Ident writes the primary's user name maps in pg_ident.conf's form.
+func Ident(m Metadata) string {
+	var b strings.Builder
+	for _, i := range m.Ident {
+		if i.Map != controlMap {
+			fmt.Fprintf(&b, "%s %s %s\n", token(i.Map), token(i.System), token(i.Username))
+		}
+	}
+	return b.String()
+}
+
+// FileErrors asks a running server, as a superuser, what is wrong with its access rules, user name maps and settings files.
+func FileErrors(ctx context.Context, conn *pgx.Conn) ([]string, error) {
+	rows, err := conn.Query(ctx, `
+		select 'pg_hba.conf, line ' || line_number || ': ' || error from pg_hba_file_rules where error is not null
+		union all select 'pg_ident.conf, line ' || line_number || ': ' || error from pg_ident_file_mappings where error is not null
+		union all select f.sourcefile || ', line ' || f.sourceline || ': ' || coalesce(f.name || ': ', '') || f.error from pg_file_settings f
+			where f.error is not null and not exists (select from pg_settings s where s.name = f.name and s.source = 'command line')
+		order by 1`)
+	if err != nil {
+		return nil, dsn.ConnectError("ask for errors in files", err)
+	}
+	wrong, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return wrong, dsn.ConnectError("ask for errors in files", err)
+}
