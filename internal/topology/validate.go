@@ -60,9 +60,9 @@ func (g *Group) checkRegions() error {
 		return invalid("region %s is named as primary and as secondary", g.Primary).
 			WithHint("Name another region as the secondary: the two must not fail together.")
 	}
-	for what, r := range map[string]string{"active": g.Active, "authority": g.Authority} {
-		if r == "" || (r != g.Primary && r != g.Secondary) {
-			return invalid("group %s names %q as its %s region, which is neither its primary nor its secondary", g.Name, r, what)
+	for _, named := range []struct{ what, region string }{{"active", g.Active}, {"authority", g.Authority}} {
+		if named.region == "" || (named.region != g.Primary && named.region != g.Secondary) {
+			return invalid("group %s names %q as its %s region, which is neither its primary nor its secondary", g.Name, named.region, named.what)
 		}
 	}
 	return nil
