@@ -22,25 +22,16 @@ import (
 
 const (
 	docPath      = "docs/temporal-cli.md"
-	docSource    = "postgresql://smartdr@db.west:5432/postgres"
+	docSource    = "postgresql://smartdr@db.east:5432/postgres"
 	docPassword  = "/etc/smartdr/main.password"
 	syncDeadline = 2 * time.Minute
 )
 
-// TestTemporalCLI runs the commands of docs/temporal-cli.md, section by section, as they stand there.
+// TestTemporalCLI runs the commands of docs/temporal-cli.md, section by section, as they stand there. The server's address
+// and the names of the regions are those of the test.
 func TestTemporalCLI(t *testing.T) {
 	doc := readDoc(t, docPath)
-	env, err := devenv.StartEnv(t.Context(), devenv.EnvOptions{Dir: devtest.Dir(t), NoUI: true, AfterServer: someData})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		if err := env.Stop(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	env := startEnv(t)
 	r := runner{t: t, env: env, sections: sections(doc)}
 
 	r.run("Create a group")
@@ -89,7 +80,10 @@ func (r runner) try(section string) (string, error) {
 	if !ok {
 		r.t.Fatalf("%s has no commands under %q", docPath, section)
 	}
-	return r.shell(strings.NewReplacer(docSource, r.source().Connection, docPassword, r.source().PasswordFile).Replace(commands))
+	return r.shell(strings.NewReplacer(
+		docSource, r.source().Connection, docPassword, r.source().PasswordFile,
+		`"primary":"east"`, fmt.Sprintf(`"primary":%q`, devenv.Primary), `"secondary":"west"`, fmt.Sprintf(`"secondary":%q`, devenv.Secondary),
+	).Replace(commands))
 }
 
 func (r runner) shell(commands string) (string, error) {
