@@ -37,14 +37,17 @@ func (f *fetch) lineages() []string {
 	return ids
 }
 
-// mark remembers how far the fetch came, every few files.
-func (w *walWriter) mark() error {
+// mark remembers how far the fetch came, every few files. s holds the byte before.
+func (w *walWriter) mark(s *archive.Segment) error {
 	if w.since++; w.since < markEvery {
 		return nil
 	}
 	w.since = 0
-	_, sum := w.verify.At()
-	b, err := json.Marshal(mark{w.f.lineages(), w.leg, w.at, sum, w.last, w.done, w.f.out})
+	d, err := s.DigestAt(w.at)
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(mark{w.f.lineages(), w.leg, w.at, d.Sum(), w.last, w.done, w.f.out})
 	if err != nil {
 		return err
 	}

@@ -45,11 +45,14 @@ func (w *walWriter) add(p piece, s *archive.Segment) error {
 	if err != nil {
 		return fault.New(fault.KindOf(err), p.step.Entry.Key, err)
 	}
-	if err := w.scan(p, raw); err != nil {
-		return err
-	}
 	for len(raw) > 0 {
 		n, err := w.write(raw)
+		if err == nil {
+			err = w.scan(p, w.at-wal.LSN(n), raw[:n])
+		}
+		if err == nil && w.file == nil {
+			err = w.mark(s)
+		}
 		if err != nil {
 			return err
 		}
@@ -77,9 +80,9 @@ func (w *walWriter) nextLeg(p piece) error {
 	return nil
 }
 
-func (w *walWriter) scan(p piece, raw []byte) error {
+func (w *walWriter) scan(p piece, at wal.LSN, raw []byte) error {
 	out := &w.f.out
-	err := w.scanner.Feed(p.step.Use.Start, raw, func(r wal.Record) {
+	err := w.scanner.Feed(at, raw, func(r wal.Record) {
 		switch {
 		case r.Commit != nil:
 			out.LastCommit, out.LastCommitLSN = r.Commit.Time, r.End
@@ -101,7 +104,7 @@ func (w *walWriter) scan(p piece, raw []byte) error {
 	return nil
 }
 
-// write writes up to the end of a segment file.
+// write writes up to the end of a segment file and returns how many bytes; the file is nil once it is whole.
 func (w *walWriter) write(raw []byte) (int, error) {
 	size := w.f.SegmentSize
 	if w.file == nil {
@@ -119,10 +122,7 @@ func (w *walWriter) write(raw []byte) (int, error) {
 	if w.at += wal.LSN(n); w.at%wal.LSN(size) != 0 {
 		return n, nil
 	}
-	if err := w.endFile(); err != nil {
-		return n, err
-	}
-	return n, w.mark()
+	return n, w.endFile()
 }
 
 // agrees compares what a leg has in its first segment file with what the leg before has there: up to the fork it is the
