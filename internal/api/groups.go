@@ -216,15 +216,18 @@ func (s *Service) Databases(ctx context.Context, group string) ([]Database, erro
 
 func databasesOf(w topology.WorkspaceStatus) []Database {
 	known := map[string]Database{}
+	sizes := map[string]int64{}
 	if w.Snapshot != nil {
 		for _, d := range w.Snapshot.Databases {
-			known[d.Name] = Database{Workspace: w.Workspace, Name: d.Name, Replicated: d.Replicated, SizeBytes: d.TotalBytes}
+			if sizes[d.Name] = d.TotalBytes; d.Replicated {
+				continue // the status names it, unless it is a template or was dropped
+			}
+			known[d.Name] = Database{Workspace: w.Workspace, Name: d.Name, SizeBytes: d.TotalBytes}
 		}
 	}
 	for _, d := range w.Databases {
-		k := known[d.Database]
 		known[d.Database] = Database{
-			Workspace: w.Workspace, Name: d.Database, Replicated: true, SizeBytes: k.SizeBytes, State: d.State, Reason: d.Reason,
+			Workspace: w.Workspace, Name: d.Database, Replicated: true, SizeBytes: sizes[d.Database], State: d.State, Reason: d.Reason,
 		}
 	}
 	var out []Database

@@ -47,6 +47,9 @@ func previewWorkspace(w topology.Workspace, s topology.GroupStatus, to string) W
 		if c.Region == to {
 			p.Ready, p.Point, p.LagSeconds, p.LagBytes = true, c.Point, c.LagSeconds, c.LagBytes
 			p.MeasuredAt = ws.WAL.MeasuredAt
+			if c.LagBytes == 0 && p.MeasuredAt.After(p.Point.AsOf) {
+				p.Point.AsOf = p.MeasuredAt // nothing was on the server then that was not in the bucket
+			}
 			return p
 		}
 	}

@@ -213,6 +213,11 @@ func TestPreview(t *testing.T) {
 	if !p.Ready || !p.Alive || p.Workspaces[0].Point.At.LSN != 0x200 || p.Workspaces[0].LagBytes != 17 {
 		t.Errorf("%+v", p)
 	}
+	caughtUp := aStatus()
+	caughtUp.Workspaces[0].WAL.Cursors[1].LagBytes = 0
+	if got := preview(caughtUp, "west", moment).Workspaces[0].Point.AsOf; !got.Equal(moment.Add(-5 * time.Second)) {
+		t.Errorf("a bucket that lacked nothing when it was measured is complete to %s", got)
+	}
 	if err := p.Refusal(false); ClassOf(err) != Unsafe {
 		t.Errorf("a failover of a region that is alive: %v", err)
 	}
@@ -241,5 +246,16 @@ func TestPreview(t *testing.T) {
 		if !p.Ready && ClassOf(p.Refusal(true)) != NotFound {
 			t.Errorf("%s: force helps", name)
 		}
+	}
+}
+
+func TestDatabasesOf(t *testing.T) {
+	w := aStatus().Workspaces[0]
+	w.Snapshot.Databases = []topology.DatabaseProgress{
+		{Name: "app", Replicated: true, TotalBytes: 7}, {Name: "template1", Replicated: true}, {Name: "scratch", TotalBytes: 5},
+	}
+	want := []Database{{Workspace: "main", Name: "app", Replicated: true, SizeBytes: 7}, {Workspace: "main", Name: "scratch", SizeBytes: 5}}
+	if diff := cmp.Diff(want, databasesOf(w)); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -128,11 +128,10 @@ type phaseLines struct {
 
 func (v *phaseLines) show(op topology.Operation) {
 	for i, p := range op.Phases {
-		line := render.Phase(p, v.app.now(), v.app.style())
-		if v.said[i] != line {
-			fmt.Fprintln(v.app.Out, line)
+		if key := render.PhaseKey(p); v.said[i] != key {
+			fmt.Fprintln(v.app.Out, render.Phase(p, v.app.now(), v.app.style()))
+			v.said[i] = key
 		}
-		v.said[i] = line
 	}
 }
 

@@ -122,3 +122,15 @@ func ended(t, now time.Time) time.Time {
 func PhaseNow(p topology.Phase, now time.Time) string {
 	return strings.TrimSpace(Duration(now.Sub(p.StartedAt)) + "  " + p.Note)
 }
+
+// PhaseKey changes when a line about a phase is worth printing: with its begin, each tenth of the way, and its end.
+func PhaseKey(p topology.Phase) string {
+	if !p.EndedAt.IsZero() || p.Error != "" {
+		return "ended"
+	}
+	var percent int
+	if _, err := fmt.Sscanf(p.Note, "%d%%", &percent); err != nil {
+		return "begun"
+	}
+	return fmt.Sprint("begun", percent/10)
+}

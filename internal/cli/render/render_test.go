@@ -187,3 +187,13 @@ func TestALineIsWorthPrintingWhenTheStateChanges(t *testing.T) {
 		t.Error("a line is missing for a tenth or for a new state")
 	}
 }
+
+func TestAPhaseIsWorthALineForEachTenth(t *testing.T) {
+	open := topology.Phase{Name: "Restore snapshot"}
+	at := func(note string) string { p := open; p.Note = note; return PhaseKey(p) }
+	ended := open
+	ended.EndedAt = now
+	if at("41%") != at("49%") || at("49%") == at("50%") || at("") == at("7%") || PhaseKey(ended) == at("100%") {
+		t.Errorf("keys: %q %q %q %q %q", at(""), at("41%"), at("49%"), at("50%"), PhaseKey(ended))
+	}
+}
