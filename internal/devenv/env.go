@@ -118,7 +118,9 @@ func (e *Env) createReplicationRole(ctx context.Context) error {
 	}
 	return e.Server.Exec(ctx, "postgres",
 		fmt.Sprintf("create role %s login replication password '%s'", ReplicationRole, password),
-		"grant pg_monitor to "+ReplicationRole)
+		"grant pg_monitor to "+ReplicationRole,
+		"grant select on pg_hba_file_rules, pg_ident_file_mappings to "+ReplicationRole,
+		"grant execute on function pg_hba_file_rules(), pg_ident_file_mappings() to "+ReplicationRole)
 }
 
 func (e *Env) replicationPasswordFile() string {
