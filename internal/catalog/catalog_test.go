@@ -229,6 +229,18 @@ func TestUpdateWithTheOtherBucketDead(t *testing.T) {
 	}
 }
 
+func TestASlowCopyDoesNotUndoANewerOne(t *testing.T) {
+	w := configured(t)
+	old := must(readGroup(t.Context(), w.stores["east"], "prod"))(t)
+	must(w.Update(t.Context(), "prod", addDatabase("app")))(t)
+	if err := putNewerGroup(t.Context(), w.stores["east"], old); err != nil {
+		t.Fatal(err)
+	}
+	if g := w.at(t, "east"); g.Revision != 3 {
+		t.Errorf("revision %d after an older copy arrived", g.Revision)
+	}
+}
+
 func TestUpdateNeedsTheAuthority(t *testing.T) {
 	w := configured(t)
 	w.kill("west")
@@ -254,22 +266,17 @@ func TestUpdateReturnsTheChangesOwnError(t *testing.T) {
 func TestAnInterruptedMoveIsFinishedAndLosesNothing(t *testing.T) {
 	w := newWorld(t)
 	must(w.Create(t.Context(), newGroup("prod")))(t)
-	// The old bucket says that the new one decides; the new one has not heard of it.
-	groupPuts := regexp.MustCompile(`group\.json$`)
-	remove := w.faults["west"].Add(objectstore.Rule{Ops: objectstore.OpPut, Keys: groupPuts, Times: 1})
-	failed := false
-	remove2 := func() {}
-	_, err := w.MoveAuthority(t.Context(), "prod", "west", func(g *topology.Group) error {
-		remove2() // only the copy before the switch goes through
-		if !failed {
-			failed = true
-			remove2 = w.faults["west"].Add(objectstore.Rule{Ops: objectstore.OpPut, Keys: groupPuts, Fail: fault.Newf(fault.Transient, "put", "died")})
-		}
-		return configure(g)
-	})
+	// The copy before the switch goes through, the one after it does not: the old bucket says that the new one decides,
+	// and the new one has not heard of it.
+	puts := regexp.MustCompile(`group\.json$`)
+	w.faults["west"].Add(objectstore.Rule{Ops: objectstore.OpPut, Keys: puts, Times: 1})
+	revive := w.faults["west"].Add(objectstore.Rule{Ops: objectstore.OpPut, Keys: puts, Fail: fault.Newf(fault.Transient, "put", "died")})
+	_, err := w.MoveAuthority(t.Context(), "prod", "west", configure)
 	wantKind(t, err, fault.Transient)
-	remove()
-	remove2()
+	if w.at(t, "east").Authority != "west" || w.at(t, "west").Authority != "east" {
+		t.Fatal("the move did not stop where it should")
+	}
+	revive()
 	must(w.process().MoveAuthority(t.Context(), "prod", "west", configure))(t)
 	if g := w.at(t, "west"); g.Authority != "west" {
 		t.Errorf("got %+v", g)

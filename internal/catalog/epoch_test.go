@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"fmt"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/topology"
@@ -151,6 +153,23 @@ func TestAClaimWhileTheAuthorityMoves(t *testing.T) {
 			t.Fatalf("%d claimants won", wins.Load())
 		}
 	}
+}
+
+func TestAClaimThatComesTooLateForTheMoveIsMadeAgain(t *testing.T) {
+	w := configured(t)
+	epochs := regexp.MustCompile(`/epochs/`)
+	w.faults["west"].Add(objectstore.Rule{Ops: objectstore.OpPut, Keys: epochs, Slow: time.Second, Times: 1})
+	late := make(chan error)
+	go func() {
+		_, err := w.process().ClaimEpoch(t.Context(), claimBy("late", 2))
+		late <- err
+	}()
+	devtest.Within(t, 5*time.Second, "the late claim to be on its way", func() bool { return w.faults["west"].Struck() == 1 })
+	// No copy may tell the late claimant by chance.
+	w.faults["west"].Add(objectstore.Rule{Ops: objectstore.OpPut, Keys: epochs, Fail: fault.Newf(fault.Transient, "put", "no copy")})
+	must(w.process().MoveAuthority(t.Context(), "prod", "east", nil))(t)
+	must(w.process().ClaimEpoch(t.Context(), claimBy("winner", 2)))(t)
+	wantKind(t, <-late, fault.Conflict, "winner")
 }
 
 func TestClaimsAreChecked(t *testing.T) {

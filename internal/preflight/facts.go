@@ -36,6 +36,9 @@ type Facts struct {
 	Service              string                `json:"service,omitempty"` // managed service that its roles give away
 	Databases            []Database            `json:"databases"`
 	PreparedTransactions []PreparedTransaction `json:"preparedTransactions,omitempty"`
+	Pooled               bool                  `json:"pooled,omitempty"`             // something between us and the server shares connections
+	Manager              string                `json:"manager,omitempty"`            // of high availability, that its slots or connections give away
+	InPlaceTablespaces   []string              `json:"inPlaceTablespaces,omitempty"` // that are folders in pg_tblspc
 }
 
 // Database is one of the server's databases, without templates.
@@ -54,7 +57,7 @@ type PreparedTransaction struct {
 func gather(ctx context.Context, conn *pgx.Conn, opts Options) (Facts, error) {
 	var f Facts
 	err := pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		return errors.Join(f.readSettings(ctx, tx), f.readServer(ctx, tx, opts), f.readDatabases(ctx, tx))
+		return errors.Join(f.readSettings(ctx, tx), f.readServer(ctx, tx, opts), f.readDatabases(ctx, tx), f.readSurroundings(ctx, tx))
 	})
 	if err != nil {
 		return Facts{}, dsn.ConnectError("look at the server", err)
@@ -111,6 +114,20 @@ const serverQuery = `select pg_is_in_recovery(), r.rolname, r.rolsuper, r.rolrep
 func (f *Facts) readServer(ctx context.Context, tx pgx.Tx, opts Options) error {
 	return tx.QueryRow(ctx, serverQuery, opts.AppName, opts.SlotName).Scan(&f.InRecovery, &f.Role, &f.Superuser, &f.MayReplicate,
 		&f.MayReadSettings, &f.UsedSenders, &f.UsedSlots, &f.SlotType, &f.Service)
+}
+
+const surroundingsQuery = `select pg_backend_pid(),
+	case when exists (select from pg_replication_slots where slot_name like '\_cnpg\_%') then 'CloudNativePG'
+		when exists (select from pg_stat_activity where application_name like 'Patroni%') then 'Patroni' else '' end,
+	array(select spcname::text from pg_tablespace where pg_tablespace_location(oid) like 'pg_tblspc/%' order by 1)`
+
+// readSurroundings looks at what stands around the server. A pooler hands out a number of its own for the connection, and
+// the server's process has another.
+func (f *Facts) readSurroundings(ctx context.Context, tx pgx.Tx) error {
+	var pid uint32
+	err := tx.QueryRow(ctx, surroundingsQuery).Scan(&pid, &f.Manager, &f.InPlaceTablespaces)
+	f.Pooled = err == nil && pid != tx.Conn().PgConn().PID()
+	return err
 }
 
 // invalidDatabase is datconnlimit of a database whose DROP was interrupted (DATCONNLIMIT_INVALID_DB in pg_database.h).

@@ -10,7 +10,13 @@ const (
 	oldestVersion = 150000 // BASE_BACKUP's present framing came with 15
 	// ownSenders is what we use at a time: the WAL stream and a base backup.
 	ownSenders = 2
+	// newestVersion is the first that nobody has tried.
+	newestVersion = 190000
 )
+
+// firstSafe are the minor releases of each major that no longer loop for ever over a damaged page at the end of a timeline
+// (commit 6cf1647d87, February 2025).
+var firstSafe = map[int]int{15: 150011, 16: 160007, 17: 170003}
 
 // judge says what the facts mean. It does no I/O.
 func judge(f Facts, opts Options) (problems, warnings []Finding) {
@@ -86,9 +92,37 @@ var notable = []rule{
 			"Update to the newest minor version."}, f.ServerVersion >= oldestVersion && f.ServerVersion < 150003
 	},
 	func(f Facts, _ Options) (Finding, bool) {
+		return Finding{"old-minor", "A standby of this minor version can hang where one timeline ends and another begins, and so could a recovery.",
+			"Update to the newest minor version."}, f.ServerVersion < firstSafe[f.ServerVersion/10000]
+	},
+	func(f Facts, _ Options) (Finding, bool) {
+		return Finding{"new-version", fmt.Sprintf("PostgreSQL %d is newer than what this version of SmartDR was tried with.", f.ServerVersion/10000),
+			"Try a failover before you rely on it."}, f.ServerVersion >= newestVersion
+	},
+	func(f Facts, _ Options) (Finding, bool) {
+		return Finding{"pooler", "The connection goes through a pooler, which may end replication at any time.",
+			"Name the server itself in the connection string."}, f.Pooled
+	},
+	func(f Facts, opts Options) (Finding, bool) {
+		return managed(f, opts), f.Manager != ""
+	},
+	func(f Facts, _ Options) (Finding, bool) {
+		return Finding{"in-place-tablespace", fmt.Sprintf("Tablespace %s lies inside the data directory (allow_in_place_tablespaces), which is made for tests of PostgreSQL.", strings.Join(f.InPlaceTablespaces, ", ")),
+			"Move what is in it to another tablespace."}, len(f.InPlaceTablespaces) > 0
+	},
+	func(f Facts, _ Options) (Finding, bool) {
 		return Finding{"prepared-transactions", fmt.Sprintf("%d prepared transactions are open; after a failover they are still open and hold their locks.", len(f.PreparedTransactions)),
 			"Commit or roll them back if nobody will."}, len(f.PreparedTransactions) > 0
 	},
+}
+
+// managed says what a manager of high availability does to slots that it did not make (postgres-edge-cases 1.14).
+func managed(f Facts, opts Options) Finding {
+	text := fmt.Sprintf("%s manages this server: our slot %q may be gone after a failover within the cluster, and then a new snapshot is taken.", f.Manager, opts.SlotName)
+	if f.Manager == "Patroni" {
+		return Finding{"managed", text, fmt.Sprintf("Add to its dynamic configuration: slots: {%s: {type: physical}}.", opts.SlotName)}
+	}
+	return Finding{"managed", text, "Let it copy slots of users (replicationSlots.synchronizeReplicas)."}
 }
 
 // judgeDatabases looks at the chosen databases, and at what leaving the others out would break.

@@ -22,9 +22,18 @@ func TestVersionsBefore15AreRefused(t *testing.T) {
 	if problems, _ := judge(old, Options{}); len(problems) != 1 || problems[0].Code != "version" {
 		t.Errorf("PostgreSQL 14: problems %v", problems)
 	}
-	idle := fit
-	idle.IdleSlotTimeout = 60
-	if _, warnings := judge(idle, Options{}); len(warnings) != 1 || warnings[0].Code != "idle-slot" {
-		t.Errorf("idle_replication_slot_timeout: warnings %v", warnings)
+	for code, change := range map[string]func(*Facts){
+		"idle-slot":           func(f *Facts) { f.IdleSlotTimeout = 60 },
+		"old-minor":           func(f *Facts) { f.ServerVersion = 160006 },
+		"new-version":         func(f *Facts) { f.ServerVersion = 190000 },
+		"pooler":              func(f *Facts) { f.Pooled = true },
+		"managed":             func(f *Facts) { f.Manager = "Patroni" },
+		"in-place-tablespace": func(f *Facts) { f.InPlaceTablespaces = []string{"t"} },
+	} {
+		f := fit
+		change(&f)
+		if problems, warnings := judge(f, Options{SlotName: "s"}); len(problems) != 0 || len(warnings) != 1 || warnings[0].Code != code {
+			t.Errorf("%s: problems %v, warnings %v", code, problems, warnings)
+		}
 	}
 }

@@ -78,6 +78,9 @@ func (r *Report) noConnection(ctx context.Context, code string, err error) error
 	f := Finding{Code: code, Text: sentence(err.Error()), Todo: fault.HintOf(err)}
 	if code == "replication-connection" {
 		f.Text = "The server refuses a replication connection: " + f.Text
+		if r.Facts.Pooled {
+			f.Todo = "The connection goes through a pooler: name the server itself in the connection string."
+		}
 		if r.Facts.Service != "" {
 			f.Todo = r.Facts.Service + " gives no physical replication to the outside: such a server cannot be adopted."
 		}
