@@ -86,7 +86,9 @@ func (a *app) watchStatus(ctx context.Context, group string, wait bool) error {
 		switch {
 		case err == nil:
 			view.show(st)
-		case api.ClassOf(err) != api.Unreachable || ctx.Err() != nil:
+		case ctx.Err() != nil:
+			return ended(ctx, wait)
+		case api.ClassOf(err) != api.Unreachable:
 			return err
 		default:
 			view.say(err.Error())
@@ -104,7 +106,7 @@ func (a *app) watchStatus(ctx context.Context, group string, wait bool) error {
 
 // ended says whether the end of a watch is a failure: it is when something was waited for that did not come.
 func ended(ctx context.Context, wait bool) error {
-	if !wait && ctx.Err() == context.Canceled {
+	if !wait {
 		return nil
 	}
 	return fmt.Errorf("not every database is Active yet: %w", ctx.Err())
