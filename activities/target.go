@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -276,9 +275,6 @@ func (t *Target) EndOperation(ctx context.Context, in RecordOperationInput) erro
 	in.Operation.RecordedAt = time.Now().UTC()
 	return judge(ctx, t.Catalog.EndOperation(ctx, in.Operation))
 }
-
-// path of something in an instance's folder.
-func (p Place) path(name string) string { return filepath.Join(p.Instance, name) }
 
 func endpointOf(host string, port int) topology.Endpoint {
 	return topology.Endpoint{Hosts: []topology.HostPort{{Host: host, Port: port}}}

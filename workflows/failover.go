@@ -35,9 +35,8 @@ func Failover(ctx workflow.Context, in FailoverInput) (FailoverResult, error) {
 
 // failover is one run of Failover.
 type failover struct {
-	in      FailoverInput
-	op      topology.Operation
-	claimed bool
+	in FailoverInput
+	op topology.Operation
 }
 
 // choose finds out the two regions and refuses what can be refused by the group's document alone.
