@@ -156,17 +156,23 @@ func (r *record) table() string {
 	return b.String()
 }
 
+const reading = `MB and GB are decimal. CPU is that of the measured process alone. Lag is the other region's: from a commit's acknowledgement
+until the shipper says, every 50 ms, that this bucket holds it; WAL is cut after 1 s or 16 MiB. Everything runs on the same cores.
+
+`
+
 // markdown is for bench/results.
 func (r *record) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Measured on %s\n\n%s.\n\n", r.Began.Format("2 January 2006"), r.headline())
 	fmt.Fprintf(&b, "Load average of the machine (1, 5, 15 minutes) at the beginning of each run: %s. Announced positions were compared with\nthe bucket's objects %d times, and never were ahead of them.\n\n",
 		strings.Join(r.LoadAverages, "; "), r.Checks)
+	fmt.Fprint(&b, reading)
 	fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(columns, " | "), strings.Repeat(" --- |", len(columns)))
 	for _, f := range r.Figures {
 		fmt.Fprintf(&b, "| %s |\n", strings.Join(f.cells(), " | "))
 	}
-	fmt.Fprint(&b, "\n## Where the CPU went\n\nWall time and CPU seconds of each piece, run by run. All of it shares the machine's cores.\n\n")
+	fmt.Fprint(&b, "\n## Where the CPU went\n\nWall time and CPU seconds of each piece, run by run.\n\n")
 	for _, name := range slices.Sorted(maps.Keys(r.Costs)) {
 		for _, c := range r.Costs[name] {
 			fmt.Fprintf(&b, "- %s: %s\n", name, c)
