@@ -110,6 +110,7 @@ func (b *bench) measure(ctx context.Context) (err error) {
 	for n := 1; n <= b.runs; n++ {
 		err := b.oneRun(ctx, n)
 		if ctx.Err() != nil && n > 1 {
+			b.rec.Runs = n - 1
 			note("interrupted in run %d: what was measured until now counts", n)
 			return nil
 		}
