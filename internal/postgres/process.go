@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -136,13 +137,13 @@ func signalPID(pid int, sig syscall.Signal) error {
 	return nil
 }
 
-// RecoveryTitle returns the title of the process that replays WAL, which names the segment file it is at; empty when
-// there is none.
-func (s *Server) RecoveryTitle() string {
+// ReplayedFile returns the name of the segment file that the process which replays WAL is at, as its title says: "startup
+// recovering <file>", and "startup waiting for <file>" from time to time. It is empty when there is no such process.
+func (s *Server) ReplayedFile() string {
 	for _, pid := range s.processes() {
 		b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
-		if title := string(bytes.TrimRight(b, "\x00 ")); err == nil && strings.Contains(title, ": startup ") {
-			return title
+		if title := strings.Fields(strings.TrimRight(string(b), "\x00 ")); err == nil && slices.Contains(title, "startup") {
+			return title[len(title)-1]
 		}
 	}
 	return ""

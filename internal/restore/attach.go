@@ -56,6 +56,7 @@ type Attached struct {
 	Timeline wal.Timeline `json:"timeline"` // the new one
 	Start    wal.Position `json:"start"`    // the new timeline, at the start of the segment file that holds the fork
 	SystemID string       `json:"systemID"`
+	Notes    []string     `json:"notes,omitempty"` // settings of the primary that are impossible here
 }
 
 // Attach starts a restored data directory as a standby without a primary, waits until it has replayed exactly the plan's
@@ -80,12 +81,17 @@ func Attach(ctx context.Context, in AttachInput) (Attached, error) {
 		return Attached{}, err
 	}
 	defer a.disconnect()
-	if a.state.Attached == nil {
-		if err := a.recoverAndPromote(ctx); err != nil {
-			return Attached{}, err
-		}
+	if a.state.Attached != nil { // and others may serve and ship from it since
+		return *a.state.Attached, a.Server.Start(ctx)
 	}
-	return a.serve(ctx)
+	attached, err := a.recoverAndPromote(ctx)
+	if err != nil {
+		return Attached{}, err
+	}
+	if err := a.keepWAL(ctx, attached.Start); err != nil {
+		return Attached{}, err
+	}
+	return attached, a.finish(ctx, attached)
 }
 
 // attach is one call of Attach.
@@ -116,26 +122,21 @@ func (a *attach) prepare(ctx context.Context) error {
 }
 
 // recoverAndPromote brings the server from wherever it is to the new timeline.
-func (a *attach) recoverAndPromote(ctx context.Context) error {
+func (a *attach) recoverAndPromote(ctx context.Context) (Attached, error) {
 	a.say(Starting, 0)
 	if err := a.launch(ctx); err != nil {
-		return err
+		return Attached{}, err
 	}
 	promoted, err := a.awaitReplay(ctx)
 	if err != nil {
-		return err
+		return Attached{}, err
 	}
 	if !promoted {
 		if err := a.promote(ctx); err != nil {
-			return err
+			return Attached{}, err
 		}
 	}
-	attached, err := a.verify(ctx)
-	if err != nil {
-		return err
-	}
-	a.state.Attached = &attached
-	return nil
+	return a.verify(ctx)
 }
 
 // launch starts the server as a standby, or, if an earlier promotion has counted, as a primary.
@@ -156,7 +157,7 @@ func (a *attach) launch(ctx context.Context) error {
 	if err := a.makeStandby(); err != nil {
 		return err
 	}
-	return a.Server.Launch(ctx)
+	return a.start(ctx)
 }
 
 // makeStandby makes the next start recover along the plan's timeline, also when an earlier promotion got as far as a
@@ -219,35 +220,29 @@ func (a *attach) verify(ctx context.Context) (Attached, error) {
 	fork := history[len(history)-1].LSN
 	return Attached{
 		Fork: wal.Position{Timeline: a.Plan.Timeline, LSN: fork}, Timeline: tli,
-		Start: wal.Position{Timeline: tli, LSN: control.SegmentSize.Start(fork)}, SystemID: control.SystemID,
+		Start: wal.Position{Timeline: tli, LSN: control.SegmentSize.Start(fork)}, SystemID: control.SystemID, Notes: a.state.Notes,
 	}, nil
 }
 
-// serve makes sure that the promoted server runs and keeps its WAL, and leaves it with the settings that it should
-// be started with from now on.
-func (a *attach) serve(ctx context.Context) (Attached, error) {
-	if err := a.Server.Start(ctx); err != nil {
-		return Attached{}, err
-	}
-	if err := a.ensureSlot(ctx); err != nil {
-		return Attached{}, err
-	}
+// finish leaves the server with the settings that it should be started with from now on, and remembers that all is done.
+func (a *attach) finish(ctx context.Context, attached Attached) error {
 	if err := a.checkPages(); err != nil {
-		return Attached{}, err
+		return err
 	}
 	control, err := a.Server.ControlData(ctx)
 	if err != nil {
-		return Attached{}, err
+		return err
 	}
 	a.Server.Settings = a.lastingSettings(control.Minimums)
 	if err := a.Server.Save(); err != nil {
-		return Attached{}, err
+		return err
 	}
+	a.state.Attached = &attached
 	if err := a.saveState(); err != nil {
-		return Attached{}, err
+		return err
 	}
-	a.say(Promoted, a.state.Attached.Fork.LSN)
-	return *a.state.Attached, nil
+	a.say(Promoted, attached.Fork.LSN)
+	return nil
 }
 
 func (a *attach) say(phase Phase, replayed wal.LSN) {

@@ -13,7 +13,7 @@ import (
 
 // recoveryLog is what a server's log says of its recovery.
 type recoveryLog struct {
-	lines      []string // without refused connections
+	lines      []string // without refused connections and repetitions
 	consistent bool
 	paused     bool
 	ended      bool    // the last thing it met was the end of its WAL
@@ -34,9 +34,15 @@ var (
 // readRecoveryLog reads the log of a run.
 func readRecoveryLog(log []postgres.LogLine, size wal.SegmentSize) recoveryLog {
 	var r recoveryLog
+	refused := false
 	for _, l := range log {
-		if l.Severity == "FATAL" || l.Severity == "DETAIL" && strings.HasPrefix(l.Text, "Consistent recovery state has not been yet reached") {
-			continue // a connection that was refused, while it runs
+		// While the server runs, FATAL is a connection that was refused; what explains it follows.
+		refused = l.Severity == "FATAL" || refused && (l.Severity == "DETAIL" || l.Severity == "HINT")
+		if refused {
+			continue
+		}
+		if n := len(r.lines); n > 0 && r.lines[n-1] == l.Text {
+			continue // "waiting for WAL to become available", at every retry
 		}
 		r.lines = append(r.lines, l.Text)
 		r.consistent = r.consistent || strings.HasPrefix(l.Text, "consistent recovery state reached")

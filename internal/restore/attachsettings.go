@@ -22,7 +22,6 @@ var duringRecovery = map[string]string{
 	"wal_retrieve_retry_interval": "1s",
 	// Nobody but us is connected, and nothing may hold replay up.
 	"max_standby_archive_delay": "0", "max_standby_streaming_delay": "0",
-	// A restored standby fetches nothing, so these only cost.
 	"ignore_invalid_pages": "off",
 }
 
@@ -31,6 +30,8 @@ func (a *attach) recoverySettings(control wal.Parameters) map[string]string {
 	settings := map[string]string{"hot_standby": "on"}
 	maps.Copy(settings, a.lastingSettings(control))
 	maps.Copy(settings, duringRecovery)
+	// What is written after the promotion stays until the slot keeps it, whatever the first checkpoint thinks.
+	settings["wal_keep_size"] = strconv.Itoa(max(64, 2*int(a.segmentSize>>20))) + "MB"
 	settings["recovery_target_timeline"] = strconv.FormatUint(uint64(a.Plan.Timeline), 10)
 	if len(a.OmittedDatabases) > 0 {
 		settings["ignore_invalid_pages"] = "on" // checkPages looks at what was ignored
@@ -42,7 +43,7 @@ func (a *attach) recoverySettings(control wal.Parameters) map[string]string {
 func (a *attach) lastingSettings(control wal.Parameters) map[string]string {
 	settings := map[string]string{}
 	for name, value := range a.Server.Settings {
-		if _, temporary := duringRecovery[name]; !temporary && name != "recovery_target_timeline" {
+		if _, temporary := duringRecovery[name]; !temporary && name != "recovery_target_timeline" && name != "wal_keep_size" {
 			settings[name] = value
 		}
 	}

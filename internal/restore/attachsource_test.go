@@ -100,10 +100,10 @@ func extract(t *testing.T, r io.Reader, dir string) {
 	}
 }
 
-// end returns the end of the last record that the primary has flushed. The record is one of ours, or one that the server
-// writes by itself from time to time.
+// end commits something, so that everything before is flushed, and returns the end of the last record.
 func (src *source) end(t *testing.T) wal.LSN {
 	t.Helper()
+	postgrestest.Exec(t, src.server, "postgres", "SELECT pg_logical_emit_message(true, 'test', '')")
 	lsn, err := wal.ParseLSN(postgrestest.Query(t, src.server, "postgres", "SELECT pg_current_wal_flush_lsn()"))
 	postgrestest.Check(t, err)
 	return lsn

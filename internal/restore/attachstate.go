@@ -17,6 +17,7 @@ import (
 type attachState struct {
 	Plan      Plan           `json:"plan"`
 	Histories []wal.Timeline `json:"histories"`          // whose history files lay in pg_wal before the first start
+	Notes     []string       `json:"notes,omitempty"`    // what was left out
 	Attached  *Attached      `json:"attached,omitempty"` // once everything is done
 }
 

@@ -14,8 +14,8 @@ import (
 const (
 	lookEvery = 50 * time.Millisecond
 	// stillFor is how long a server that takes no connections must show no sign of progress after it has logged the end of
-	// its WAL: three times wal_retrieve_retry_interval.
-	stillFor = 3 * time.Second
+	// its WAL: twice wal_retrieve_retry_interval.
+	stillFor = 2 * time.Second
 )
 
 // connection is the one that Attach asks the server through, while it takes any.
@@ -30,6 +30,22 @@ func (a *attach) connect(ctx context.Context) error {
 	var err error
 	a.conn.pg, err = a.Server.Open(ctx, "postgres")
 	return err
+}
+
+// awaitConnections waits until the server takes connections, which it may do a moment after it was promoted.
+func (a *attach) awaitConnections(ctx context.Context) error {
+	for {
+		err := a.connect(ctx)
+		if err == nil || !fault.Is(err, fault.Transient) {
+			return err
+		}
+		if _, running := a.Server.Running(ctx); !running {
+			return a.Server.WhyEnded()
+		}
+		if pause(ctx, lookEvery) != nil {
+			return err
+		}
+	}
 }
 
 func (a *attach) disconnect() {
@@ -123,7 +139,7 @@ func (a *attach) step(ctx context.Context, w *watch) (done, promoted bool, err e
 	return true, false, nil
 }
 
-// stepUnconnected judges a server that takes no connections by its log and the title of its startup process. It may take
+// stepUnconnected judges a server that takes no connections by its log and the file that its startup process is at. It may take
 // none to the end although it is consistent: hot_standby is off, or the snapshot began during a transaction with more than 64
 // subtransactions (postgres-edge-cases 2.8).
 func (a *attach) stepUnconnected(ctx context.Context, w *watch) (done, promoted bool, err error) {
@@ -131,7 +147,7 @@ func (a *attach) stepUnconnected(ctx context.Context, w *watch) (done, promoted 
 		return counts, counts, err
 	}
 	seen := readRecoveryLog(a.Server.Log(), a.segmentSize)
-	sign := a.Server.RecoveryTitle() + "\n" + strings.Join(seen.lines, "\n")
+	sign := a.Server.ReplayedFile() + "\n" + strings.Join(seen.lines, "\n")
 	if sign != w.sign {
 		w.sign, w.since = sign, time.Now()
 		a.say(Recovering, 0)
@@ -165,22 +181,6 @@ func (a *attach) pausedError() error {
 	seen := readRecoveryLog(a.Server.Log(), a.segmentSize)
 	return fault.Newf(fault.Invalid, opAttach, "recovery has paused: %s", seen.reason()).
 		WithHint("The primary's settings were raised while it ran; give the restored server at least as much.")
-}
-
-// ensureSlot makes the slot that keeps the new lineage's WAL.
-func (a *attach) ensureSlot(ctx context.Context) error {
-	if a.SlotName == "" {
-		return nil
-	}
-	if err := a.connect(ctx); err != nil {
-		return err
-	}
-	_, err := a.conn.pg.Exec(ctx, `SELECT pg_create_physical_replication_slot($1, true)
-		WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1)`, a.SlotName)
-	if err != nil {
-		return fault.New(fault.Transient, "create replication slot", err)
-	}
-	return nil
 }
 
 func pause(ctx context.Context, d time.Duration) error {
