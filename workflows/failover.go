@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -35,8 +36,9 @@ func Failover(ctx workflow.Context, in FailoverInput) (FailoverResult, error) {
 
 // failover is one run of Failover.
 type failover struct {
-	in FailoverInput
-	op topology.Operation
+	in       FailoverInput
+	op       topology.Operation
+	labelled string // the phase that the search attribute names
 }
 
 // choose finds out the two regions and refuses what can be refused by the group's document alone.
@@ -59,7 +61,7 @@ func (f *failover) choose(ctx workflow.Context) error {
 		return invalid("its regions are "+g.Primary+" and "+g.Secondary, "group %q is not replicated to %q", g.Name, to)
 	}
 	f.op.From, f.op.To = g.Active, to
-	return label(ctx, groupKey.ValueSet(g.Name), regionKey.ValueSet(to), phaseKey.ValueSet("Plan"))
+	return label(ctx, groupKey.ValueSet(g.Name), regionKey.ValueSet(to))
 }
 
 // run holds the group's lock from BeginOperation to EndOperation, which comes whatever happens in between.
@@ -135,10 +137,8 @@ func (f *failover) finish(ctx workflow.Context, err error) error {
 	f.show(ctx)
 	end := forward(ctx, f.op.To, "release the group")
 	ended := workflow.ExecuteActivity(end, target.EndOperation, activities.RecordOperationInput{Operation: f.op}).Get(ctx, nil)
-	if err == nil {
-		err = ended
-	}
-	return err
+	labelled := f.label(ctx, string(f.op.State))
+	return cmp.Or(err, ended, labelled)
 }
 
 // phase runs one timed step and keeps the account of it, in the operation, in the catalog and in the UI.
@@ -146,6 +146,9 @@ func (f *failover) phase(ctx workflow.Context, name, workspace string, do func(*
 	at := len(f.op.Phases)
 	f.op.Phases = append(f.op.Phases, topology.Phase{Name: name, Workspace: workspace, StartedAt: workflow.Now(ctx).UTC()})
 	f.show(ctx)
+	if err := f.label(ctx, name); err != nil {
+		return err
+	}
 	var told topology.Phase
 	err := do(&told)
 	p := &f.op.Phases[at]
@@ -155,6 +158,15 @@ func (f *failover) phase(ctx workflow.Context, name, workspace string, do func(*
 	}
 	f.show(ctx)
 	return err
+}
+
+// label makes a phase searchable, once for all workspaces that are in it.
+func (f *failover) label(ctx workflow.Context, phase string) error {
+	if f.labelled == phase {
+		return nil
+	}
+	f.labelled = phase
+	return label(ctx, phaseKey.ValueSet(phase))
 }
 
 func (f *failover) show(ctx workflow.Context) {

@@ -91,13 +91,21 @@ func flip(b []byte) []byte {
 	return b
 }
 
-func (w *world) someSegment() string { return w.someFile(".seg") }
-func (w *world) somePack() string    { return w.someFile(".pack") }
-func (w *world) manifest() string    { return w.someFile("/manifest") }
+// someSegment returns a segment that recovery needs: one that was stored after the snapshot was published.
+func (w *world) someSegment() string {
+	w.t.Helper()
+	published, err := os.Stat(w.manifest())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.largest(".seg", func(fi os.FileInfo) bool { return fi.ModTime().After(published.ModTime()) })
+}
 
-// someFile returns one of the largest objects of the secondary's bucket whose key ends so: the newest segments may be small
-// enough that the path goes round them.
-func (w *world) someFile(suffix string) string {
+func (w *world) somePack() string { return w.largest(".pack", nil) }
+func (w *world) manifest() string { return w.largest("/manifest", nil) }
+
+// largest returns the largest object of the secondary's bucket whose key ends so and that fits.
+func (w *world) largest(suffix string, fits func(os.FileInfo) bool) string {
 	w.t.Helper()
 	var best string
 	var size int64 = -1
@@ -106,7 +114,7 @@ func (w *world) someFile(suffix string) string {
 			return err
 		}
 		fi, err := d.Info()
-		if err == nil && fi.Size() > size {
+		if err == nil && fi.Size() > size && (fits == nil || fits(fi)) {
 			best, size = path, fi.Size()
 		}
 		return err
