@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -66,6 +67,16 @@ func cpu() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// peakMB returns the most memory that this process ever had in use (VmHWM in proc(5)), in MB.
+func peakMB(b *testing.B) float64 {
+	status, err := os.ReadFile("/proc/self/status")
+	postgrestest.Check(b, err)
+	_, after, _ := strings.Cut(string(status), "VmHWM:")
+	kb, err := strconv.Atoi(strings.Fields(after)[0])
+	postgrestest.Check(b, err)
+	return float64(kb) / 1024
+}
+
 func benchTake(b *testing.B, s *postgres.Server, warm bool) {
 	var raw, sent int64
 	var took, used time.Duration
@@ -82,6 +93,7 @@ func benchTake(b *testing.B, s *postgres.Server, warm bool) {
 		raw, sent = res.RawBytes, res.SentBytes
 	}
 	rates(b, raw, took, used)
+	b.ReportMetric(peakMB(b), "peak-MB")
 	b.ReportMetric(float64(sent)/(float64(raw)/(1<<30))/(1<<20), "stored-MB/GB")
 }
 
