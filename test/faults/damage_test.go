@@ -10,6 +10,7 @@ import (
 
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/internal/wal"
 )
 
 // TestAFailoverNeverCompletesOverDamage damages what the secondary's bucket holds, one thing after the other. Each failover
@@ -22,14 +23,15 @@ func TestAFailoverNeverCompletesOverDamage(t *testing.T) {
 	w.waitShipped(devenv.Secondary)
 	announced := w.announced()
 	w.lose()
+	segment := func() string { return w.segmentBefore(announced) }
 	for _, c := range []struct {
 		name   string
 		object func() string
 		damage func([]byte) []byte // nil: removed
 	}{
-		{"a segment is gone", w.someSegment, nil},
-		{"a segment is truncated", w.someSegment, func(b []byte) []byte { return b[:len(b)/2] }},
-		{"a segment is altered", w.someSegment, flip},
+		{"a segment is gone", segment, nil},
+		{"a segment is truncated", segment, func(b []byte) []byte { return b[:len(b)/2] }},
+		{"a segment is altered", segment, flip},
 		{"a pack is altered", w.somePack, flip},
 		{"a pack is gone", w.somePack, nil},
 		{"the manifest is altered", w.manifest, flip},
@@ -91,21 +93,30 @@ func flip(b []byte) []byte {
 	return b
 }
 
-// someSegment returns a segment that recovery needs: one that was stored after the snapshot was published.
-func (w *world) someSegment() string {
+// segmentBefore returns the segment that holds the last byte before a position: recovery cannot get there without it.
+func (w *world) segmentBefore(l wal.LSN) string {
 	w.t.Helper()
-	published, err := os.Stat(w.manifest())
+	return w.largest(".seg", func(path string) bool {
+		start, end, _ := strings.Cut(strings.TrimSuffix(filepath.Base(path), ".seg"), "-")
+		r := wal.Range{Start: lsnKey(w.t, start), End: lsnKey(w.t, end)}
+		return r.Contains(l - 1)
+	})
+}
+
+func lsnKey(t *testing.T, s string) wal.LSN {
+	t.Helper()
+	l, err := wal.ParseLSNKey(s)
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
-	return w.largest(".seg", func(fi os.FileInfo) bool { return fi.ModTime().After(published.ModTime()) })
+	return l
 }
 
 func (w *world) somePack() string { return w.largest(".pack", nil) }
 func (w *world) manifest() string { return w.largest("/manifest", nil) }
 
 // largest returns the largest object of the secondary's bucket whose key ends so and that fits.
-func (w *world) largest(suffix string, fits func(os.FileInfo) bool) string {
+func (w *world) largest(suffix string, fits func(path string) bool) string {
 	w.t.Helper()
 	var best string
 	var size int64 = -1
@@ -114,7 +125,7 @@ func (w *world) largest(suffix string, fits func(os.FileInfo) bool) string {
 			return err
 		}
 		fi, err := d.Info()
-		if err == nil && fi.Size() > size && (fits == nil || fits(fi)) {
+		if err == nil && fi.Size() > size && (fits == nil || fits(path)) {
 			best, size = path, fi.Size()
 		}
 		return err
