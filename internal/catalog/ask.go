@@ -2,11 +2,13 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/objectstore"
@@ -18,10 +20,8 @@ type reply[T any] struct {
 	err   error
 }
 
-// ask calls f for each region's bucket at once, and returns when all have answered or the timeout is over.
+// ask calls f for each region's bucket at once, and returns when all have answered or their time is over.
 func ask[T any](ctx context.Context, c *Catalog, regions []string, f func(context.Context, string, objectstore.Store) (T, error)) map[string]reply[T] {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout())
-	defer cancel()
 	var wg sync.WaitGroup
 	replies := make([]reply[T], len(regions))
 	for i, region := range regions {
@@ -41,8 +41,46 @@ func askOne[T any](ctx context.Context, c *Catalog, region string, f func(contex
 		r.err = err
 		return r
 	}
+	ctx, done := c.patiently(ctx, region)
+	defer done()
 	r.value, r.err = f(ctx, region, s)
 	return r
+}
+
+// silentFor is for how long a bucket that did not answer gets little time.
+const silentFor = 20 * time.Second
+
+// patiently returns a context that ends when region's bucket has had its time. done must be called.
+func (c *Catalog) patiently(ctx context.Context, region string) (_ context.Context, done func()) {
+	c.cache.mu.Lock()
+	since, silent := c.cache.silent[region]
+	c.cache.mu.Unlock()
+	limit := c.timeout()
+	silent = silent && c.now().Sub(since) < silentFor
+	if silent {
+		limit /= 8
+	}
+	within, cancel := context.WithTimeout(ctx, limit)
+	return within, func() {
+		late := errors.Is(within.Err(), context.DeadlineExceeded) && ctx.Err() == nil // not the caller's own time
+		cancel()
+		if late != silent {
+			c.rememberSilence(region, late)
+		}
+	}
+}
+
+func (c *Catalog) rememberSilence(region string, silent bool) {
+	c.cache.mu.Lock()
+	defer c.cache.mu.Unlock()
+	if !silent {
+		delete(c.cache.silent, region)
+		return
+	}
+	if c.cache.silent == nil {
+		c.cache.silent = map[string]time.Time{}
+	}
+	c.cache.silent[region] = c.now()
 }
 
 // store returns a region's bucket.

@@ -19,7 +19,8 @@ import (
 type Catalog struct {
 	// Stores are the regions' buckets; their keys begin after objectstore.Root.
 	Stores map[string]objectstore.Store
-	// Timeout is for how long one round of reads or of copies waits for a bucket that does not answer; default 4 s.
+	// Timeout is for how long one round of reads or of copies waits for a bucket that does not answer; default 4 s. A bucket
+	// that took all of it gets an eighth for the next 20 s, so that a failover does not wait again and again.
 	Timeout time.Duration
 	// Now is the clock; default time.Now.
 	Now func() time.Time
@@ -94,6 +95,7 @@ type cache struct {
 	mu      sync.Mutex
 	etags   map[string]string // by region and key
 	regions map[string]cachedRegions
+	silent  map[string]time.Time // by region: when it last took the whole timeout
 }
 
 type cachedRegions struct {

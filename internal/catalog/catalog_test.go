@@ -17,102 +17,6 @@ import (
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
-// world is two regions, east and west, with a bucket each that can be made to fail.
-type world struct {
-	*Catalog
-	stores map[string]objectstore.Store // without faults
-	faults map[string]*objectstore.Faults
-}
-
-func newWorld(t *testing.T) *world {
-	t.Helper()
-	s := devtest.Store(t)
-	w := &world{stores: map[string]objectstore.Store{}, faults: map[string]*objectstore.Faults{}}
-	for _, region := range []string{"east", "west"} {
-		w.stores[region] = objectstore.Sub(s, region+"/")
-		w.faults[region] = &objectstore.Faults{}
-	}
-	w.Catalog = w.process()
-	return w
-}
-
-// process is another process's view of the same buckets.
-func (w *world) process() *Catalog {
-	c := &Catalog{Stores: map[string]objectstore.Store{}, Timeout: time.Second}
-	for region, s := range w.stores {
-		c.Stores[region] = objectstore.WithFaults(s, w.faults[region])
-	}
-	return c
-}
-
-func (w *world) kill(region string) (revive func()) {
-	return w.faults[region].Add(objectstore.Rule{Dead: true})
-}
-
-func newGroup(name string) topology.Group {
-	return topology.Group{
-		ID: topology.NewGroupID(), Name: name, Primary: "east",
-		Workspaces: []topology.Workspace{{Name: "main", Sites: map[string]topology.Site{
-			"east": {Kind: topology.Adopted, Source: topology.Source{ConnString: "postgres://dr@db/postgres"}},
-		}}},
-	}
-}
-
-// configured returns a world with group prod, replicated from east to west.
-func configured(t *testing.T) *world {
-	t.Helper()
-	w := newWorld(t)
-	must(w.Create(t.Context(), newGroup("prod")))(t)
-	must(w.MoveAuthority(t.Context(), "prod", "west", configure))(t)
-	return w
-}
-
-func configure(g *topology.Group) error {
-	g.Secondary = "west"
-	g.Replication = &topology.Replication{ConfiguredAt: time.Unix(1, 0).UTC()}
-	return nil
-}
-
-func must[T any](v T, err error) func(*testing.T) T {
-	return func(t *testing.T) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-}
-
-func wantKind(t *testing.T, err error, kind fault.Kind, texts ...string) {
-	t.Helper()
-	if !fault.Is(err, kind) {
-		t.Fatalf("got %v (%s), want %s", err, fault.KindOf(err), kind)
-	}
-	for _, text := range texts {
-		if !strings.Contains(err.Error(), text) {
-			t.Errorf("%q does not say %q", err, text)
-		}
-	}
-}
-
-// at reads a group as one bucket has it.
-func (w *world) at(t *testing.T, region string) topology.Group {
-	t.Helper()
-	return must(readGroup(t.Context(), w.stores[region], "prod"))(t).group
-}
-
-func (w *world) overwrite(t *testing.T, region, key string, body []byte) {
-	t.Helper()
-	must(w.stores[region].Put(t.Context(), key, body, objectstore.PutOptions{}))(t)
-}
-
-func addDatabase(name string) func(*topology.Group) error {
-	return func(g *topology.Group) error {
-		g.Replication.Databases = append(g.Replication.Databases, name)
-		return nil
-	}
-}
-
 func TestCreateIsIdempotentByID(t *testing.T) {
 	w := newWorld(t)
 	g := newGroup("prod")
@@ -304,72 +208,6 @@ func TestWhileTheNewAuthorityIsBehind(t *testing.T) {
 	}
 }
 
-func TestDocumentsAreChecked(t *testing.T) {
-	w := configured(t)
-	_, _, err := w.stores["west"].Get(t.Context(), groupKey("prod"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	good, _, _ := w.stores["west"].Get(t.Context(), groupKey("prod"))
-	replace := func(old, new string) []byte { return []byte(strings.Replace(string(good), old, new, 1)) }
-	for name, c := range map[string]struct {
-		body []byte
-		kind fault.Kind
-		text string
-	}{
-		"empty":            {[]byte{}, fault.Corrupt, "damaged"},
-		"cut":              {good[:len(good)/2], fault.Corrupt, "damaged"},
-		"cut by a brace":   {good[:len(good)-2], fault.Corrupt, "damaged"},
-		"doubled":          {append(good[:len(good):len(good)], good...), fault.Corrupt, "damaged"},
-		"no format":        {replace(`"format": 1,`, ""), fault.Corrupt, "format"},
-		"newer format":     {replace(`"format": 1,`, `"format": 2,`), fault.Invalid, "format 2"},
-		"wrong type":       {replace(`"revision": 2,`, `"revision": "2",`), fault.Corrupt, "damaged"},
-		"other group":      {replace(`"name": "prod"`, `"name": "test"`), fault.Corrupt, "test"},
-		"no active region": {replace(`"active": "east"`, `"active": ""`), fault.Corrupt, "active"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			for _, region := range []string{"east", "west"} {
-				w.overwrite(t, region, groupKey("prod"), c.body)
-			}
-			_, err := w.process().Load(t.Context(), "prod")
-			wantKind(t, err, c.kind, c.text)
-			if fault.HintOf(err) == "" {
-				t.Errorf("%v has no hint", err)
-			}
-		})
-	}
-}
-
-func TestADamagedCopyIsReplaced(t *testing.T) {
-	w := configured(t)
-	w.overwrite(t, "east", groupKey("prod"), []byte(`{"format": 1, "na`))
-	l := must(w.Load(t.Context(), "prod"))(t)
-	if l.Group.Revision != 2 || !strings.Contains(l.Silent["east"], "damaged") {
-		t.Errorf("got %+v", l)
-	}
-	if u := must(w.Update(t.Context(), "prod", addDatabase("app")))(t); !u.Mirrored {
-		t.Errorf("not mirrored: %s", u.Reason)
-	}
-	if g := w.at(t, "east"); g.Revision != 3 {
-		t.Errorf("the copy has revision %d", g.Revision)
-	}
-}
-
-func TestANewerVersionsFieldsAreNotLost(t *testing.T) {
-	w := configured(t)
-	b, _, err := w.stores["west"].Get(t.Context(), groupKey("prod"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b = []byte(strings.Replace(string(b), `"format": 1,`, `"format": 1, "firewall": ["10.0.0.0/8"],`, 1))
-	for _, region := range []string{"east", "west"} {
-		w.overwrite(t, region, groupKey("prod"), b)
-	}
-	must(w.Load(t.Context(), "prod"))(t)
-	_, err = w.Update(t.Context(), "prod", addDatabase("app"))
-	wantKind(t, err, fault.Invalid, "newer version")
-}
-
 func TestDifferentGroupsOfOneNameDiverge(t *testing.T) {
 	w := configured(t)
 	other := w.at(t, "east")
@@ -401,6 +239,24 @@ func TestGroups(t *testing.T) {
 	names, silent, err = w.Groups(t.Context())
 	if err != nil || silent["west"] == "" || len(names) != 4 {
 		t.Errorf("got %v, %v, %v", names, silent, err)
+	}
+}
+
+func TestASilentBucketIsWaitedForOnce(t *testing.T) {
+	w := configured(t)
+	revive := w.kill("east")
+	c := w.process()
+	must(c.Load(t.Context(), "prod"))(t) // takes the whole timeout, 1 s
+	began := time.Now()
+	for range 4 {
+		must(c.Load(t.Context(), "prod"))(t)
+	}
+	if took := time.Since(began); took > 900*time.Millisecond {
+		t.Errorf("4 more reads took %s", took)
+	}
+	revive()
+	if l := must(c.Load(t.Context(), "prod"))(t); len(l.Silent) != 0 {
+		t.Errorf("it answers again, and is silent for us: %v", l.Silent)
 	}
 }
 

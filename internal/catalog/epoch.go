@@ -22,18 +22,20 @@ func (c *Catalog) ClaimEpoch(ctx context.Context, claim Claim) (Claim, error) {
 		return Claim{}, err
 	}
 	var won Claim
+	var decided document
 	_, err := c.retry(ctx, claim.Group, func(s survey) (Updated, error) {
 		current, err := c.atAuthority(ctx, s)
 		if err != nil {
 			return Updated{}, err
 		}
+		decided = current
 		won, err = c.claimAt(ctx, current, claim)
 		return Updated{}, err
 	})
 	if err != nil {
 		return Claim{}, err
 	}
-	c.spreadEpochs(ctx, won.Group)
+	c.spreadEpochs(ctx, decided)
 	return won, nil
 }
 
@@ -226,11 +228,11 @@ func copyClaim(ctx context.Context, from, to objectstore.Store, key string) erro
 }
 
 // spreadEpochs copies claims to the group's other region, as far as that answers in time.
-func (c *Catalog) spreadEpochs(ctx context.Context, group string) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout())
-	defer cancel()
-	if err := c.Mirror(ctx, group); err != nil {
-		c.log().Warn("the claim of an epoch was not copied to the other region's bucket", "group", group, "error", err)
+func (c *Catalog) spreadEpochs(ctx context.Context, d document) {
+	ctx, done := c.patiently(ctx, d.group.Other(d.group.Authority))
+	defer done()
+	if err := c.copyToOthers(ctx, d, true); err != nil {
+		c.log().Warn("the claim of an epoch was not copied to the other region's bucket", "group", d.group.Name, "error", err)
 	}
 }
 

@@ -24,8 +24,8 @@ func (c *Catalog) Mirror(ctx context.Context, group string) error {
 
 // mirrored copies d to the group's other region as far as that answers in time.
 func (c *Catalog) mirrored(ctx context.Context, d document) Updated {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout())
-	defer cancel()
+	ctx, done := c.patiently(ctx, d.group.Other(d.group.Authority))
+	defer done()
 	if err := c.copyToOthers(ctx, d, false); err != nil {
 		c.log().Warn("the catalog was changed and not copied to the other region's bucket", "group", d.group.Name, "revision", d.group.Revision, "error", err)
 		return Updated{Group: d.group, Reason: err.Error()}

@@ -31,7 +31,7 @@ func TestLineageIDs(t *testing.T) {
 			t.Fatalf("epoch %d became %d: %v", e, got, err)
 		}
 	})
-	if NewLineageID(1) == NewLineageID(1) {
+	if first, second := NewLineageID(1), NewLineageID(1); first == second {
 		t.Error("two lineages of one epoch have one ID")
 	}
 	for _, bad := range []string{"", "0001", "0001-", "1-00000000", "0000-00000000", "0001-0000000G", "0001-000000000", "../x-00000000", "99999999999999999999-00000000"} {
