@@ -16,6 +16,7 @@ import (
 // TestAFailoverNeverCompletesOverDamage damages what the secondary's bucket holds, one thing after the other. Each failover
 // must say what is wrong and bring nothing up; with everything put back, the same command succeeds.
 func TestAFailoverNeverCompletesOverDamage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 0, 20)
 	w.startLoad(5 * time.Millisecond)
 	w.replicate()

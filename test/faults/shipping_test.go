@@ -11,7 +11,9 @@ import (
 // TestReplicationWithEverythingKilledOnce kills each part of the primary region and both buckets, while the first snapshot is
 // taken and while WAL is shipped, and then loses the region for good.
 func TestReplicationWithEverythingKilledOnce(t *testing.T) {
+	t.Parallel()
 	devtest.EachMajor(t, func(t *testing.T, major int) {
+		t.Parallel()
 		w := newWorld(t, major, 150)
 		w.startLoad(5 * time.Millisecond)
 		w.replicate()
@@ -79,6 +81,7 @@ func (w *world) duringSnapshot(s strike) {
 
 // TestTemporalAwayForAWhileDoesNotStopShipping takes Temporal away and watches the buckets alone.
 func TestTemporalAwayForAWhileDoesNotStopShipping(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 0, 20)
 	w.startLoad(5 * time.Millisecond)
 	w.replicate()
@@ -103,6 +106,7 @@ func TestTemporalAwayForAWhileDoesNotStopShipping(t *testing.T) {
 
 // TestOneDeadBucketNeverStallsTheOther takes each bucket away for longer than a shipper's patience with it.
 func TestOneDeadBucketNeverStallsTheOther(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 0, 20)
 	w.startLoad(5 * time.Millisecond)
 	w.replicate()
