@@ -324,6 +324,24 @@ func TestWatchOperation(t *testing.T) {
 	}
 }
 
+func TestStartFailoverRefusesByItself(t *testing.T) {
+	p := newPlace(t)
+	p.replicated(t, "prod")
+	c, err := p.openCatalog(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.PutWALProgress(t.Context(), "prod", "main", shipped(time.Now().UTC(), 0x300)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.StartFailover(t.Context(), FailoverRequest{Group: "prod"}); ClassOf(err) != Unsafe {
+		t.Errorf("while the region is alive: %v", err)
+	}
+	if _, err := p.StartFailover(t.Context(), FailoverRequest{Group: "prod", Force: true}); ClassOf(err) != Unreachable {
+		t.Errorf("with force, and without a worker: %v", err)
+	}
+}
+
 func TestAnAbandonedOperationIsNoObstacle(t *testing.T) {
 	p := newPlace(t)
 	p.replicated(t, "prod")
