@@ -48,10 +48,10 @@ func (s *Server) Start(ctx context.Context) error {
 
 // Launch starts the server if it does not run, and returns when it holds its data directory, long before it takes connections.
 func (s *Server) Launch(ctx context.Context) error {
-	if _, running := s.Running(ctx); running {
-		return nil
+	if running, err := s.awaitEarlier(ctx); running || err != nil {
+		return err
 	}
-	if err := s.prepareStart(ctx); err != nil {
+	if err := s.prepareStart(); err != nil {
 		return err
 	}
 	c, err := s.spawn()
@@ -74,15 +74,28 @@ func (s *Server) Launch(ctx context.Context) error {
 	}
 }
 
-// prepareStart waits for what an earlier server left running, and removes a lock that another process's number keeps alive.
-func (s *Server) prepareStart(ctx context.Context) error {
+// awaitEarlier waits until processes of this data directory either are a server, which somebody started a moment ago, or
+// gone, as those are that outlive their postmaster.
+func (s *Server) awaitEarlier(ctx context.Context) (running bool, err error) {
+	for {
+		if _, running := s.Running(ctx); running {
+			return true, nil
+		}
+		if len(s.processes()) == 0 {
+			return false, nil
+		}
+		if err := pause(ctx, pollEvery); err != nil {
+			return false, fault.Newf(fault.Transient, "start server", "processes of an earlier server still run: %w", err)
+		}
+	}
+}
+
+// prepareStart removes locks that another process's number keeps alive, and makes the socket's folder.
+func (s *Server) prepareStart() error {
 	const op = "start server"
 	if len(s.SocketDir) == 0 || len(s.SocketDir) > maxSocketDir {
 		return fault.Newf(fault.Invalid, op, "the socket folder %q has %d bytes, want 1 to %d", s.SocketDir, len(s.SocketDir), maxSocketDir).
 			WithHint("Choose a shorter folder.")
-	}
-	if err := s.waitGone(ctx); err != nil {
-		return fault.Newf(fault.Transient, op, "processes of an earlier server still run: %w", err)
 	}
 	if l, ok := s.readLockFile(); ok && syscall.Kill(l.pid, 0) == nil {
 		if err := removeFile(s.dataPath(pidFile)); err != nil {
@@ -117,7 +130,8 @@ func (s *Server) spawn() (*child, error) {
 		return nil, fault.New(fault.Transient, op, err)
 	}
 	cmd := exec.Command(s.Bin.Path("postgres"), s.arguments()...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = "/", environment(), log, log
+	// The working directory tells whose process it is, even before it holds the lock: see isServerProcess.
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.DataDir, environment(), log, log
 	// A session of its own: signals to the worker's terminal do not reach it, and it outlives the worker.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: s.Account.credential()}
 	c := &child{logged: end, exited: make(chan struct{})}
@@ -182,6 +196,7 @@ func (s *Server) WhyEnded() error {
 	case mentions(log, "Address already in use"):
 		err.Kind = fault.Invalid
 		return err.WithHint("Port %d is taken on this host: choose another.", s.Port)
+	case mentions(log, `lock file "postmaster.pid" already exists`): // somebody else started it at the same time
 	case hasSeverity(log, "PANIC"):
 		err.Kind = fault.Corrupt
 	case hasSeverity(log, "FATAL"), hasSeverity(log, ""):

@@ -163,6 +163,28 @@ func TestStartSaysWhyItFailed(t *testing.T) {
 	}
 }
 
+// TestStartedTwiceAtOnce: an interrupted start goes on by itself, and whoever starts next finds it.
+func TestStartedTwiceAtOnce(t *testing.T) {
+	ctx := within(t, time.Minute)
+	s := postgrestest.Start(t, postgrestest.Installations(t)[0], nil)
+	for range 5 {
+		postgrestest.Check(t, s.Stop(ctx, postgres.Immediate))
+		short, cancel := context.WithTimeout(ctx, time.Microsecond)
+		if err := s.Launch(short); err != nil && !fault.Is(err, fault.Transient) { // nil when the server was quick
+			t.Errorf("interrupted: %v", err)
+		}
+		cancel()
+		other := *s
+		postgrestest.Check(t, other.Start(ctx))
+	}
+	short, cancel := context.WithTimeout(ctx, time.Microsecond)
+	defer cancel()
+	postgrestest.Check(t, s.Stop(ctx, postgres.Immediate))
+	_ = s.Launch(short)
+	postgrestest.Check(t, s.Kill(ctx))
+	postgrestest.Check(t, s.Start(ctx))
+}
+
 // TestNoSecretIsInherited looks into the environment of a server that was started from one with a secret.
 func TestNoSecretIsInherited(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "hush")
@@ -262,7 +284,7 @@ func TestInvalidControlDoesNotStart(t *testing.T) {
 		bad, err := postgres.ReplaceableInvalidControl(good)
 		postgrestest.Check(t, err)
 		postgrestest.Check(t, os.WriteFile(path, bad, 0o600))
-		if err := s.Start(ctx); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "checkpoint") {
+		if err := s.Start(ctx); !fault.Is(err, fault.Corrupt) || !strings.Contains(err.Error(), "checkpoint") {
 			t.Errorf("start from an invalid pg_control: %v", err)
 		}
 		if _, err := s.ControlData(ctx); err != nil {
