@@ -89,7 +89,11 @@ func Publish(ctx context.Context, store objectstore.Store, m *Manifest) error {
 	if err != nil {
 		return fault.New(fault.Invalid, "encode snapshot manifest", err)
 	}
-	_, err = store.Put(ctx, ManifestKey(m.Group, m.Workspace, m.ID), b, objectstore.PutOptions{IfAbsent: true})
+	key := ManifestKey(m.Group, m.Workspace, m.ID)
+	if _, err := store.Head(ctx, key); !fault.Is(err, fault.Missing) {
+		return err // it is there, or nobody knows; asked first for PutPack's reason
+	}
+	_, err = store.Put(ctx, key, b, objectstore.PutOptions{IfAbsent: true})
 	if fault.Is(err, fault.Conflict) {
 		return nil // ids are random: this is an earlier attempt of ours
 	}

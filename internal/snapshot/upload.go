@@ -47,39 +47,35 @@ func (w *Writer) upload(p *pack) {
 }
 
 // PutPack puts a pack and then its index, unless they are there whole.
+//
+// For the pack it asks first. A server that finds an object in the way of a conditional write may answer and hang up
+// without reading the body; with tens of megabytes under way the writer then sees a broken connection and no answer.
 func PutPack(ctx context.Context, store objectstore.Store, group, ws, id string, body, index []byte) error {
-	if err := putOnce(ctx, store, PackKey(group, ws, id), body); err != nil {
-		return err
-	}
-	return putOnce(ctx, store, IndexKey(group, ws, id), index)
-}
-
-// putOnce puts an object whose name says what is in it. Whoever was first put the same: only if what is there cannot
-// be that, because it was damaged since, is it replaced.
-func putOnce(ctx context.Context, store objectstore.Store, key string, body []byte) error {
-	_, err := store.Put(ctx, key, body, objectstore.PutOptions{IfAbsent: true})
-	if !fault.Is(err, fault.Conflict) {
-		return err
-	}
-	whole, err := isWhole(ctx, store, key, body)
-	if err != nil || whole {
-		return err
-	}
-	_, err = store.Put(ctx, key, body, objectstore.PutOptions{})
-	return err
-}
-
-// compareLimit is the size in bytes up to which an object is read to see whether it is whole: indexes, not packs,
-// whose chunks carry checksums of their own.
-const compareLimit = 1 << 20
-
-func isWhole(ctx context.Context, store objectstore.Store, key string, body []byte) (bool, error) {
-	if len(body) <= compareLimit {
-		there, _, err := store.Get(ctx, key)
-		return bytes.Equal(there, body), err
-	}
+	key := PackKey(group, ws, id)
 	info, err := store.Head(ctx, key)
-	return info.Size == int64(len(body)), err
+	if err != nil && !fault.Is(err, fault.Missing) {
+		return err
+	}
+	if err != nil || info.Size != int64(len(body)) {
+		if _, err := store.Put(ctx, key, body, objectstore.PutOptions{}); err != nil {
+			return err
+		}
+	}
+	return putIndex(ctx, store, IndexKey(group, ws, id), index)
+}
+
+// putIndex puts a pack's index. Its name says what is in it, so whoever was first put the same: only if what is there
+// was damaged since is it replaced.
+func putIndex(ctx context.Context, store objectstore.Store, key string, index []byte) error {
+	there, _, err := store.Get(ctx, key)
+	if err != nil && !fault.Is(err, fault.Missing) {
+		return err
+	}
+	if err == nil && bytes.Equal(there, index) {
+		return nil
+	}
+	_, err = store.Put(ctx, key, index, objectstore.PutOptions{})
+	return err
 }
 
 func (w *Writer) recycle(body []byte) {
