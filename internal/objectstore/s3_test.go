@@ -137,14 +137,25 @@ func TestAStoreThatHangs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	var held []net.Conn // out of the garbage collector's reach, which would close them
+	accepting := make(chan struct{})
 	go func() {
+		defer close(accepting)
 		for {
-			if _, err := l.Accept(); err != nil {
+			c, err := l.Accept()
+			if err != nil {
 				return
 			}
+			held = append(held, c)
 		}
 	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-accepting
+		for _, c := range held {
+			c.Close()
+		}
+	})
 	s := open(t, objectstore.S3Config{Bucket: "b", Endpoint: "http://" + l.Addr().String(), AccessKey: "a", SecretKey: "s3cr3t", PathStyle: true, Stall: 100 * time.Millisecond})
 	_, _, err = s.Get(t.Context(), "k")
 	wantFault(t, err, fault.Transient, "s3cr3t", "no progress for 100ms")
@@ -160,11 +171,11 @@ func TestAStoreThatHangs(t *testing.T) {
 
 // TestSlowIsNotStalled moves a body for longer than Stall, both ways, with a byte now and then.
 func TestSlowIsNotStalled(t *testing.T) {
-	const pieces, pause = 12, 60 * time.Millisecond
+	const pieces, pause, upload = 12, 250 * time.Millisecond, 64 << 20 // what sockets hold is a small part of it
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut {
 			for err := error(nil); err == nil; {
-				_, err = io.CopyN(io.Discard, r.Body, 16<<20/pieces)
+				_, err = io.CopyN(io.Discard, r.Body, upload/pieces)
 				time.Sleep(pause) // the slowness that is tried, not a wait for anything
 			}
 			return
@@ -177,11 +188,11 @@ func TestSlowIsNotStalled(t *testing.T) {
 		}
 	}))
 	t.Cleanup(srv.Close)
-	s := open(t, objectstore.S3Config{Bucket: "b", Endpoint: srv.URL, AccessKey: "a", SecretKey: "s", PathStyle: true, Stall: pieces * pause / 2})
+	s := open(t, objectstore.S3Config{Bucket: "b", Endpoint: srv.URL, AccessKey: "a", SecretKey: "s", PathStyle: true, Stall: pieces * pause * 2 / 3})
 	if _, _, err := s.Get(t.Context(), "k"); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.Put(t.Context(), "k", make([]byte, 16<<20), objectstore.PutOptions{}); err != nil {
+	if _, err := s.Put(t.Context(), "k", make([]byte, upload), objectstore.PutOptions{}); err != nil {
 		t.Error(err)
 	}
 }
