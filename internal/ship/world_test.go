@@ -38,7 +38,9 @@ const testSlot = "smartdr_test"
 
 func newWorld(t testing.TB, settings map[string]string) *world {
 	t.Helper()
-	w := &world{t: t, pg: devtest.Postgres(t, devenv.PostgresOptions{Settings: settings})}
+	majors, err := devenv.Majors() // the first of SMARTDR_TEST_PG_MAJORS
+	must(t, err)
+	w := &world{t: t, pg: devtest.Postgres(t, devenv.PostgresOptions{Settings: settings, Major: majors[0]})}
 	w.source = w.pg.Source("postgres")
 	g := devtest.Gateway(t)
 	for i := range 2 {
