@@ -106,7 +106,9 @@ func (a *app) awaitFailover(ctx context.Context, s *api.Service, p api.FailoverP
 		return err
 	}
 	report := FailoverReport{Preview: p, Started: &started, Operation: &op}
-	err = a.show(report, func(st render.Style) string { return "\n" + render.Operation(op, a.now(), st) })
+	shown := op
+	shown.Error, shown.Hint = "", "" // the command's own error says it
+	err = a.show(report, func(st render.Style) string { return "\n" + render.Operation(shown, a.now(), st) })
 	if err != nil {
 		return err
 	}

@@ -38,8 +38,10 @@ func Operation(op topology.Operation, now time.Time, style Style) string {
 		fmt.Fprintf(&b, ", epoch %d", op.Epoch)
 	}
 	b.WriteString("\n\n" + style.phases(op, now))
-	for _, w := range op.Workspaces {
-		b.WriteString("\n" + style.recovered(w))
+	if op.State == topology.OperationCompleted {
+		for _, w := range op.Workspaces {
+			b.WriteString("\n" + style.recovered(w))
+		}
 	}
 	if op.Error != "" {
 		b.WriteString("\n" + style.paint(red, "error: "+op.Error) + "\n")
@@ -56,7 +58,7 @@ func (s Style) phases(op topology.Operation, now time.Time) string {
 		mark, text := tinted(green, "✓"), p.Note
 		switch {
 		case p.Error != "":
-			mark, text = tinted(red, "✗"), p.Error
+			mark, text = tinted(red, "✗"), shortened(p.Error)
 		case p.EndedAt.IsZero():
 			mark = tinted(yellow, "…")
 		}
@@ -66,6 +68,15 @@ func (s Style) phases(op topology.Operation, now time.Time) string {
 		})
 	}
 	return s.table([]string{" ", "PHASE", "WORKSPACE", "AT", "TOOK", "NOTE"}, rows)
+}
+
+// shortened keeps an error within a table's line; the operation's own error says all of it.
+func shortened(text string) string {
+	const most = 60
+	if r := []rune(text); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return text
 }
 
 // Phase writes one line for a phase, for output that only grows.
