@@ -1,4 +1,4 @@
-// Package telemetry says what a process does: its log.
+// Package telemetry says what a process does: its log, and metrics by OpenTelemetry that Prometheus can scrape.
 package telemetry
 
 import (
