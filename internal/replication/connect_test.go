@@ -134,7 +134,11 @@ func TestConnectRefusals(t *testing.T) {
 		"rejected by hba": {postgrestest.Source(s, "nohba", "postgres"), fault.Invalid, "pg_hba.conf"},
 		"nobody listens":  {postgrestest.Source(&nobody, "postgres", "postgres"), fault.Transient, "runs"},
 	} {
-		_, err := replication.Connect(within(t, 20*time.Second), c.src, appName)
+		var err error
+		postgrestest.WaitFor(t, "the one before to have left the only walsender", func() bool {
+			_, err = replication.Connect(within(t, 20*time.Second), c.src, appName)
+			return !strings.Contains(fault.HintOf(err), "max_wal_senders")
+		})
 		if !fault.Is(err, c.kind) || !strings.Contains(fault.HintOf(err), c.hint) {
 			t.Errorf("%s: %v (%s), hint %q", name, err, fault.KindOf(err), fault.HintOf(err))
 		}
