@@ -20,13 +20,26 @@ var (
 	phaseKey  = temporal.NewSearchAttributeKeyKeyword(PhaseAttribute)
 )
 
-// label sets search attributes, where the namespace has them. The answer of the worker that asked first is recorded
+// labels are the search attributes of one run.
+type labels struct{ asked, known bool }
+
+// set sets search attributes, where the namespace has them. The answer of the worker that asked first is recorded
 // in the history, so that workers that differ agree on replay.
-func label(ctx workflow.Context, updates ...temporal.SearchAttributeUpdate) error {
-	var known bool
-	recorded := workflow.SideEffect(ctx, func(workflow.Context) any { return attributesKnown.Load() })
-	if err := recorded.Get(&known); err != nil || !known {
-		return err
+func (l *labels) set(ctx workflow.Context, updates ...temporal.SearchAttributeUpdate) error {
+	if !l.asked {
+		recorded := workflow.SideEffect(ctx, func(workflow.Context) any { return attributesKnown.Load() })
+		if err := recorded.Get(&l.known); err != nil {
+			return err
+		}
+		l.asked = true
+	}
+	if !l.known {
+		return nil
 	}
 	return workflow.UpsertTypedSearchAttributes(ctx, updates...)
+}
+
+// label is for a run that sets its search attributes once.
+func label(ctx workflow.Context, updates ...temporal.SearchAttributeUpdate) error {
+	return new(labels).set(ctx, updates...)
 }

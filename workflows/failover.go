@@ -38,6 +38,7 @@ func Failover(ctx workflow.Context, in FailoverInput) (FailoverResult, error) {
 type failover struct {
 	in       FailoverInput
 	op       topology.Operation
+	labels   labels
 	labelled string // the phase that the search attribute names
 }
 
@@ -61,7 +62,7 @@ func (f *failover) choose(ctx workflow.Context) error {
 		return invalid("its regions are "+g.Primary+" and "+g.Secondary, "group %q is not replicated to %q", g.Name, to)
 	}
 	f.op.From, f.op.To = g.Active, to
-	return label(ctx, groupKey.ValueSet(g.Name), regionKey.ValueSet(to))
+	return f.labels.set(ctx, groupKey.ValueSet(g.Name), regionKey.ValueSet(to))
 }
 
 // run holds the group's lock from BeginOperation to EndOperation, which comes whatever happens in between.
@@ -166,7 +167,7 @@ func (f *failover) label(ctx workflow.Context, phase string) error {
 		return nil
 	}
 	f.labelled = phase
-	return label(ctx, phaseKey.ValueSet(phase))
+	return f.labels.set(ctx, phaseKey.ValueSet(phase))
 }
 
 func (f *failover) show(ctx workflow.Context) {
