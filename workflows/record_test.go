@@ -15,6 +15,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/smartdr/smartdr/internal/devenv"
@@ -51,6 +52,9 @@ func TestRecordHistories(t *testing.T) {
 	p.awaitNewLineage()
 	p.record("failover", workflows.FailoverID(group))
 	p.record("replication", workflows.ReplicationID(group))
+	if err := p.c.GetWorkflow(t.Context(), workflows.WorkspaceReplicationID(group, "main", 1), "").Get(t.Context(), nil); !temporal.IsCanceledError(err) {
+		t.Errorf("replication under the old epoch ended with %v, want that it was cancelled", err)
+	}
 	p.record("workspace_replication_e1", workflows.WorkspaceReplicationID(group, "main", 1))
 	p.record("workspace_replication_e2", workflows.WorkspaceReplicationID(group, "main", 2))
 }
@@ -229,7 +233,36 @@ func (p *path) record(name, id string) {
 		p.must(err)
 		history.Events = append(history.Events, e)
 	}
+	history.Events = history.Events[:decided(history.Events)]
 	b, err := protojson.MarshalOptions{Indent: " "}.Marshal(history)
 	p.must(err)
 	p.must(os.WriteFile(filepath.Join("testdata", name+".json"), b, 0o644))
+}
+
+// decided returns how many events a workflow has answered: what came after its last completed task is not its doing yet, and
+// a replay would answer it.
+func decided(events []*historypb.HistoryEvent) int {
+	last := 0
+	for i, e := range events {
+		if e.GetWorkflowTaskCompletedEventAttributes() != nil {
+			last = i + 1
+		}
+	}
+	for last < len(events) && answers(events[last]) {
+		last++
+	}
+	return last
+}
+
+// answers reports whether an event is a command of a workflow task.
+func answers(e *historypb.HistoryEvent) bool {
+	switch e.GetEventType() {
+	case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED, enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED, enumspb.EVENT_TYPE_TIMER_STARTED,
+		enumspb.EVENT_TYPE_TIMER_CANCELED, enumspb.EVENT_TYPE_MARKER_RECORDED, enumspb.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES,
+		enumspb.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED, enumspb.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED,
+		enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
+		enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+		return true
+	}
+	return false
 }
