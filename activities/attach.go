@@ -98,7 +98,7 @@ func (t *Target) RestoreMetadata(ctx context.Context, in RestoreInput) (PhaseRes
 }
 
 func (t *Target) restoreMetadata(ctx context.Context, in RestoreInput) (PhaseResult, error) {
-	server, err := postgres.Load(in.Place.Instance)
+	server, err := t.running(ctx, in.Group, in.Place.Instance, in.Epoch)
 	if err != nil {
 		return PhaseResult{}, err
 	}

@@ -2,50 +2,58 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"time"
 
 	"github.com/smartdr/smartdr/internal/postgres"
 )
 
-// checkServers is how long a server that SmartDR runs stays down after its host has started again.
-const checkServers = 15 * time.Second
+const (
+	// checkServers is how long a server that SmartDR runs stays down when it, or its host, has died.
+	checkServers = 5 * time.Second
+	// checkFailed is how long to wait after one could not be started: trying again seldom helps soon.
+	checkFailed = 15 * time.Second
+	// startWithin is how long a server may hold up the look at the others; it goes on starting meanwhile.
+	startWithin = 30 * time.Second
+)
 
 // KeepServing starts the servers of this host that the catalog says serve and that do not run, until ctx is done. It is
 // no method, since every method of a Target is an activity.
 func KeepServing(ctx context.Context, t *Target) {
-	tick := time.NewTicker(checkServers)
-	defer tick.Stop()
+	next := time.NewTimer(0)
+	defer next.Stop()
 	for {
-		if err := t.startServing(ctx); err != nil && ctx.Err() == nil {
-			t.Log.WarnContext(ctx, "servers of this region were not all checked", "error", err)
-		}
 		select {
-		case <-tick.C:
+		case <-next.C:
 		case <-ctx.Done():
 			return
 		}
+		pause := checkServers
+		if err := t.startServing(ctx); err != nil && ctx.Err() == nil {
+			t.Log.WarnContext(ctx, "not all servers of this region run", "error", err)
+			pause = checkFailed
+		}
+		next.Reset(pause)
 	}
 }
 
+// startServing looks at every published server of this host; one that cannot be started does not keep the others down.
 func (t *Target) startServing(ctx context.Context) error {
 	files, err := filepath.Glob(filepath.Join(t.DataDir, "*", "*", "e*", ownerFile))
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, f := range files {
 		var o owner
-		if _, err := readState(filepath.Dir(f), ownerFile, &o); err != nil {
-			return err
+		_, err := readState(filepath.Dir(f), ownerFile, &o)
+		if err == nil && o.Published {
+			err = describe(t.startOne(ctx, filepath.Dir(f), o), "workspace %s of %s", o.Workspace, o.Group)
 		}
-		if !o.Published {
-			continue
-		}
-		if err := t.startOne(ctx, filepath.Dir(f), o); err != nil {
-			return describe(err, "workspace %s of %s", o.Workspace, o.Group)
-		}
+		errs = append(errs, err)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // startOne starts a server that ought to run. One of an older epoch, or one that no bucket vouches for, is left as it is.
@@ -69,5 +77,7 @@ func (t *Target) startOne(ctx context.Context, dir string, o owner) error {
 		return err
 	}
 	t.Log.InfoContext(ctx, "starting a server that did not run", "instance", dir)
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
 	return s.Start(ctx)
 }

@@ -213,10 +213,21 @@ func (t *Target) fix(in FixRecoveryPointInput, w WorkspacePlan) (WorkspacePlan, 
 	return w, writeState(dir, ownerFile, owner{Group: in.Group, Workspace: w.Workspace, Epoch: in.Epoch, Operation: in.Operation, Plan: w})
 }
 
-// PublishEndpoint makes the restored servers the serving ones: from here on the catalog names them.
+// PublishEndpoint makes the restored servers the serving ones: from here on the catalog names them. It sees to it that
+// they run.
 func (t *Target) PublishEndpoint(ctx context.Context, in PublishEndpointInput) (topology.Group, error) {
 	p := beat(ctx)
 	defer p.end()
+	g, err := t.publish(ctx, in)
+	return g, judge(ctx, err)
+}
+
+func (t *Target) publish(ctx context.Context, in PublishEndpointInput) (topology.Group, error) {
+	for _, a := range in.Workspaces {
+		if _, err := t.running(ctx, in.Group, a.Place.Instance, in.Epoch); err != nil {
+			return topology.Group{}, describe(err, "workspace %s", a.Workspace)
+		}
+	}
 	updated, err := t.Catalog.Update(ctx, in.Group, func(g *topology.Group) error {
 		if g.Epoch > in.Epoch {
 			return fault.Newf(fault.Fenced, "publish endpoint", "group %s is at epoch %d already, and this is epoch %d", g.Name, g.Epoch, in.Epoch)
@@ -227,7 +238,7 @@ func (t *Target) PublishEndpoint(ctx context.Context, in PublishEndpointInput) (
 	if err == nil {
 		err = t.markPublished(in)
 	}
-	return updated.Group, judge(ctx, err)
+	return updated.Group, err
 }
 
 func publishAll(g *topology.Group, in PublishEndpointInput) error {
