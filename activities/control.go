@@ -45,12 +45,25 @@ func (c *Control) RecordGroup(ctx context.Context, in RecordGroupInput) (topolog
 	return g, judge(ctx, err)
 }
 
-// ObserveStatus derives a group's status from the catalog and from what shippers announced.
+// ObserveStatus derives a group's status from the catalog and from what shippers announced. Since that is done regularly,
+// it also brings a bucket that was away up to date with the group's document and epochs.
 func (c *Control) ObserveStatus(ctx context.Context, in ReadGroupInput) (topology.GroupStatus, error) {
 	p := beat(ctx)
 	defer p.end()
 	s, err := c.Catalog.Status(ctx, in.Group, time.Now())
+	if err == nil && len(s.Silent) == 0 && s.Group.Secondary != "" {
+		c.mirror(ctx, in.Group)
+	}
 	return s, judge(ctx, err)
+}
+
+// mirror copies what decides over a group to the bucket that does not decide. The next look tries again what fails.
+func (c *Control) mirror(ctx context.Context, group string) {
+	ctx, cancel := context.WithTimeout(ctx, soon)
+	defer cancel()
+	if err := c.Catalog.Mirror(ctx, group); err != nil {
+		c.Log.WarnContext(ctx, "the group's document and epochs are not in both buckets", "group", group, "error", err)
+	}
 }
 
 // EnsureReplication starts the group's Replication, or wakes the one that runs.
