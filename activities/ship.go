@@ -71,7 +71,7 @@ func (s *Source) shipper(in SourceInput, sub subject, l topology.Lineage, p *pul
 		Source: sub.source, Slot: slotName(in.Group, in.Workspace),
 		Group: in.Group, Workspace: in.Workspace, Lineage: l, Epoch: in.Epoch, Destinations: sub.to,
 		Announce: func(ctx context.Context, w topology.WALProgress) error {
-			p.say(w.Cursors)
+			p.say(w)
 			return s.Catalog.PutWALProgress(ctx, in.Group, in.Workspace, w)
 		},
 		Fenced: func(ctx context.Context) error { return s.Catalog.CheckEpoch(ctx, in.Group, in.Epoch) },

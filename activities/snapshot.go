@@ -185,7 +185,7 @@ func (s *Source) progressNotes(ctx context.Context, in SourceInput, complete []s
 	n := &progressNotes{notes: make(chan topology.SnapshotProgress, 1)}
 	n.put = func(sp topology.SnapshotProgress) {
 		sp.Complete = union(complete, sp.Complete)
-		p.say(amount{Done: sp.DoneBytes, Total: sp.TotalBytes})
+		p.say(sp)
 		select {
 		case n.notes <- sp:
 		default: // the last one is still being written; the next comes soon
