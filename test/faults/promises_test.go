@@ -63,17 +63,19 @@ func (w *world) checkPromises(announced wal.LSN) {
 	w.checkGoesOn(conn, op)
 }
 
-// connectAfter connects through the new server's own socket: what the ordinary roles may do is the demo's to show.
+// connectAfter connects through the new server's own socket: what the ordinary roles may do is the demo's to show. The server
+// may have been killed as the failover ended; the worker starts it again.
 func (w *world) connectAfter() *pgx.Conn {
 	w.t.Helper()
 	servers, err := w.env.Regions[devenv.Secondary].Servers()
 	if err != nil || len(servers) != 1 {
 		w.t.Fatalf("%d servers in %s, %v; want 1", len(servers), devenv.Secondary, err)
 	}
-	conn, err := servers[0].Open(w.t.Context(), appDB)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	var conn *pgx.Conn
+	devtest.Within(w.t, 30*time.Second, "the new server to take connections", func() bool {
+		conn, err = servers[0].Open(w.t.Context(), appDB)
+		return err == nil
+	})
 	return conn
 }
 
