@@ -16,7 +16,10 @@ func TestObserveStatusMirrorsWhatABucketMissed(t *testing.T) {
 	control := &Control{Site: w.Site}
 	back := w.faults["east"].Add(objectstore.Rule{Dead: true})
 	w.claim(t, 2, "failover")
-	w.update(t, func(g *topology.Group) { g.Active, g.Epoch = "west", 2; g.Workspaces[0].Sites["west"] = g.Workspaces[0].Sites["east"] })
+	w.update(t, func(g *topology.Group) {
+		g.Active, g.Epoch = "west", 2
+		g.Workspaces[0].Sites["west"] = g.Workspaces[0].Sites["east"]
+	})
 	if _, err := as(t, control.ObserveStatus, ReadGroupInput{Group: "prod"}); err != nil {
 		t.Errorf("while a bucket is away: %v", err)
 	}

@@ -19,8 +19,8 @@ import (
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
-// ProvisionTopology gives the workspace a folder, a port and an endpoint on this host. Folders of failovers that never
-// came to serve are removed first, since their disk space is needed.
+// ProvisionTopology gives the workspace a folder, a port and an endpoint on this host. Folders of failovers that
+// failed before they came to serve are removed first, since their disk space is needed.
 func (t *Target) ProvisionTopology(ctx context.Context, in RestoreInput) (Place, error) {
 	p := beat(ctx)
 	defer p.end()
@@ -39,9 +39,7 @@ func (t *Target) provision(ctx context.Context, in RestoreInput) (Place, error) 
 		return Place{}, fault.Newf(fault.Missing, "provision", "%s is not the folder of operation %s", dir, in.Operation).
 			WithHint("the region's worker moved to another host or data folder: run the failover again")
 	}
-	if err := t.sweep(ctx, in); err != nil {
-		return Place{}, err
-	}
+	t.sweep(ctx, in)
 	if o.Port == 0 {
 		if o.Port, err = t.freePort(); err != nil {
 			return Place{}, err
@@ -120,43 +118,6 @@ func free(port int) bool {
 		return false
 	}
 	return l.Close() == nil
-}
-
-// sweep removes the workspace's folders of older epochs that never served.
-func (t *Target) sweep(ctx context.Context, in RestoreInput) error {
-	files, err := filepath.Glob(filepath.Join(t.DataDir, in.Group, in.Plan.Workspace, "e*", ownerFile))
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		var o owner
-		if _, err := readState(filepath.Dir(f), ownerFile, &o); err != nil {
-			return err
-		}
-		if o.Published || o.Epoch >= in.Epoch {
-			continue
-		}
-		if err := removeInstance(ctx, filepath.Dir(f)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func removeInstance(ctx context.Context, dir string) error {
-	s, err := postgres.Load(dir)
-	if err == nil {
-		if _, running := s.Running(ctx); running {
-			err = s.Stop(ctx, postgres.Immediate)
-		}
-	}
-	if err != nil && !fault.Is(err, fault.Missing) {
-		return err
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return fault.New(fault.Transient, "remove instance that never served", err)
-	}
-	return nil
 }
 
 // RestoreSnapshot brings the snapshot's files.

@@ -94,6 +94,9 @@ func (t *Target) ready(ctx context.Context, g topology.Group, w WorkspacePlan) (
 	if err != nil {
 		return nil, err
 	}
+	if host.FreeBytes > 0 {
+		host.FreeBytes += t.reclaimable(ctx, g.Name, w.Workspace)
+	}
 	return problems(w, metadata.Compare(m, host, w.Bytes))
 }
 

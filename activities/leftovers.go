@@ -1,0 +1,139 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+// stopWithin is how long the server of a failover that failed may take to end, by a signal that asks for no checkpoint.
+const stopWithin = 20 * time.Second
+
+// leftovers returns the folders of a workspace that failovers have left which failed before they came to serve. What is
+// doubtful is none: an operation that may go on, one without an account, and a lineage that the group's document knows,
+// since it was published once. Nothing is one while the bucket that decides over the group is silent.
+func (t *Target) leftovers(ctx context.Context, group, workspace string) ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(t.DataDir, group, workspace, "e*", ownerFile))
+	if err != nil || len(files) == 0 {
+		return nil, err
+	}
+	loaded, err := t.Catalog.Load(ctx, group)
+	if err != nil {
+		return nil, err
+	}
+	w := loaded.Group.Workspace(workspace)
+	if w == nil || !slices.Contains(loaded.From, loaded.Group.Authority) {
+		return nil, nil
+	}
+	var dirs []string
+	for _, f := range files {
+		dir := filepath.Dir(f)
+		failed, err := t.failed(ctx, dir, group, *w)
+		if err != nil {
+			t.Log.WarnContext(ctx, "left alone", "instance", dir, "error", err)
+		}
+		if failed {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs, nil
+}
+
+// failed reports whether a folder belongs to a failover of the workspace that failed and never served.
+func (t *Target) failed(ctx context.Context, dir, group string, w topology.Workspace) (bool, error) {
+	var o owner
+	if _, err := readState(dir, ownerFile, &o); err != nil {
+		return false, err
+	}
+	switch {
+	case o.Published, o.Group != group, o.Workspace != w.Name, o.Plan.Lineage == "":
+		return false, nil
+	case w.FindLineage(o.Plan.Lineage) != nil, w.Sites[t.Region].Instance == dir:
+		return false, nil
+	}
+	op, err := t.Catalog.Operation(ctx, group, o.Operation)
+	if fault.Is(err, fault.Missing) {
+		return false, nil
+	}
+	return err == nil && op.State == topology.OperationFailed, err
+}
+
+// sweep removes leftovers, since their disk space is needed. One that cannot be removed is no reason to stop.
+func (t *Target) sweep(ctx context.Context, in RestoreInput) {
+	dirs, err := t.leftovers(ctx, in.Group, in.Plan.Workspace)
+	if err != nil {
+		t.Log.WarnContext(ctx, "what earlier failovers left was not looked for", "error", err)
+	}
+	for _, dir := range dirs {
+		if dir == in.Place.Instance || dir == instanceDir(t.DataDir, in.Group, in.Plan.Workspace, in.Epoch) {
+			continue
+		}
+		if err := removeInstance(ctx, dir); err != nil {
+			t.Log.WarnContext(ctx, "what an earlier failover left was not removed", "instance", dir, "error", err)
+			continue
+		}
+		t.Log.InfoContext(ctx, "removed what an earlier failover left that failed", "instance", dir)
+	}
+}
+
+// removeInstance removes a folder when no server runs in it. What says whose it is goes last, so that a removal that was
+// cut short is gone on with.
+func removeInstance(ctx context.Context, dir string) error {
+	s, err := postgres.Load(dir)
+	if err == nil {
+		err = stopNow(ctx, s)
+	}
+	if err != nil && !fault.Is(err, fault.Missing) { // no description: nobody ever started one
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.Name() != ownerFile {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	if err == nil {
+		err = os.RemoveAll(dir)
+	}
+	if err != nil {
+		return fault.New(fault.Transient, "remove instance that never served", err)
+	}
+	return nil
+}
+
+func stopNow(ctx context.Context, s *postgres.Server) error {
+	ctx, cancel := context.WithTimeout(ctx, stopWithin)
+	defer cancel()
+	return s.Stop(ctx, postgres.Immediate)
+}
+
+// reclaimable returns the bytes on disk that sweep would set free. What cannot be read counts as nothing.
+func (t *Target) reclaimable(ctx context.Context, group, workspace string) (bytes int64) {
+	dirs, err := t.leftovers(ctx, group, workspace)
+	if err != nil {
+		t.Log.WarnContext(ctx, "what earlier failovers left does not count as free", "error", err)
+	}
+	for _, dir := range dirs {
+		_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+			if err != nil || ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if info, err := d.Info(); err == nil {
+				if st, ok := info.Sys().(*syscall.Stat_t); ok {
+					bytes += st.Blocks * 512 // stat(2): always of 512 bytes
+				}
+			}
+			return nil
+		})
+	}
+	return bytes
+}
