@@ -9,6 +9,7 @@ import (
 	"github.com/smartdr/smartdr/internal/catalog"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/objectstore"
+	"github.com/smartdr/smartdr/internal/telemetry"
 	"github.com/smartdr/smartdr/internal/ship"
 	"github.com/smartdr/smartdr/internal/topology"
 )
@@ -18,6 +19,7 @@ type Site struct {
 	Region  string
 	Stores  map[string]objectstore.Store // root stores by region; every region of the configuration
 	Catalog *catalog.Catalog
+	Metrics *telemetry.Metrics // nil: nobody is told
 	Log     *slog.Logger
 }
 

@@ -71,6 +71,7 @@ func (s *Source) shipper(in SourceInput, sub subject, l topology.Lineage, p *pul
 		Source: sub.source, Slot: slotName(in.Group, in.Workspace),
 		Group: in.Group, Workspace: in.Workspace, Lineage: l, Epoch: in.Epoch, Destinations: sub.to,
 		Announce: func(ctx context.Context, w topology.WALProgress) error {
+			s.Metrics.WAL(in.Group, in.Workspace, w)
 			p.say(w)
 			return s.Catalog.PutWALProgress(ctx, in.Group, in.Workspace, w)
 		},

@@ -16,6 +16,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.config, "config", "", "configuration file (default: $SMARTDR_CONFIG, then smartdr.yaml)")
 	flag.StringVar(&o.region, "region", os.Getenv("SMARTDR_REGION"), "region that this worker runs in (default: $SMARTDR_REGION)")
+	flag.StringVar(&o.metrics, "metrics", "", "address to serve Prometheus metrics on, as 127.0.0.1:9187 (default: none)")
 	flag.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	flag.StringVar(&o.logFormat, "log-format", "text", "text or json")
 	flag.Parse()

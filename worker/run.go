@@ -22,7 +22,7 @@ import (
 )
 
 // options are the worker's flags.
-type options struct{ config, region, logLevel, logFormat string }
+type options struct{ config, region, metrics, logLevel, logFormat string }
 
 // stopTimeout is how long a worker that is told to stop lets its activities finish what they hold: a shipper stores
 // what it has received.
@@ -49,8 +49,24 @@ func run(ctx context.Context, o options) error {
 	}
 	defer c.Close()
 	registerAttributes(ctx, c, namespace(cfg.Temporal), logger)
-	site := activities.Site{Region: o.region, Stores: stores, Catalog: &catalog.Catalog{Stores: impatient(stores), Log: logger}, Log: logger}
+	metrics, err := measure(ctx, o.metrics)
+	if err != nil {
+		return err
+	}
+	site := activities.Site{Region: o.region, Stores: stores, Catalog: &catalog.Catalog{Stores: impatient(stores), Log: logger}, Metrics: metrics, Log: logger}
 	return work(ctx, c, site, hosting(region.Worker))
+}
+
+// measure returns nil where nobody is to be told.
+func measure(ctx context.Context, addr string) (*telemetry.Metrics, error) {
+	if addr == "" {
+		return nil, nil
+	}
+	m, err := telemetry.NewMetrics()
+	if err != nil {
+		return nil, err
+	}
+	return m, m.Serve(ctx, addr)
 }
 
 // impatient stores are for the catalog: it asks every bucket and goes on with those that answer, so that one that is
