@@ -9,8 +9,8 @@ import (
 	"github.com/smartdr/smartdr/internal/catalog"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/objectstore"
-	"github.com/smartdr/smartdr/internal/telemetry"
 	"github.com/smartdr/smartdr/internal/ship"
+	"github.com/smartdr/smartdr/internal/telemetry"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
