@@ -51,25 +51,28 @@ func (t *Target) metadataPlace(ctx context.Context, s *postgres.Server, m metada
 	}
 	place := metadata.Place{
 		DataDir: s.DataDir, SocketDir: s.SocketDir, Listen: s.Listen, Port: s.Port,
-		HBAFile: s.HBAFile(), IdentFile: s.IdentFile(), Admin: s.Superuser, Host: host,
+		HBAFile: s.HBAFile(), IdentFile: s.IdentFile(), Admin: s.Superuser, Host: host, Readable: readable(s, m),
 	}
-	if metadata.NeedsConfigFile(m) {
+	if _, err := os.Stat(insideConfig(s)); err == nil && !ours(insideConfig(s)) && metadata.NeedsConfigFile(m) {
 		place.ConfigFile = filepath.Join(s.InstanceDir(), "postgresql.conf")
 	}
 	return place, nil
 }
 
-// writeConfig writes the configuration file where the primary's lay outside its data directory (as Debian's does).
+func insideConfig(s *postgres.Server) string { return filepath.Join(s.DataDir, "postgresql.conf") }
+
+// writeConfig writes the configuration file where the copy has none, because the primary's lay elsewhere (as Debian's
+// does), or where the copy's own refers to files that did not come along. One that an earlier attempt wrote stays:
+// recovery may have turned settings of it into comments.
 func writeConfig(s *postgres.Server, m metadata.Metadata, place metadata.Place) error {
-	inside := filepath.Join(s.DataDir, "postgresql.conf")
-	text := "# The settings of this server are given on its command line; see instance.json beside the data directory.\n"
-	path := inside
+	path := insideConfig(s)
 	if place.ConfigFile != "" {
-		path, text = place.ConfigFile, metadata.ConfigFile(m, place)
-	} else if _, err := os.Stat(inside); err == nil {
+		path = place.ConfigFile
+	}
+	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := replaceFile(path, []byte(metadata.ConfigFile(m, place))); err != nil {
 		return fault.New(diskKind(err), "write configuration file", err)
 	}
 	if s.Account == nil {
