@@ -71,6 +71,9 @@ func (s *Server) Running(context.Context) (pid int, running bool) {
 // isServerProcess reports whether a process is a postgres whose working directory is our data directory. A zombie has
 // neither. A process of another account cannot be looked at, and is not ours.
 func (s *Server) isServerProcess(pid int) bool {
+	if pid <= 1 || pid == os.Getpid() {
+		return false
+	}
 	proc := filepath.Join("/proc", strconv.Itoa(pid))
 	exe, err := os.Readlink(filepath.Join(proc, "exe"))
 	if err != nil {

@@ -90,6 +90,7 @@ func TestServerOutlivesItsStarter(t *testing.T) {
 	postgrestest.Check(t, s.Stop(ctx, postgres.Fast))
 	postgrestest.Check(t, s.Save())
 	starter := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestStarterProcess$")
+	starter.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its group dies with it, as a terminal's does
 	starter.Env = append(os.Environ(), "SMARTDR_TEST_START="+s.InstanceDir())
 	if out, err := starter.CombinedOutput(); err == nil {
 		t.Fatalf("the starter should have been killed:\n%s", out)
@@ -108,7 +109,10 @@ func TestStarterProcess(t *testing.T) {
 	s, err := postgres.Load(dir)
 	postgrestest.Check(t, err)
 	postgrestest.Check(t, s.Start(within(t, 30*time.Second)))
-	postgrestest.Check(t, syscall.Kill(os.Getpid(), syscall.SIGKILL))
+	if syscall.Getpgrp() != os.Getpid() {
+		t.Fatal("not in a process group of its own")
+	}
+	postgrestest.Check(t, syscall.Kill(-os.Getpid(), syscall.SIGKILL))
 	<-t.Context().Done()
 }
 

@@ -174,7 +174,7 @@ func attachUnconnected(t *testing.T, src *source, overrides map[string]string) {
 func TestInheritedConfiguration(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
 		src := startSource(t, bin, nil)
-		archived := filepath.Join(t.TempDir(), "archived")
+		archived := filepath.Join(postgrestest.TempDir(t), "archived")
 		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT 1")
 		in := src.restore(t, src.end(t), 0)
 		conf := fmt.Sprintf(`primary_conninfo = 'host=127.0.0.1 port=%d user=postgres'
@@ -233,12 +233,14 @@ func TestRaisedSettings(t *testing.T) {
 		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT 1")
 		end := src.end(t)
 
-		in := src.restore(t, end, 0)
-		if _, err := attachNow(t, in); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "max_connections") {
+		ignorant := src.restore(t, end, 0)
+		if _, err := attachNow(t, ignorant); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "max_connections") {
 			t.Errorf("without the new minimum: %v", err)
 		}
-		postgrestest.Check(t, in.Server.Kill(t.Context()))
-		in.Minimums = wal.Parameters{MaxConnections: 150} // told of it, the same folder goes on
+		postgrestest.Check(t, ignorant.Server.Kill(t.Context()))
+
+		in := src.restore(t, end, 0)
+		in.Minimums = wal.Parameters{MaxConnections: 150}
 		got, err := attachNow(t, in)
 		postgrestest.Check(t, err)
 		checkAttached(t, in, got, 2)

@@ -2,6 +2,7 @@ package restore_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/postgres"
@@ -130,4 +133,42 @@ func TestWALThatStopsShort(t *testing.T) {
 			})
 		}
 	})
+}
+
+// TestKilledAfterThePromotion forgets that all was done, as an attach does that dies before it can write it down.
+func TestKilledAfterThePromotion(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		src := startSource(t, bin, nil)
+		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT 1")
+		in := src.restore(t, src.end(t), 0)
+		first, err := attachNow(t, in)
+		postgrestest.Check(t, err)
+		postgrestest.Exec(t, in.Server, "postgres", "CREATE TABLE on_the_new_timeline AS SELECT 1")
+		for _, crash := range []bool{false, true} {
+			forgetTheEnd(t, in.Server)
+			if crash {
+				postgrestest.Check(t, in.Server.Kill(t.Context()))
+			}
+			again, err := attachNow(t, in)
+			if diff := cmp.Diff(first, again); err != nil || diff != "" {
+				t.Fatalf("crashed %v: %v (-first +again):\n%s", crash, err, diff)
+			}
+			if n := postgrestest.Query(t, in.Server, "postgres", "SELECT count(*) FROM on_the_new_timeline"); n != "1" {
+				t.Errorf("crashed %v: the new timeline's writes are gone", crash)
+			}
+		}
+		checkAttached(t, in, first, 2)
+	})
+}
+
+func forgetTheEnd(t *testing.T, s *postgres.Server) {
+	t.Helper()
+	path := filepath.Join(s.InstanceDir(), "attach.json")
+	b, err := os.ReadFile(path)
+	postgrestest.Check(t, err)
+	var state map[string]any
+	postgrestest.Check(t, json.Unmarshal(b, &state))
+	delete(state, "attached")
+	b, err = json.Marshal(state)
+	postgrestest.Check(t, errors.Join(err, os.WriteFile(path, b, 0o600)))
 }
