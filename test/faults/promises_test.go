@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -135,4 +136,23 @@ func (w *world) announced() wal.LSN {
 		w.t.Fatal("nothing is announced for " + devenv.Secondary)
 	}
 	return c.Point.At.LSN
+}
+
+// checkComesHome brings the lost region's bucket back, and waits until the group is protected again in that direction: the new
+// lineage's WAL and a snapshot of it are there, without anybody asking.
+func (w *world) checkComesHome() {
+	w.t.Helper()
+	lineage := w.lastOperation().Workspaces[0].Lineage
+	if err := w.env.Regions[devenv.Primary].Gateway.Restart(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	devtest.Within(w.t, 3*time.Minute, "the lost region's bucket to hold the new lineage", func() bool {
+		s, err := w.status()
+		if err != nil || len(s.Workspaces) != 1 || s.Workspaces[0].Snapshot == nil || s.Workspaces[0].WAL == nil {
+			return false
+		}
+		c, known := w.cursor(devenv.Primary)
+		snapshot := s.Workspaces[0].Snapshot
+		return known && c.Point.Lineage == lineage && c.LagBytes == 0 && snapshot.Lineage == lineage && slices.Contains(snapshot.Complete, devenv.Primary)
+	})
 }

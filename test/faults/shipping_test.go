@@ -129,4 +129,5 @@ func TestOneDeadBucketNeverStallsTheOther(t *testing.T) {
 	w.lose()
 	w.failOver()
 	w.checkPromises(announced)
+	w.checkComesHome()
 }
