@@ -28,7 +28,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT n, repeat('x', 200) FROM generate_series(1, 200000) n")
 		in := src.restore(t, src.end(t), 0)
 		kills := 0
-		for limit := 10 * time.Millisecond; ; limit += time.Duration(20+rand.IntN(40)) * time.Millisecond {
+		for limit := 10 * time.Millisecond; ; limit += limit * time.Duration(10+rand.IntN(30)) / 100 { // as fine on a fast machine as on a slow one
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			got, err := restore.Attach(ctx, in)
 			cancel()
