@@ -60,3 +60,14 @@ func (f *flaky) List(ctx context.Context, prefix, startAfter string) iter.Seq2[o
 func (f *flaky) Delete(ctx context.Context, keys ...string) error {
 	return f.lose(f.Store.Delete(ctx, keys...))
 }
+
+// rude hangs up where others refuse a body.
+type rude struct{ objectstore.Store }
+
+func (r rude) Put(ctx context.Context, key string, body []byte, opts objectstore.PutOptions) (objectstore.Info, error) {
+	i, err := r.Store.Put(ctx, key, body, opts)
+	if fault.Is(err, fault.Conflict) {
+		err = fault.Newf(fault.Transient, "put object", "connection reset by peer")
+	}
+	return i, err
+}

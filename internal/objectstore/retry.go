@@ -108,6 +108,10 @@ func (r *retried) Put(ctx context.Context, key string, body []byte, opts PutOpti
 		opts.Token = rand.Text()
 	}
 	err = r.do(ctx, func(attempt int) error {
+		if attempt > 0 && opts.IfAbsent && r.there(ctx, key) {
+			i, err = r.arrived(ctx, key, opts.Token, fault.Newf(fault.Conflict, "put object "+key, "it is there already"))
+			return err
+		}
 		i, err = r.inner.Put(ctx, key, body, opts)
 		if attempt > 0 && conditional && fault.Is(err, fault.Conflict) {
 			i, err = r.arrived(ctx, key, opts.Token, err)
@@ -115,6 +119,12 @@ func (r *retried) Put(ctx context.Context, key string, body []byte, opts PutOpti
 		return err
 	})
 	return i, err
+}
+
+// there looks before a body is sent again: some stores hang up on a body that they refuse, and would do so each time.
+func (r *retried) there(ctx context.Context, key string) bool {
+	_, err := r.inner.Head(ctx, key)
+	return err == nil
 }
 
 // arrived finds out whether the object that is in the way was written by an attempt whose answer was lost.
