@@ -32,6 +32,8 @@ func (s *Source) ShipSegments(ctx context.Context, in SourceInput) (ShipSegments
 }
 
 func (s *Source) ship(ctx context.Context, in SourceInput, p *pulse) (ShipSegmentsResult, error) {
+	ctx, done := lasting(ctx, s.Answers)
+	defer done()
 	shipping, release, err := s.turns.take(ctx, in.Group+"/"+in.Workspace)
 	if err != nil {
 		return ShipSegmentsResult{}, err
