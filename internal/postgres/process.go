@@ -122,9 +122,9 @@ func (s *Server) processes() []int {
 	return pids
 }
 
-// waitGone waits until no process of the server is left.
-func (s *Server) waitGone(ctx context.Context) error {
-	for len(s.processes()) > 0 {
+// waitUntilNone waits until left, asked again and again, names no process any more.
+func waitUntilNone(ctx context.Context, left func() []int) error {
+	for len(left()) > 0 {
 		if err := pause(ctx, pollEvery); err != nil {
 			return err
 		}

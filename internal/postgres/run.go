@@ -249,7 +249,7 @@ func (s *Server) Stop(ctx context.Context, mode StopMode) error {
 			return fault.New(fault.Transient, "stop server", err)
 		}
 	}
-	if err := s.waitGone(ctx); err != nil {
+	if err := waitUntilNone(ctx, s.processes); err != nil {
 		return fault.Newf(fault.Transient, "stop server", "it still runs: %w", err)
 	}
 	return nil
@@ -263,12 +263,14 @@ func (s *Server) Kill(ctx context.Context) error {
 			return fault.New(fault.Transient, "kill server", err)
 		}
 	}
-	for _, p := range s.processes() {
+	killed := s.processes()
+	for _, p := range killed {
 		if err := signalPID(p, syscall.SIGKILL); err != nil {
 			return fault.New(fault.Transient, "kill server", err)
 		}
 	}
-	if err := s.waitGone(ctx); err != nil {
+	// Only for these: whoever keeps the server running may have started it again already.
+	if err := waitUntilNone(ctx, func() []int { return slices.DeleteFunc(killed, func(p int) bool { return !s.isServerProcess(p) }) }); err != nil {
 		return fault.Newf(fault.Transient, "kill server", "it still runs: %w", err)
 	}
 	return nil
