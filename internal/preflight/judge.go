@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
 const (
@@ -162,4 +164,4 @@ func waitsFor(setting, name string) bool {
 }
 
 // quoted writes an identifier as SQL wants it.
-func quoted(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
