@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/smartdr/smartdr/internal/api"
 	"github.com/smartdr/smartdr/internal/cli/render"
 	"github.com/smartdr/smartdr/internal/fault"
 )
@@ -111,6 +112,21 @@ func needGroup(cmd *cobra.Command, group string) error {
 
 func usage(cmd *cobra.Command, format string, args ...any) error {
 	return fault.Newf(fault.Invalid, "read command line", format, args...).WithHint("See `%s --help`.", cmd.CommandPath())
+}
+
+// readGroup reads about the group that was named, else the only one there is, within the time that reading may take.
+func (a *app) readGroup(cmd *cobra.Command, group string, read func(ctx context.Context, s *api.Service, name string) error) error {
+	ctx, cancel := a.reading(cmd.Context())
+	defer cancel()
+	name, err := a.anyGroup(ctx, cmd, group)
+	if err != nil {
+		return err
+	}
+	s, err := a.service()
+	if err != nil {
+		return err
+	}
+	return read(ctx, s, name)
 }
 
 // anyGroup returns the group that was named, else the only one there is.

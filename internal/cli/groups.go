@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -68,21 +69,13 @@ func (a *app) groupShowCommand() *cobra.Command {
 			if len(args) == 1 {
 				group = args[0]
 			}
-			ctx, cancel := a.reading(cmd.Context())
-			defer cancel()
-			name, err := a.anyGroup(ctx, cmd, group)
-			if err != nil {
-				return err
-			}
-			s, err := a.service()
-			if err != nil {
-				return err
-			}
-			g, err := s.Group(ctx, name)
-			if err != nil {
-				return err
-			}
-			return a.show(g, func(st render.Style) string { return render.Group(g, st) })
+			return a.readGroup(cmd, group, func(ctx context.Context, s *api.Service, name string) error {
+				g, err := s.Group(ctx, name)
+				if err != nil {
+					return err
+				}
+				return a.show(g, func(st render.Style) string { return render.Group(g, st) })
+			})
 		},
 	}
 	a.groupFlag(cmd, &group)

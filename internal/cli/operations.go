@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/smartdr/smartdr/internal/api"
 	"github.com/smartdr/smartdr/internal/cli/render"
 	"github.com/smartdr/smartdr/internal/topology"
 )
@@ -17,21 +18,13 @@ func (a *app) databasesCommand() *cobra.Command {
 		Use: "databases", Short: "List a group's databases and whether they are replicated", Args: cobra.NoArgs,
 		Example: "  smartdr databases --group prod\n  smartdr databases -o json | jq -r '.[] | select(.replicated) | .name'",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := a.reading(cmd.Context())
-			defer cancel()
-			name, err := a.anyGroup(ctx, cmd, group)
-			if err != nil {
-				return err
-			}
-			s, err := a.service()
-			if err != nil {
-				return err
-			}
-			dbs, err := s.Databases(ctx, name)
-			if err != nil {
-				return err
-			}
-			return a.show(dbs, func(st render.Style) string { return render.Databases(dbs, st) })
+			return a.readGroup(cmd, group, func(ctx context.Context, s *api.Service, name string) error {
+				dbs, err := s.Databases(ctx, name)
+				if err != nil {
+					return err
+				}
+				return a.show(dbs, func(st render.Style) string { return render.Databases(dbs, st) })
+			})
 		},
 	}
 	a.groupFlag(cmd, &group)
