@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/smartdr/smartdr/internal/fault"
@@ -113,7 +114,12 @@ func (t *Target) restoreMetadata(ctx context.Context, in RestoreInput) (PhaseRes
 	if err != nil {
 		return PhaseResult{}, err
 	}
-	rules, notes := metadata.HBA(m, place)
+	notes, err := t.finish(ctx, server, in, m)
+	if err != nil {
+		return PhaseResult{}, err
+	}
+	rules, changed := metadata.HBA(m, place)
+	notes = append(notes, changed...)
 	if err := server.WriteHBA(rules); err != nil {
 		return PhaseResult{}, err
 	}
@@ -125,6 +131,20 @@ func (t *Target) restoreMetadata(ctx context.Context, in RestoreInput) (PhaseRes
 	}
 	wrong, err := t.fileErrors(ctx, server)
 	return PhaseResult{Notes: append(notes, wrong...)}, err
+}
+
+// finish puts right what nobody should see otherwise, before anybody gets in.
+func (t *Target) finish(ctx context.Context, server *postgres.Server, in RestoreInput, m metadata.Metadata) ([]string, error) {
+	dropped, err := t.dropLeftOut(ctx, server, in)
+	if err != nil {
+		return nil, err
+	}
+	running, err := t.restorePipelines(ctx, server, in, m)
+	if err != nil {
+		return nil, err
+	}
+	differ, err := t.compareInventory(ctx, server, in)
+	return slices.Concat(dropped, running, differ), err
 }
 
 // appendText adds to a file that WriteHBA has just written anew.

@@ -133,7 +133,15 @@ type WorkspacePlan struct {
 	Databases     []string               `json:"databases"`
 	Omitted       []OmittedDatabase      `json:"omitted,omitempty"`
 	Lineage       string                 `json:"lineage,omitempty"` // id of the new one; set by FixRecoveryPoint
+	Need          Need                   `json:"need,omitzero"`
+	Host          string                 `json:"host,omitempty"` // where it is to run
 	Notes         []string               `json:"notes,omitempty"`
+}
+
+// Need is what a host must have for a workspace.
+type Need struct {
+	Size      topology.Size `json:"size,omitzero"`
+	DiskBytes int64         `json:"diskBytes"` // files, WAL, and what a server needs besides
 }
 
 // OmittedDatabase was left out of replication: it is restored as zeros so that recovery runs, then dropped.

@@ -17,6 +17,7 @@ import (
 // Site is what all activities of a worker share: the region it runs in and the buckets of all regions.
 type Site struct {
 	Region  string
+	Host    string                       // this machine's name among the region's hosts
 	Stores  map[string]objectstore.Store // root stores by region; every region of the configuration
 	Catalog *catalog.Catalog
 	Metrics *telemetry.Metrics // nil: nobody is told
@@ -31,6 +32,8 @@ type Hosting struct {
 	FirstPort     int      // of the range for servers
 	LastPort      int      // inclusive
 	BinDirs       []string // where PostgreSQL's programs are, besides the usual places
+	MemoryBytes   int64    // capacity for servers; 0: all that the machine has
+	CPUs          float64  // likewise
 }
 
 // store returns a region's bucket.

@@ -16,10 +16,29 @@ const TaskQueue = "smartdr"
 // RegionQueue is polled by the workers of one region: what must happen there.
 func RegionQueue(region string) string { return TaskQueue + "-" + region }
 
+// HostQueue is polled by the worker of one host: what must happen on that machine. Names have no slash, so that no two
+// hosts share a queue.
+func HostQueue(region, host string) string { return RegionQueue(region) + "/" + host }
+
+// siteQueue is where a workspace's server is reached from: its host, or, when it was adopted, anywhere in its region.
+func siteQueue(region, host string) string {
+	if host == "" {
+		return RegionQueue(region)
+	}
+	return HostQueue(region, host)
+}
+
 // The workflow types.
 const (
 	CreateGroupType          = "CreateGroup"          // CreateGroupInput -> CreateGroupResult
 	ConfigureType            = "Configure"            // ConfigureInput -> ConfigureResult
+	ChangeGroupType          = "ChangeGroup"          // ChangeGroupInput -> GroupResult
+	ChangeDatabasesType      = "ChangeDatabases"      // ChangeDatabasesInput -> GroupResult
+	CreateWorkspaceType      = "CreateWorkspace"      // CreateWorkspaceInput -> WorkspaceResult
+	ChangeWorkspaceType      = "ChangeWorkspace"      // ChangeWorkspaceInput -> WorkspaceResult
+	SuspendType              = "Suspend"              // SuspendInput -> GroupResult
+	ResumeType               = "Resume"               // ResumeInput -> GroupResult
+	TerminateType            = "Terminate"            // TerminateInput -> GroupResult
 	ReplicationType          = "Replication"          // ReplicationInput; runs until the group is torn down
 	WorkspaceReplicationType = "WorkspaceReplication" // WorkspaceReplicationInput; a child of Replication
 	FailoverType             = "Failover"             // FailoverInput -> FailoverResult
@@ -31,7 +50,7 @@ const (
 	StatusQuery = "status"
 	// RefreshUpdate, of Replication: observes now and returns topology.GroupStatus.
 	RefreshUpdate = "refresh"
-	// EpochChangedSignal, to Replication: EpochChanged.
+	// EpochChangedSignal, to Replication: EpochChanged. Also says that the group's workspaces or databases changed.
 	EpochChangedSignal = "epoch-changed"
 	// ProgressQuery, of Failover: topology.Operation as it stands.
 	ProgressQuery = "progress"
@@ -58,23 +77,51 @@ func WorkspaceReplicationID(group, workspace string, epoch topology.Epoch) strin
 	return id(group, fmt.Sprintf("%s/e%d", workspace, epoch))
 }
 
+// ManageGroupID is the workflow id of what changes a group as a whole: ChangeGroup, ChangeDatabases, and Suspend, Resume
+// and Terminate of all its workspaces. They exclude each other by it.
+func ManageGroupID(group string) string { return id(group, "manage") }
+
+// ManageWorkspaceID is the workflow id of what changes one workspace.
+func ManageWorkspaceID(group, workspace string) string { return id(group, workspace+"/manage") }
+
 // FailoverID is the workflow id of Failover.
 func FailoverID(group string) string { return id(group, "failover") }
 
 func id(group, what string) string { return "smartdr/" + group + "/" + what }
 
-// CreateGroupInput asks for a workspace group around servers that are there already.
+// CreateGroupInput asks for a workspace group.
 type CreateGroupInput struct {
-	Name       string           `json:"name"`
-	Primary    string           `json:"primary"` // region
-	Workspaces []WorkspaceInput `json:"workspaces"`
+	Name       string             `json:"name"`
+	Primary    string             `json:"primary"`           // region
+	SmartDR    *bool              `json:"smartDR,omitempty"` // the option "SmartDR and database branching"; default true
+	Firewall   *topology.Firewall `json:"firewall,omitempty"`
+	Workspaces []WorkspaceInput   `json:"workspaces"`
 }
 
-// WorkspaceInput is one server to adopt.
+// WorkspaceInput is one server to adopt, or to make.
 type WorkspaceInput struct {
-	Name   string            `json:"name"`
-	Kind   topology.SiteKind `json:"kind,omitempty"` // "adopted", the default; "managed" is refused in this version
-	Source topology.Source   `json:"source"`         // seen from the primary region's workers; never holds a password
+	Name string            `json:"name"`
+	Kind topology.SiteKind `json:"kind,omitempty"` // default: adopted with a source, else managed
+	// Source is of an adopted one: how the primary region's workers reach it. It never holds a password.
+	Source topology.Source `json:"source,omitzero"`
+	Size   string          `json:"size,omitempty"` // topology.ParseSize; of a managed one: default topology.DefaultSize
+
+	// The rest is of managed ones.
+	Postgres int               `json:"postgres,omitempty"` // major version; default: the newest that a host has
+	Host     string            `json:"host,omitempty"`     // default: any with room for it
+	Settings map[string]string `json:"settings,omitempty"` // of PostgreSQL; none may be a secret
+	HBA      []string          `json:"hba,omitempty"`      // lines of pg_hba.conf, before those of the firewall
+	Ident    []string          `json:"ident,omitempty"`    // lines of pg_ident.conf
+	// Init holds choices of initdb that cannot be changed later.
+	Init InitInput `json:"init,omitzero"`
+}
+
+// InitInput holds the choices of initdb.
+type InitInput struct {
+	NoChecksums   bool   `json:"noChecksums,omitempty"`   // of pages; they are on by default
+	SegmentSizeMB int    `json:"segmentSizeMB,omitempty"` // of WAL; default 16
+	Locale        string `json:"locale,omitempty"`        // default C.UTF-8
+	ICULocale     string `json:"icuLocale,omitempty"`     // sorts by ICU when it is set
 }
 
 // CreateGroupResult is what was made, and what the operator should know about the servers.
@@ -87,7 +134,7 @@ type CreateGroupResult struct {
 type ConfigureInput struct {
 	Group     string   `json:"group"`
 	Secondary string   `json:"secondary"`           // region
-	Databases []string `json:"databases,omitempty"` // names; empty means all, present and future
+	Databases []string `json:"databases,omitempty"` // "name" or "workspace/name"; empty means all, present and future
 }
 
 // ConfigureResult says where replication runs.
@@ -126,7 +173,8 @@ type WorkspaceReplicationInput struct {
 	Group     string         `json:"group"`
 	Workspace string         `json:"workspace"`
 	Epoch     topology.Epoch `json:"epoch"`
-	Region    string         `json:"region"` // where the server is
+	Region    string         `json:"region"`         // where the server is
+	Host      string         `json:"host,omitempty"` // of a managed server: the machine it runs on
 }
 
 // FailoverInput asks to bring a group up in its other region.
@@ -134,9 +182,80 @@ type FailoverInput struct {
 	Group string `json:"group"`
 	To    string `json:"to,omitempty"`    // region; default: the one that does not serve now
 	Force bool   `json:"force,omitempty"` // even if the serving region looks alive
+	// Resume goes on with the group's last failover for the workspaces that it could not bring up. It changes neither the
+	// epoch nor what serves already.
+	Resume bool `json:"resume,omitempty"`
 }
 
 // FailoverResult is the account of a failover that completed.
 type FailoverResult struct {
 	Operation topology.Operation `json:"operation"`
+}
+
+// GroupResult is a group after a change.
+type GroupResult struct {
+	Group    topology.Group `json:"group"`
+	Warnings []string       `json:"warnings,omitempty"`
+}
+
+// WorkspaceResult is a workspace after a change.
+type WorkspaceResult struct {
+	Workspace topology.Workspace `json:"workspace"`
+	Warnings  []string           `json:"warnings,omitempty"`
+	Notes     []string           `json:"notes,omitempty"` // what was done, and what waits for a restart
+}
+
+// ChangeGroupInput asks to change a group; what is nil stays.
+type ChangeGroupInput struct {
+	Group    string             `json:"group"`
+	SmartDR  *bool              `json:"smartDR,omitempty"` // it can be turned on, and off while nothing is replicated
+	Firewall *topology.Firewall `json:"firewall,omitempty"`
+}
+
+// ChangeDatabasesInput asks to replicate other databases than now, while replication runs.
+type ChangeDatabasesInput struct {
+	Group  string   `json:"group"`
+	Add    []string `json:"add,omitempty"` // "name" or "workspace/name"
+	Remove []string `json:"remove,omitempty"`
+	All    bool     `json:"all,omitempty"` // all, present and future (autoReplication); excludes the other two
+}
+
+// CreateWorkspaceInput asks for one more workspace of a group.
+type CreateWorkspaceInput struct {
+	Group string `json:"group"`
+	WorkspaceInput
+}
+
+// ChangeWorkspaceInput asks to change a workspace; what is nil or empty stays.
+type ChangeWorkspaceInput struct {
+	Group     string            `json:"group"`
+	Workspace string            `json:"workspace"`
+	Size      string            `json:"size,omitempty"`
+	Set       map[string]string `json:"set,omitempty"`   // settings of PostgreSQL
+	Reset     []string          `json:"reset,omitempty"` // names of settings
+	HBA       *[]string         `json:"hba,omitempty"`
+	Ident     *[]string         `json:"ident,omitempty"`
+	Restart   bool              `json:"restart,omitempty"` // now, if something waits for it
+	// Source is of an adopted one: a new way to reach the same server.
+	Source *topology.Source `json:"source,omitempty"`
+}
+
+// SuspendInput asks to end the servers of managed workspaces for a while.
+type SuspendInput struct {
+	Group     string `json:"group"`
+	Workspace string `json:"workspace,omitempty"` // default: all managed ones
+}
+
+// ResumeInput asks to start the servers of suspended workspaces again.
+type ResumeInput struct {
+	Group     string `json:"group"`
+	Workspace string `json:"workspace,omitempty"` // default: all suspended ones
+}
+
+// TerminateInput asks to take down a workspace, or a whole group: replication ends, managed servers and their files are
+// removed, adopted ones are left as they are without our slot. What is in the buckets stays.
+type TerminateInput struct {
+	Group     string `json:"group"`
+	Workspace string `json:"workspace,omitempty"` // default: the group with all its workspaces
+	Force     bool   `json:"force,omitempty"`     // also what does not answer, and what was not shipped
 }

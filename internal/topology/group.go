@@ -25,15 +25,31 @@ type Group struct {
 	Authority string `json:"authority"`           // the region whose bucket decides: conditional writes go there first
 	Epoch     Epoch  `json:"epoch"`
 
+	State       GroupState    `json:"state,omitempty"`       // empty: active
+	SmartDR     bool          `json:"smartDR"`               // the option "SmartDR and database branching": without it there is neither replication nor branches
+	Firewall    Firewall      `json:"firewall,omitzero"`     // who may reach the servers that SmartDR runs
 	Replication *Replication  `json:"replication,omitempty"` // nil until configured
 	Workspaces  []Workspace   `json:"workspaces"`
 	Operation   *OperationRef `json:"operation,omitempty"` // the one that excludes all others now
 }
 
+// GroupState says what became of a group.
+type GroupState string
+
+const (
+	// GroupActive groups are there.
+	GroupActive GroupState = ""
+	// GroupTerminated groups are over: their document stays, so that what is in the buckets can be told apart.
+	GroupTerminated GroupState = "terminated"
+)
+
 // Replication is what was chosen when replication was configured.
 type Replication struct {
-	Databases    []string  `json:"databases,omitempty"` // names, as chosen; empty means all, present and future
+	// Databases are the chosen ones: "name" in every workspace that has one of that name, or "workspace/name" in one
+	// alone. Empty means all, present and future.
+	Databases    []string  `json:"databases,omitempty"`
 	ConfiguredAt time.Time `json:"configuredAt"`
+	ChangedAt    time.Time `json:"changedAt,omitzero"` // when Databases was last changed
 }
 
 // OperationRef names the operation that holds a group.
@@ -45,10 +61,16 @@ type OperationRef struct {
 
 // Workspace is one PostgreSQL server with its endpoint, wherever it runs now.
 type Workspace struct {
-	Name     string          `json:"name"`
-	Sites    map[string]Site `json:"sites"`   // by region
-	Lineage  string          `json:"lineage"` // ID of the current one; empty until replication is prepared
-	Lineages []Lineage       `json:"lineages,omitempty"`
+	Name     string            `json:"name"`
+	State    WorkspaceState    `json:"state,omitempty"`    // empty: active
+	Reason   string            `json:"reason,omitempty"`   // of the state, in a sentence
+	Size     Size              `json:"size,omitzero"`      // what a host must have for it; zero: not said, as for most adopted ones
+	Settings map[string]string `json:"settings,omitempty"` // managed: chosen PostgreSQL settings, never secrets
+	HBA      []string          `json:"hba,omitempty"`      // managed: access rules of its own, lines of pg_hba.conf, before those of the firewall
+	Ident    []string          `json:"ident,omitempty"`    // managed: user name maps, lines of pg_ident.conf
+	Sites    map[string]Site   `json:"sites"`              // by region
+	Lineage  string            `json:"lineage"`            // ID of the current one; empty until replication is prepared
+	Lineages []Lineage         `json:"lineages,omitempty"`
 }
 
 // SiteKind says who made a server and runs it.
@@ -66,6 +88,7 @@ type Site struct {
 	Kind     SiteKind `json:"kind"`
 	Source   Source   `json:"source"`             // how SmartDR reaches it, from that region
 	Endpoint Endpoint `json:"endpoint"`           // how clients reach it
+	Host     string   `json:"host,omitempty"`     // managed: name of the host it was placed on; empty for a region's only one of old
 	Instance string   `json:"instance,omitempty"` // managed: the folder on the host, set by ProvisionTopology
 }
 

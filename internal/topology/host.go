@@ -1,0 +1,45 @@
+package topology
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// HostStaleAfter is the age at which a host's announcement no longer shows that its worker is there.
+const HostStaleAfter = 3 * time.Minute
+
+// Host is what a worker announces of the machine it runs on, once a minute (catalog document hosts/<name>.json in the
+// bucket of its region).
+type Host struct {
+	Name        string    `json:"name"`
+	Region      string    `json:"region"`
+	AnnouncedAt time.Time `json:"announcedAt"` // the host's clock
+	MemoryBytes int64     `json:"memoryBytes"` // capacity, as configured or found
+	CPUs        float64   `json:"cpus"`        // capacity
+	DiskBytes   int64     `json:"diskBytes"`   // free in the data folder
+	Advertise   string    `json:"advertise"`   // name or address that clients use
+	Placed      []Placed  `json:"placed,omitempty"`
+	Programs    []Program `json:"programs,omitempty"`
+}
+
+// Placed is a server that has its files on a host.
+type Placed struct {
+	Group     string `json:"group"`
+	Workspace string `json:"workspace"`
+	Epoch     Epoch  `json:"epoch"`
+	Size      Size   `json:"size,omitzero"`
+}
+
+// Program is one installation of PostgreSQL on a host.
+type Program struct {
+	Version int             `json:"version"` // server_version_num
+	Facts   json.RawMessage `json:"facts"`   // metadata.Host
+}
+
+// Need is what one workspace asks of a host.
+type Need struct {
+	Workspace string
+	Size      Size  // zero: only disk is asked for
+	DiskBytes int64 // restored files, WAL and what a server needs besides
+	Major     int   // of PostgreSQL; 0 for any
+}
