@@ -16,8 +16,16 @@ const spareBytes = 256 << 20
 // sizes of its databases. It does no I/O.
 func Compare(m Metadata, h Host, needBytes int64) []Problem {
 	return slices.Concat(
-		compareVersion(m, h), compareFeatures(m, h), compareExtensions(m, h), compareLibraries(m, h), compareDisk(m, h, needBytes),
-		compareLocales(m, h), compareCollations(m, h), compareMemory(m, h))
+		of("postgres", compareVersion(m, h)), of("postgres", compareFeatures(m, h)), of("extensions", compareExtensions(m, h)),
+		of("libraries", compareLibraries(m, h)), of("disk", compareDisk(m, h, needBytes)), of("locales", compareLocales(m, h)),
+		of("collations", compareCollations(m, h)), of("memory", compareMemory(m, h)))
+}
+
+func of(check string, problems []Problem) []Problem {
+	for i := range problems {
+		problems[i].Check = check
+	}
+	return problems
 }
 
 func compareVersion(m Metadata, h Host) []Problem {

@@ -111,6 +111,7 @@ type Extension struct {
 
 // Problem is a reason why a server would not run, or not be whole, on a host; and what to do.
 type Problem struct {
+	Check    string `json:"check"` // what was compared: "postgres", "extensions", "libraries", "disk", "locales", "collations", "memory"
 	Text     string `json:"text"`
 	Todo     string `json:"todo"`
 	Blocking bool   `json:"blocking"` // the restore must not begin
