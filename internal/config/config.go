@@ -46,12 +46,18 @@ type Credentials struct {
 
 // Worker is what a worker of the region needs to bring servers up on its host.
 type Worker struct {
+	Host          string   `yaml:"host,omitempty" json:"host,omitempty"`                   // this machine's name among the region's hosts; default its host name
+	Memory        Memory   `yaml:"memory,omitempty" json:"memory,omitempty"`               // capacity for servers, as 64GiB; default all that the machine, or the control group, has
+	CPUs          float64  `yaml:"cpus,omitempty" json:"cpus,omitempty"`                   // likewise
 	DataDir       string   `yaml:"dataDir,omitempty" json:"dataDir,omitempty"`             // absolute; instances live below it
 	Listen        string   `yaml:"listen,omitempty" json:"listen,omitempty"`               // listen_addresses of servers; default 127.0.0.1
 	AdvertiseHost string   `yaml:"advertiseHost,omitempty" json:"advertiseHost,omitempty"` // what clients connect to; default Listen, if that is one address
 	Ports         Ports    `yaml:"ports,omitempty" json:"ports,omitzero"`                  // servers get ports of this range; default 6000-6099
 	PGBinDirs     []string `yaml:"pgBinDirs,omitempty" json:"pgBinDirs,omitempty"`         // searched first for PostgreSQL's programs
 }
+
+// Memory is an amount in bytes; "64GiB" or "512MiB" in the file.
+type Memory int64
 
 // Ports is an inclusive range; "6000-6099" in the file.
 type Ports struct {

@@ -107,31 +107,3 @@ func (w *Worker) setDefaults() {
 		w.Ports = Ports{defaultFirstPort, defaultLastPort}
 	}
 }
-
-// UnmarshalYAML reads "6000-6099", or one port.
-func (p *Ports) UnmarshalYAML(unmarshal func(any) error) error {
-	var v any
-	if err := unmarshal(&v); err != nil {
-		return err
-	}
-	var text string
-	switch v := v.(type) {
-	case string:
-		text = v
-	case uint64:
-		text = strconv.FormatUint(v, 10)
-	default:
-		return errors.New("ports: want a range as 6000-6099")
-	}
-	first, last, isRange := strings.Cut(text, "-")
-	if !isRange {
-		last = first
-	}
-	var err1, err2 error
-	p.From, err1 = strconv.Atoi(strings.TrimSpace(first))
-	p.To, err2 = strconv.Atoi(strings.TrimSpace(last))
-	if err1 != nil || err2 != nil {
-		return errors.New("ports: want a range as 6000-6099")
-	}
-	return nil
-}

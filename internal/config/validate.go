@@ -76,6 +76,14 @@ func (c *Config) checkCredentials(name string, r Region) error {
 
 func (c *Config) checkWorker(name string, r Region) error {
 	w := r.Worker
+	if w.Host != "" {
+		if err := topology.CheckName("host", w.Host); err != nil {
+			return c.wrong("region %s: worker.host: %w", name, err).WithHint("%s", fault.HintOf(err))
+		}
+	}
+	if w.Memory < 0 || w.CPUs < 0 {
+		return c.wrong("region %s: worker.memory and worker.cpus are what servers may use together", name).WithHint("Write them as 64GiB and 16, or leave them out: then it is all that the machine has.")
+	}
 	if w.DataDir != "" && !filepath.IsAbs(w.DataDir) {
 		return c.wrong("region %s: worker.dataDir %q is not absolute", name, w.DataDir).WithHint("Servers outlive the worker, wherever it was started: write the whole path.")
 	}

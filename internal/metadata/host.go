@@ -52,6 +52,12 @@ func Inspect(ctx context.Context, bin postgres.Binaries, dataDir string) (Host, 
 	return h, nil
 }
 
+// FreeBytes returns what an ordinary account may still write where dataDir is or will be. Errors are fault.Invalid.
+func FreeBytes(dataDir string) (int64, error) { return freeBytes(dataDir) }
+
+// MemoryBytes returns the memory of this host, or of the control group that we run in; 0 when neither is known.
+func MemoryBytes() int64 { return memory("/proc/meminfo", "/sys/fs/cgroup/memory.max") }
+
 // installation returns the folders of an installation that hold extensions and libraries. pg_config is not in every
 // package; then they lie beside the programs in one of a few ways.
 func installation(ctx context.Context, bin postgres.Binaries) (share, lib string) {

@@ -3,6 +3,8 @@ package topology
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/smartdr/smartdr/internal/fault"
 )
 
 // HostStaleAfter is the age at which a host's announcement no longer shows that its worker is there.
@@ -13,11 +15,12 @@ const HostStaleAfter = 3 * time.Minute
 type Host struct {
 	Name        string    `json:"name"`
 	Region      string    `json:"region"`
-	AnnouncedAt time.Time `json:"announcedAt"` // the host's clock
-	MemoryBytes int64     `json:"memoryBytes"` // capacity, as configured or found
-	CPUs        float64   `json:"cpus"`        // capacity
-	DiskBytes   int64     `json:"diskBytes"`   // free in the data folder
-	Advertise   string    `json:"advertise"`   // name or address that clients use
+	Machine     string    `json:"machine,omitempty"` // ID of the data folder: two machines must not share a name
+	AnnouncedAt time.Time `json:"announcedAt"`       // the host's clock
+	MemoryBytes int64     `json:"memoryBytes"`       // capacity, as configured or found
+	CPUs        float64   `json:"cpus"`              // capacity
+	DiskBytes   int64     `json:"diskBytes"`         // free in the data folder
+	Advertise   string    `json:"advertise"`         // name or address that clients use
 	Placed      []Placed  `json:"placed,omitempty"`
 	Programs    []Program `json:"programs,omitempty"`
 }
@@ -38,8 +41,18 @@ type Program struct {
 
 // Need is what one workspace asks of a host.
 type Need struct {
+	Group     string // with Workspace: what is placed for it already does not count beside it
 	Workspace string
 	Size      Size  // zero: only disk is asked for
 	DiskBytes int64 // restored files, WAL and what a server needs besides
 	Major     int   // of PostgreSQL; 0 for any
+}
+
+// ParseMemory reads "64GiB" or "512MiB" as bytes. Errors are fault.Invalid.
+func ParseMemory(s string) (int64, error) {
+	n, ok := parseMemory(s)
+	if !ok {
+		return 0, fault.Newf(fault.Invalid, "read amount of memory", "%q is none", s).WithHint("Write it as 64GiB or 512MiB.")
+	}
+	return n, nil
 }
