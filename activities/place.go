@@ -37,8 +37,23 @@ type owner struct {
 	Epoch     topology.Epoch `json:"epoch"`
 	Operation string         `json:"operation"`
 	Plan      WorkspacePlan  `json:"plan"`
+	Size      topology.Size  `json:"size,omitzero"`       // what it takes of the host; zero: the plan's
 	Port      int            `json:"port,omitempty"`      // 0 until ProvisionTopology has chosen one
 	Published bool           `json:"published,omitempty"` // it has served: never remove it
+}
+
+func (o owner) size() topology.Size {
+	if o.Size.IsZero() {
+		return o.Plan.Need.Size
+	}
+	return o.Size
+}
+
+func makeDataDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fault.New(diskKind(err), "make data folder", err).WithHint("Make it, or leave worker.dataDir out where no server is to run.")
+	}
+	return nil
 }
 
 func instanceDir(root, group, workspace string, epoch topology.Epoch) string {

@@ -40,15 +40,25 @@ func (t *Target) provision(ctx context.Context, in RestoreInput) (Place, error) 
 			WithHint("the region's worker moved to another host or data folder: run the failover again")
 	}
 	t.sweep(ctx, in)
-	if o.Port == 0 {
-		if o.Port, err = t.freePort(); err != nil {
-			return Place{}, err
-		}
-		if err := writeState(dir, ownerFile, o); err != nil {
-			return Place{}, err
-		}
+	if err := t.choosePort(dir, &o); err != nil {
+		return Place{}, err
 	}
+	t.tell(ctx)
 	return t.place(dir, o.Port, in.Plan)
+}
+
+// choosePort gives an instance a port if it has none, and writes that down before another one can choose the same.
+func (t *Target) choosePort(dir string, o *owner) error {
+	t.ports.Lock()
+	defer t.ports.Unlock()
+	if _, err := readState(dir, ownerFile, o); err != nil || o.Port != 0 {
+		return err
+	}
+	var err error
+	if o.Port, err = t.freePort(); err != nil {
+		return err
+	}
+	return writeState(dir, ownerFile, *o)
 }
 
 // place describes the server to be, and gives its folder to the account that it will run under.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/smartdr/smartdr/internal/catalog"
@@ -20,6 +21,10 @@ import (
 type Target struct {
 	Site
 	Hosting
+
+	machine  string // ID of the data folder
+	programs programs
+	ports    sync.Mutex // held while one is chosen
 }
 
 // abandonedAfter is how long an operation must have said nothing before another run may go on with it. A running one
@@ -87,8 +92,8 @@ func (t *Target) ready(ctx context.Context, g topology.Group, w WorkspacePlan) (
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(t.DataDir, 0o755); err != nil {
-		return nil, fault.New(diskKind(err), "make data folder", err)
+	if err := makeDataDir(t.DataDir); err != nil {
+		return nil, err
 	}
 	host, err := metadata.Inspect(ctx, bin, t.DataDir)
 	if err != nil {

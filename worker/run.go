@@ -22,7 +22,10 @@ import (
 )
 
 // options are the worker's flags.
-type options struct{ config, region, metrics, logLevel, logFormat string }
+type options struct {
+	config, region, metrics, logLevel, logFormat string
+	own                                          config.Worker // what differs from host to host of a region
+}
 
 // stopTimeout is how long a worker that is told to stop lets its activities finish what they hold: a shipper stores
 // what it has received.
@@ -54,7 +57,11 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	site := activities.Site{Region: o.region, Stores: stores, Catalog: &catalog.Catalog{Stores: impatient(stores), Log: logger}, Metrics: metrics, Log: logger}
-	return work(ctx, c, site, hosting(region.Worker))
+	target, err := host(ctx, site, region.Worker)
+	if err != nil {
+		return err
+	}
+	return work(ctx, c, target)
 }
 
 // measure returns nil where nobody is to be told.
@@ -84,62 +91,72 @@ func load(o options) (*config.Config, config.Region, error) {
 	if err != nil {
 		return nil, config.Region{}, err
 	}
-	if err := cfg.Validate(); err != nil {
-		return nil, config.Region{}, err
-	}
 	if o.region == "" {
 		return nil, config.Region{}, fault.Newf(fault.Invalid, "start", "a worker needs to know its region").WithHint("--region, one of %v", cfg.RegionNames())
+	}
+	if err := cfg.OverrideWorker(o.region, o.own); err != nil {
+		return nil, config.Region{}, err
 	}
 	region, err := cfg.Region(o.region)
 	return cfg, region, err
 }
 
-func hosting(w config.Worker) activities.Hosting {
-	if w.AdvertiseHost == "" {
-		w.AdvertiseHost = w.Listen
-	}
-	return activities.Hosting{
-		DataDir: w.DataDir, Listen: w.Listen, AdvertiseHost: w.AdvertiseHost,
-		FirstPort: w.Ports.From, LastPort: w.Ports.To, BinDirs: w.PGBinDirs,
-	}
-}
-
-// work polls both queues until ctx is done, or one of the pollers gives up.
-func work(ctx context.Context, c client.Client, site activities.Site, hosting activities.Hosting) error {
-	failed := make(chan error, 2)
-	options := worker.Options{
-		WorkerStopTimeout: stopTimeout,
-		// Heartbeats are sent when they are due, so that three may be lost before a worker counts as dead.
-		MaxHeartbeatThrottleInterval:     2 * time.Second,
-		DefaultHeartbeatThrottleInterval: 2 * time.Second,
-		OnFatalError:                     func(err error) { failed <- err },
-	}
-	control := &activities.Control{Site: site, Temporal: c}
-	target := &activities.Target{Site: site, Hosting: hosting}
-	anywhere := worker.New(c, workflows.TaskQueue, options)
-	registerWorkflows(anywhere)
-	anywhere.RegisterActivity(control)
-
-	options.DisableWorkflowWorker = true
-	here := worker.New(c, workflows.RegionQueue(site.Region), options)
-	here.RegisterActivity(control)
-	here.RegisterActivity(&activities.Source{Site: site, Answers: answers(c)})
-	here.RegisterActivity(target)
-
-	for _, w := range []worker.Worker{here, anywhere} {
+// work polls the queues until ctx is done, or one of the pollers gives up, or another machine has this host's name.
+func work(ctx context.Context, c client.Client, target *activities.Target) error {
+	site := target.Site
+	failed := make(chan error, 4)
+	workers := pollers(c, target, func(err error) { failed <- fmt.Errorf("polling failed: %w", err) })
+	for _, w := range workers {
 		if err := w.Start(); err != nil {
 			return fmt.Errorf("start polling: %w", err)
 		}
 		defer w.Stop()
 	}
-	site.Log.InfoContext(ctx, "working", "queues", []string{workflows.TaskQueue, workflows.RegionQueue(site.Region)})
+	site.Log.InfoContext(ctx, "working", "queues", queues(site))
 	go activities.KeepServing(ctx, target)
+	go func() {
+		if err := activities.KeepAnnouncing(ctx, target); err != nil {
+			failed <- err
+		}
+	}()
 	select {
 	case <-ctx.Done():
 		return nil
 	case err := <-failed:
-		return fmt.Errorf("polling failed: %w", err)
+		return err
 	}
+}
+
+// queues are those of anywhere, of the region, and of this host.
+func queues(site activities.Site) []string {
+	return []string{workflows.TaskQueue, workflows.RegionQueue(site.Region), workflows.HostQueue(site.Region, site.Host)}
+}
+
+// pollers returns a worker for each queue; the one that runs workflows comes last, when there is somebody for what they order.
+func pollers(c client.Client, target *activities.Target, failed func(error)) []worker.Worker {
+	options := worker.Options{
+		WorkerStopTimeout: stopTimeout,
+		// Heartbeats are sent when they are due, so that three may be lost before a worker counts as dead.
+		MaxHeartbeatThrottleInterval:     2 * time.Second,
+		DefaultHeartbeatThrottleInterval: 2 * time.Second,
+		OnFatalError:                     failed,
+	}
+	control := &activities.Control{Site: target.Site, Temporal: c}
+	source := &activities.Source{Site: target.Site, Answers: answers(c)}
+	all := queues(target.Site)
+	anywhere := worker.New(c, all[0], options)
+	registerWorkflows(anywhere)
+	anywhere.RegisterActivity(control)
+	options.DisableWorkflowWorker = true
+	var here []worker.Worker
+	for _, queue := range all[1:] {
+		w := worker.New(c, queue, options)
+		for _, a := range []any{control, source, target} {
+			w.RegisterActivity(a)
+		}
+		here = append(here, w)
+	}
+	return append(here, anywhere)
 }
 
 func registerWorkflows(w worker.Worker) {

@@ -39,6 +39,27 @@ func (c *Catalog) PutHost(ctx context.Context, h topology.Host) error {
 	return err
 }
 
+// Host returns what one host of a region last announced; fault.Missing when it never did.
+func (c *Catalog) Host(ctx context.Context, region, name string) (topology.Host, error) {
+	if err := topology.CheckName("host", name); err != nil {
+		return topology.Host{}, err
+	}
+	s, err := c.store(region)
+	if err != nil {
+		return topology.Host{}, err
+	}
+	d, err := readHost(ctx, s, name)
+	return d.Host, err
+}
+
+func readHost(ctx context.Context, s objectstore.Store, name string) (d hostDocument, err error) {
+	b, _, err := s.Get(ctx, hostKey(name))
+	if err != nil {
+		return d, err
+	}
+	return d, decode(hostKey(name), b, &d)
+}
+
 // Hosts returns what the hosts of a region last announced, by name; the stale ones too. One that cannot be read is left
 // out, since its next announcement replaces it. fault.Transient means that the region's bucket does not answer.
 func (c *Catalog) Hosts(ctx context.Context, region string) ([]topology.Host, error) {
@@ -62,12 +83,7 @@ func listHosts(ctx context.Context, s objectstore.Store) ([]topology.Host, error
 	errs := make([]error, len(names))
 	var wg sync.WaitGroup
 	for i, name := range names {
-		wg.Go(func() {
-			var b []byte
-			if b, _, errs[i] = s.Get(ctx, hostKey(name)); errs[i] == nil {
-				errs[i] = decode(hostKey(name), b, &found[i])
-			}
-		})
+		wg.Go(func() { found[i], errs[i] = readHost(ctx, s, name) })
 	}
 	wg.Wait()
 	var out []topology.Host

@@ -25,6 +25,9 @@ type Host struct {
 	Programs    []Program `json:"programs,omitempty"`
 }
 
+// Fresh reports whether the announcement shows that the host's worker is there.
+func (h Host) Fresh(now time.Time) bool { return now.Sub(h.AnnouncedAt) <= HostStaleAfter }
+
 // Placed is a server that has its files on a host.
 type Placed struct {
 	Group     string `json:"group"`
