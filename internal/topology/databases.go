@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -21,23 +22,44 @@ type Observation struct {
 }
 
 // DatabaseStatuses says how each replicated database stands in the region that its group replicates to. It returns nil
-// while no replication is configured.
+// while no replication is configured, and for a workspace that is over.
 func DatabaseStatuses(o Observation) []DatabaseStatus {
-	if o.Group.Replication == nil || o.Group.Secondary == "" {
+	if o.Group.Replication == nil || o.Group.Secondary == "" || o.Workspace.State == WorkspaceTerminated {
 		return nil
 	}
 	o = o.current()
 	region := o.Group.Other(o.Group.Active)
-	state, reason := o.state(region)
 	out := []DatabaseStatus{}
 	for _, name := range o.replicated() {
-		s := DatabaseStatus{Workspace: o.Workspace.Name, Database: name, Region: region, State: state, Reason: reason, Percent: 100, Lag: o.lag(region)}
-		if !o.complete(region) {
+		s := DatabaseStatus{Workspace: o.Workspace.Name, Database: name, Region: region, Percent: 100, Lag: o.lag(region)}
+		if s.State, s.Reason = o.state(region, o.lacks(name, region)); s.State == Pending || !o.complete(region) {
 			s.Percent = o.percent(name)
 		}
 		out = append(out, s)
 	}
 	return out
+}
+
+// lacks says why region's whole snapshot does not bring a database back, or "". One that was made since comes back by its
+// WAL, unless something was left out: it may be a copy of that, and copies of zeros are zeros (postgres-edge-cases 2.19).
+func (o Observation) lacks(name, region string) string {
+	if o.Snapshot == nil || !o.complete(region) {
+		return ""
+	}
+	leftOut := false
+	for _, d := range o.Snapshot.Databases {
+		switch {
+		case d.Name == name && (!d.Replicated || slices.Contains(d.Lacking, region)):
+			return "it was added after the last snapshot that is complete there: the next one includes it"
+		case d.Name == name:
+			return ""
+		}
+		leftOut = leftOut || !d.Replicated || slices.Contains(d.Lacking, region)
+	}
+	if leftOut {
+		return "it was made after the last snapshot that is complete there: the next one includes it"
+	}
+	return ""
 }
 
 // current leaves out what was announced for another lineage than the current one.
@@ -56,26 +78,51 @@ func (o Observation) complete(region string) bool {
 	return o.Snapshot != nil && slices.Contains(o.Snapshot.Complete, region)
 }
 
-func (o Observation) state(region string) (DatabaseState, string) {
+func (o Observation) state(region, lacks string) (DatabaseState, string) {
 	trouble, silence := o.trouble(region), o.silence()
+	if rests := o.Workspace.rests(); rests != "" {
+		silence, trouble = rests, ""
+	}
 	switch {
-	case !o.complete(region) && trouble != "" && silence == "":
+	case (!o.complete(region) || lacks != "") && trouble != "" && silence == "":
 		return Error, trouble
 	case !o.complete(region):
 		return Pending, silence
+	case lacks != "" && silence != "":
+		return Pending, joined(silence, lacks)
+	case lacks != "":
+		return Pending, lacks
 	case silence != "":
-		return Inactive, joined(silence, trouble)
+		return Inactive, joined(silence, reported(trouble))
 	case trouble != "":
 		return Error, trouble
 	}
 	return Active, ""
 }
 
+// rests says why nobody ships from a workspace, or "".
+func (w *Workspace) rests() string {
+	switch w.State {
+	case WorkspaceSuspended:
+		return "the workspace is suspended: what it wrote until then is in the buckets"
+	case WorkspacePending:
+		return strings.TrimSpace("the workspace is being made. " + w.Reason)
+	}
+	return ""
+}
+
 func joined(silence, trouble string) string {
 	if trouble == "" {
 		return silence
 	}
-	return silence + "; the last report said: " + trouble
+	return silence + "; " + trouble
+}
+
+func reported(trouble string) string {
+	if trouble == "" {
+		return ""
+	}
+	return "the last report said: " + trouble
 }
 
 // silence says that nobody has announced anything for a while, or "".
@@ -124,7 +171,7 @@ func (o Observation) trouble(region string) string {
 
 // replicated returns the names of the databases to report on, sorted.
 func (o Observation) replicated() []string {
-	chosen := o.Group.Replication.Databases
+	chosen, all := o.Group.Replication.Chosen(o.Workspace.Name)
 	names := slices.Clone(o.Databases)
 	if names == nil && o.Snapshot != nil {
 		for _, d := range o.Snapshot.Databases {
@@ -137,7 +184,7 @@ func (o Observation) replicated() []string {
 		names = slices.Clone(chosen)
 	}
 	names = slices.DeleteFunc(names, func(n string) bool {
-		return n == "template0" || n == "template1" || len(chosen) > 0 && !slices.Contains(chosen, n)
+		return n == "template0" || n == "template1" || !all && !slices.Contains(chosen, n)
 	})
 	slices.Sort(names)
 	return slices.Compact(names)
@@ -150,7 +197,7 @@ func (o Observation) percent(name string) float64 {
 		return 0
 	}
 	for _, d := range o.Snapshot.Databases {
-		if d.Name == name && d.TotalBytes > 0 {
+		if d.Name == name && d.Replicated && d.TotalBytes > 0 {
 			p := math.Floor(1000*float64(d.DoneBytes)/float64(d.TotalBytes)) / 10
 			return min(max(p, 0), 99.9)
 		}

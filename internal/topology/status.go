@@ -57,6 +57,7 @@ type SnapshotProgress struct {
 	TotalBytes int64              `json:"totalBytes"`
 	BytesSent  int64              `json:"bytesSent"`
 	Databases  []DatabaseProgress `json:"databases"`
+	Warnings   []string           `json:"warnings,omitempty"` // what should be known of it: it is usable
 	Error      string             `json:"error,omitempty"`
 }
 
@@ -67,13 +68,15 @@ type DatabaseProgress struct {
 	Replicated bool   `json:"replicated"`
 	DoneBytes  int64  `json:"doneBytes"`
 	TotalBytes int64  `json:"totalBytes"`
+	// Lacking are regions whose newest whole snapshot does not bring the database back: it was left out there.
+	Lacking []string `json:"lacking,omitempty"`
 }
 
 // DatabaseState is what a user sees of a database's replication.
 type DatabaseState string
 
 const (
-	// Pending: the first snapshot is not complete in the other region's bucket.
+	// Pending: no complete snapshot in the other region's bucket includes it, or what it was followed by.
 	Pending DatabaseState = "Pending"
 	// Active: a failover now would have the database at the announced recovery point.
 	Active DatabaseState = "Active"
