@@ -1,0 +1,200 @@
+package readiness
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/smartdr/smartdr/internal/metadata"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+func judgeWorker(f Facts) item {
+	const check = "worker"
+	start := fmt.Sprintf("Start one there: smartdr-worker --region %s", f.To)
+	if f.HostsErr != nil {
+		return unknown(check, f.HostsErr)
+	}
+	if len(f.Hosts) == 0 {
+		return blocking(start, check, "No host of %s has ever announced itself: there is nobody to bring servers up.", f.To)
+	}
+	var fresh, stale []string
+	for _, h := range f.Hosts {
+		text := fmt.Sprintf("%s %s ago", h.Name, age(f.Now.Sub(h.AnnouncedAt)))
+		if f.Now.Sub(h.AnnouncedAt) > topology.HostStaleAfter {
+			stale = append(stale, text)
+		} else {
+			fresh = append(fresh, text)
+		}
+	}
+	switch {
+	case len(fresh) == 0:
+		return blocking(start, check, "No worker runs in %s: its hosts announced themselves last: %s.", f.To, strings.Join(stale, ", "))
+	case len(stale) > 0:
+		return warning(start, check, "Announced: %s; silent: %s.", strings.Join(fresh, ", "), strings.Join(stale, ", "))
+	}
+	return ok(check, "Announced: %s.", strings.Join(fresh, ", "))
+}
+
+// spare is what a restored server needs besides the snapshot's files: WAL to replay, WAL of its own, temporary files.
+const spare = 256 << 20
+
+func (w *Workspace) diskNeed() int64 {
+	if w.Snapshot == nil {
+		return spare
+	}
+	return w.Snapshot.TotalBytes + w.Snapshot.TotalBytes/10 + spare
+}
+
+// judgeCapacity tries whether all workspaces would find room at once.
+func judgeCapacity(f Facts) item {
+	const check = "capacity"
+	hosts := f.fresh()
+	if len(hosts) == 0 {
+		return warning("Start a worker there.", check, "Whether the servers fit cannot be said: no host of %s is announced.", f.To)
+	}
+	var disk, memory, freeDisk, freeMemory int64
+	for i := range f.Workspaces {
+		disk += f.Workspaces[i].diskNeed()
+		memory += f.Workspaces[i].Size.MemoryBytes
+	}
+	for _, h := range hosts {
+		freeDisk += h.DiskBytes
+		freeMemory += h.MemoryBytes
+	}
+	if disk > freeDisk || memory > freeMemory {
+		return blocking("Add a host, or make room.", check, "The servers need %s of disk and %s of memory, and the hosts of %s have %s and %s.",
+			bytes(disk), bytes(memory), f.To, bytes(freeDisk), bytes(freeMemory))
+	}
+	return ok(check, "The servers need %s of disk and %s of memory, and the hosts of %s have %s and %s.",
+		bytes(disk), bytes(memory), f.To, bytes(freeDisk), bytes(freeMemory))
+}
+
+// softwareChecks are the comparisons of metadata.Compare, each with what is said when nothing is wrong. Room on the disk is
+// judged for all workspaces at once.
+var softwareChecks = []struct {
+	check string
+	fine  func(metadata.Metadata) string
+}{
+	{"postgres", func(m metadata.Metadata) string {
+		return fmt.Sprintf("PostgreSQL %d is there, with what the server uses of it", m.ServerVersion/10000)
+	}},
+	{"extensions", func(m metadata.Metadata) string { return installed(extensions(m), "extension") }},
+	{"libraries", func(m metadata.Metadata) string { return "every shared library that the settings name is there" }},
+	{"locales", func(metadata.Metadata) string { return "every locale is there" }},
+	{"collations", func(metadata.Metadata) string { return "text sorts as on the primary" }},
+	{"memory", func(m metadata.Metadata) string {
+		return fmt.Sprintf("shared_buffers of %s fit", cmp.Or(m.Setting("shared_buffers"), "unknown size"))
+	}},
+}
+
+func extensions(m metadata.Metadata) []string {
+	var names []string
+	for _, e := range m.Extensions {
+		names = append(names, e.Name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func installed(names []string, what string) string {
+	if len(names) == 0 {
+		return "no " + what + " is used"
+	}
+	return strings.Join(names, ", ") + " can be installed"
+}
+
+// program is one candidate to run a workspace: an installation of PostgreSQL on a host.
+type program struct {
+	host  string
+	facts metadata.Host
+}
+
+// candidates returns the installations on fresh hosts that could run a server of that major version, else all of them.
+func (f Facts) candidates(major int) (all []program, unread []string) {
+	for _, h := range f.fresh() {
+		best := -1
+		for i, p := range h.Programs {
+			if best < 0 || p.Version/10000 == major {
+				best = i
+			}
+		}
+		if best < 0 {
+			continue
+		}
+		facts := metadata.Host{}
+		if err := json.Unmarshal(h.Programs[best].Facts, &facts); err != nil {
+			unread = append(unread, h.Name)
+			continue
+		}
+		facts.FreeBytes = 0 // judgeCapacity looks at the disk
+		all = append(all, program{h.Name, facts})
+	}
+	return all, unread
+}
+
+// judgeSoftware compares the server with every host that it might be placed on. What every host lacks is as bad as metadata
+// says; what only some lack is a warning, since another one may be chosen.
+func judgeSoftware(f Facts, w *Workspace) []item {
+	if w.Metadata == nil {
+		return nil // judgeMetadata says why nothing is known of the server
+	}
+	programs, unread := f.candidates(w.Metadata.ServerVersion / 10000)
+	if len(programs) == 0 {
+		text := "PostgreSQL, extensions, libraries, locales and memory cannot be compared: no host of %s says what it has"
+		if len(unread) > 0 {
+			text += " in a form that can be read"
+		}
+		return []item{warning("Start a worker there, of this version.", "software", text+".", f.To)}
+	}
+	found := map[string][]found{}
+	for _, p := range programs {
+		for _, problem := range metadata.Compare(*w.Metadata, p.facts, 0) {
+			found[problem.Check] = add(found[problem.Check], problem, p.host)
+		}
+	}
+	var items []item
+	for _, c := range softwareChecks {
+		if len(found[c.check]) == 0 {
+			items = append(items, ok(c.check, "On %s %s.", hostNames(programs), c.fine(*w.Metadata)))
+		}
+		for _, x := range found[c.check] {
+			items = append(items, x.item(len(programs)))
+		}
+	}
+	return items
+}
+
+// found is a problem with the hosts that have it.
+type found struct {
+	metadata.Problem
+	hosts []string
+}
+
+func add(all []found, p metadata.Problem, host string) []found {
+	for i := range all {
+		if all[i].Text == p.Text {
+			all[i].hosts = append(all[i].hosts, host)
+			return all
+		}
+	}
+	return append(all, found{p, []string{host}})
+}
+
+func (x found) item(hosts int) item {
+	i := warning(x.Todo, x.Check, "%s (%s)", x.Text, strings.Join(x.hosts, ", "))
+	if x.Blocking && len(x.hosts) == hosts {
+		i.State = topology.ReadinessBlocking
+	}
+	return i
+}
+
+func hostNames(programs []program) string {
+	var names []string
+	for _, p := range programs {
+		names = append(names, p.host)
+	}
+	return strings.Join(names, ", ")
+}
