@@ -91,7 +91,7 @@ func (a *app) root() *cobra.Command {
 	a.addGlobals(root)
 	root.AddCommand(
 		a.regionsCommand(), a.groupCommand(), a.adoptCommand(), a.configureCommand(), a.statusCommand(),
-		a.databasesCommand(), a.failoverCommand(), a.connectCommand(), a.operationsCommand(), a.versionCommand(),
+		a.databasesCommand(), a.readinessCommand(), a.failoverCommand(), a.connectCommand(), a.operationsCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -21,6 +21,7 @@ const (
 	exitConflict    = 4
 	exitUnreachable = 5
 	exitUnsafe      = 6
+	exitBlocked     = 7
 )
 
 const exitCodesText = `
@@ -33,6 +34,7 @@ Exit codes:
   4  another operation, or a group of that name, is in the way
   5  no bucket, no Temporal or no worker answers
   6  it would hurt, and nobody has agreed to that (see --yes and --force of smartdr failover)
+  7  a failover would not work now (smartdr readiness)
 With -o json errors are JSON too: {"error": ..., "hint": ..., "code": ...} on stderr.`
 
 var exitCodes = map[api.Class]int{
