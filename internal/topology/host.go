@@ -34,6 +34,7 @@ type Placed struct {
 	Workspace string `json:"workspace"`
 	Epoch     Epoch  `json:"epoch"`
 	Size      Size   `json:"size,omitzero"`
+	Spare     int64  `json:"spare,omitempty"` // bytes of disk that are set free when the workspace is placed here anew
 }
 
 // Program is one installation of PostgreSQL on a host.
@@ -46,9 +47,10 @@ type Program struct {
 type Need struct {
 	Group     string // with Workspace: what is placed for it already does not count beside it
 	Workspace string
-	Size      Size  // zero: only disk is asked for
-	DiskBytes int64 // restored files, WAL and what a server needs besides
-	Major     int   // of PostgreSQL; 0 for any
+	Size      Size     // zero: only disk is asked for
+	DiskBytes int64    // restored files, WAL and what a server needs besides
+	Major     int      // of PostgreSQL; 0 for any
+	Without   []string // hosts that cannot have it
 }
 
 // ParseMemory reads "64GiB" or "512MiB" as bytes. Errors are fault.Invalid.
