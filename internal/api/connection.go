@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net"
 	"net/url"
 	"slices"
@@ -13,6 +14,15 @@ import (
 )
 
 const opConnect = "connect"
+
+// ConnectionStrings returns how clients connect to the side that serves, and to whichever serves.
+func (s *Service) ConnectionStrings(ctx context.Context, req ConnectionRequest) (Connection, error) {
+	g, err := s.Group(ctx, req.Group)
+	if err != nil {
+		return Connection{}, err
+	}
+	return connection(g, req)
+}
 
 // connection builds the strings from what the catalog says of a group. It does no I/O.
 func connection(g topology.Group, req ConnectionRequest) (Connection, error) {

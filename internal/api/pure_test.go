@@ -14,6 +14,7 @@ import (
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/wal"
+	"github.com/smartdr/smartdr/workflows"
 )
 
 const goodSpec = `# a comment
@@ -37,6 +38,93 @@ func TestParseGroupSpec(t *testing.T) {
 	}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+const managedSpec = `name: prod
+primary: east
+smartDR: false
+firewall: [10.0.0.0/8, 192.0.2.7]
+workspaces:
+  - name: main
+    connection: host=db.east
+    size: S-4
+  - name: reports
+    size: 6GiB/2
+    postgres: 17
+    host: east-2
+    settings: {work_mem: 64MB, max_connections: 200, fsync: off, jit: true}
+    hba:
+      - host all all 10.0.0.0/8 cert
+    ident: ["staff /^(.*)@example.com$ \\1"]
+    init: {segmentSizeMB: 64, icuLocale: de-DE, noChecksums: true}
+`
+
+func TestParseGroupSpecWithManagedWorkspaces(t *testing.T) {
+	spec, err := ParseGroupSpec("group.yaml", []byte(managedSpec))
+	if err != nil {
+		t.Fatal(err)
+	}
+	off := false
+	want := workflows.CreateGroupInput{
+		Name: "prod", Primary: "east", SmartDR: &off, Firewall: &topology.Firewall{Ranges: []string{"10.0.0.0/8", "192.0.2.7"}},
+		Workspaces: []workflows.WorkspaceInput{
+			{Name: "main", Kind: topology.Adopted, Source: topology.Source{ConnString: "host=db.east"}, Size: "S-4"},
+			{
+				Name: "reports", Kind: topology.Managed, Size: "6GiB/2", Postgres: 17, Host: "east-2",
+				Settings: map[string]string{"work_mem": "64MB", "max_connections": "200", "fsync": "off", "jit": "true"},
+				HBA:      []string{"host all all 10.0.0.0/8 cert"}, Ident: []string{`staff /^(.*)@example.com$ \1`},
+				Init: workflows.InitInput{SegmentSizeMB: 64, ICULocale: "de-DE", NoChecksums: true},
+			},
+		},
+	}
+	if diff := cmp.Diff(want, spec.input()); diff != "" {
+		t.Error(diff)
+	}
+	open, err := ParseGroupSpec("g.yaml", []byte(strings.Replace(managedSpec, "[10.0.0.0/8, 192.0.2.7]", "allowAll", 1)))
+	if err != nil || !open.input().Firewall.AllowAll {
+		t.Errorf("%+v, %v", open.Firewall, err)
+	}
+	nobody, err := ParseGroupSpec("g.yaml", []byte(strings.Replace(managedSpec, "[10.0.0.0/8, 192.0.2.7]", "[]", 1)))
+	if err != nil || nobody.Firewall == nil || nobody.input().Firewall.IsZero() {
+		t.Errorf("%+v, %v", nobody.Firewall, err)
+	}
+}
+
+func TestBadManagedSpec(t *testing.T) {
+	for name, c := range map[string]struct{ old, new, want string }{
+		"range":                {"192.0.2.7", "192.0.2.7/24", `g.yaml:4: "192.0.2.7/24" has bits set`},
+		"word":                 {"[10.0.0.0/8, 192.0.2.7]", "everybody", `g.yaml:4: firewall "everybody" is neither a list`},
+		"map":                  {"[10.0.0.0/8, 192.0.2.7]", "{a: b}", `g.yaml:4:11: `},
+		"size":                 {"6GiB/2", "large", `g.yaml:10: "large" is no size`},
+		"adopted size":         {"S-4", "large", `g.yaml:8: "large" is no size`},
+		"neither":              {"    size: 6GiB/2\n", "", "g.yaml:9: workspace reports has neither a connection nor a size"},
+		"both":                 {"    size: 6GiB/2\n", "    connection: host=b\n", "g.yaml:11: workspace reports has a connection"},
+		"version":              {"postgres: 17", "postgres: 9", "g.yaml:11: there is no managed PostgreSQL 9"},
+		"host":                 {"east-2", "East_2", `g.yaml:12: "East_2" is no name for a host`},
+		"secret":               {"work_mem: 64MB", "ldap.bindpassword: geheim", "g.yaml:13: setting ldap.bindpassword looks like a secret"},
+		"conninfo":             {"work_mem: 64MB", "primary_conninfo: host=a password=geheim", "g.yaml:13: setting primary_conninfo looks like a secret"},
+		"rule":                 {"10.0.0.0/8 cert", "10.0.0.0/8 radius radiussecrets=geheim", "g.yaml:15: a rule for pg_hba.conf holds a secret"},
+		"rule of two lines":    {"- host all all 10.0.0.0/8 cert", "- |\n        host a\n        host b", "g.yaml:15: a rule for pg_hba.conf has more than one line"},
+		"segment":              {"segmentSizeMB: 64", "segmentSizeMB: 65", "g.yaml:17: 65 MB is no size"},
+		"unknown init":         {"icuLocale", "icu", `g.yaml:17:31: unknown field "icu"`},
+		"secondary without it": {"smartDR: false", "smartDR: false\nsecondary: west", "g.yaml:4: a secondary region is named, and smartDR is turned off"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !strings.Contains(managedSpec, c.old) {
+				t.Fatalf("the specification does not hold %q", c.old)
+			}
+			_, err := ParseGroupSpec("g.yaml", []byte(strings.Replace(managedSpec, c.old, c.new, 1)))
+			if err == nil {
+				t.Fatal("it was accepted")
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %q, want it to hold %q", err, c.want)
+			}
+			if strings.Contains(fmt.Sprint(err, fault.HintOf(err)), "geheim") || ClassOf(err) != Invalid || fault.HintOf(err) == "" {
+				t.Errorf("%v: class %q, hint %q", err, ClassOf(err), fault.HintOf(err))
+			}
+		})
 	}
 }
 
@@ -89,6 +177,8 @@ func FuzzParseGroupSpec(f *testing.F) {
 	f.Add([]byte(goodSpec))
 	f.Add([]byte("workspaces: [{name: 1}]"))
 	f.Add([]byte("&a [*a]"))
+	f.Add([]byte(managedSpec))
+	f.Add([]byte("databases: !0000\n00000000000\n  -0000000"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		spec, err := ParseGroupSpec("g.yaml", b)
 		if err == nil && spec.Validate() != nil {

@@ -25,6 +25,17 @@ type Groups struct {
 	Silent   map[string]string `json:"silent,omitempty"` // regions whose buckets did not answer, and why
 }
 
+// Names returns the names of the groups that are not terminated.
+func (g Groups) Names() []string {
+	var names []string
+	for _, group := range g.Groups {
+		if group.State != topology.GroupTerminated {
+			names = append(names, group.Name)
+		}
+	}
+	return names
+}
+
 // Created is what CreateGroup made, and what the operator should know about the servers.
 type Created struct {
 	Group    topology.Group `json:"group"`
@@ -115,4 +126,41 @@ type Database struct {
 	SizeBytes  int64                  `json:"sizeBytes,omitempty"` // at the last snapshot or capture; 0 when unknown
 	State      topology.DatabaseState `json:"state,omitempty"`
 	Reason     string                 `json:"reason,omitempty"`
+}
+
+// The states of a Workspace besides those of topology.WorkspaceState.
+const (
+	// WorkspaceActive workspaces serve, or ought to.
+	WorkspaceActive = "active"
+	// WorkspaceMissing workspaces have no server in the region that serves: a failover has not brought them back.
+	WorkspaceMissing = "missing"
+)
+
+// Workspace is a workspace as it stands.
+type Workspace struct {
+	Group    string                   `json:"group"`
+	Name     string                   `json:"name"`
+	State    string                   `json:"state"` // WorkspaceActive, WorkspaceMissing, or a topology.WorkspaceState
+	Reason   string                   `json:"reason,omitempty"`
+	Kind     topology.SiteKind        `json:"kind"` // of the server in Region; of the other one when there is none
+	Size     topology.Size            `json:"size,omitzero"`
+	Region   string                   `json:"region"` // that serves the group
+	Host     string                   `json:"host,omitempty"`
+	Instance string                   `json:"instance,omitempty"` // the folder on the host
+	Endpoint topology.Endpoint        `json:"endpoint"`
+	Settings map[string]string        `json:"settings,omitempty"`
+	HBA      []string                 `json:"hba,omitempty"`
+	Ident    []string                 `json:"ident,omitempty"`
+	Lineage  string                   `json:"lineage,omitempty"`
+	Sites    map[string]topology.Site `json:"sites"`
+}
+
+// Over reports whether the workspace is terminated.
+func (w Workspace) Over() bool { return w.State == string(topology.WorkspaceTerminated) }
+
+// ChangedWorkspace is a workspace after a change.
+type ChangedWorkspace struct {
+	Workspace Workspace `json:"workspace"`
+	Warnings  []string  `json:"warnings,omitempty"`
+	Notes     []string  `json:"notes,omitempty"` // what was done, and what waits for a restart
 }

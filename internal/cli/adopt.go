@@ -22,9 +22,7 @@ func (in *adoption) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&in.primary, "primary", "", "region that the server runs in")
 	f.StringVar(&in.workspace, "workspace", "main", "name of the workspace")
-	f.StringVar(&in.connection, "connection", "", "connection string without a password, as seen from the region's workers")
-	f.StringVar(&in.passwordFile, "password-file", "", "file on the workers that holds the password alone")
-	f.StringVar(&in.passwordEnv, "password-env", "", "variable in the workers' environment that holds the password")
+	addSourceFlags(cmd, &in.connection, &in.passwordFile, &in.passwordEnv)
 }
 
 func (in adoption) anySet(cmd *cobra.Command) (set bool) {

@@ -142,10 +142,7 @@ func (a *app) anyGroup(ctx context.Context, cmd *cobra.Command, group string) (s
 	if err != nil {
 		return "", err
 	}
-	var names []string
-	for _, g := range all.Groups {
-		names = append(names, g.Name)
-	}
+	names := all.Names()
 	switch len(names) {
 	case 1:
 		return names[0], nil

@@ -82,26 +82,32 @@ func (a *app) groupShowCommand() *cobra.Command {
 	return cmd
 }
 
-const groupCreateLong = `Create a workspace group around PostgreSQL servers that are there already. Nothing is changed on the servers.
+const groupCreateLong = `Create a workspace group, around PostgreSQL servers that are there already and with servers that SmartDR makes.
 
 With -f the group is read from a YAML file ("-" is standard input):
 
   name: prod
   primary: east                # the region that serves
   secondary: west              # optional: also configure replication to it
-  databases: [app, billing]    # optional: replicate these alone; left out, all present and future ones
+  databases: [app, main/logs]  # optional: replicate these alone; left out, all present and future ones
+  smartDR: true                # the default; false: neither replication nor branches
+  firewall: [10.0.0.0/8]       # who may reach the servers that SmartDR runs: CIDR ranges, or allowAll
   workspaces:
-    - name: main
+    - name: main                                  # with a connection: an existing server is adopted
       connection: postgresql://smartdr@db.east:5432/postgres
-      passwordFile: /etc/smartdr/main.password    # on the workers of the primary region
-    - name: reports
-      connection: host=reports.east user=smartdr dbname=postgres sslmode=verify-full
-      passwordEnv: REPORTS_PASSWORD               # in the environment of those workers
+      passwordFile: /etc/smartdr/main.password    # on the workers of the primary region; or passwordEnv: VARIABLE
+    - name: reports                               # with a size: SmartDR makes and runs a server
+      size: S-1                                   # or memory and CPUs, as 6GiB/2
+      postgres: 18                                # the rest is optional
+      host: east-2                                # else any with room for it
+      settings: {work_mem: 64MB, wal_level: logical}
+      hba: ["hostssl all auditor 10.9.0.0/16 cert map=staff"]
+      ident: ["staff /^(.*)@example.com$ \1"]
+      init: {segmentSizeMB: 64, icuLocale: de-DE} # also locale, noChecksums
 
-A password never stands in a connection string. With neither passwordFile nor passwordEnv the workers look where every
-PostgreSQL client does: PGPASSWORD, PGPASSFILE, ~/.pgpass.
-
-The account needs REPLICATION, and the server wal_level=replica or more and a free slot and walsender:
+An existing server is not changed. A password never stands in a connection string. With neither passwordFile nor
+passwordEnv the workers look where every PostgreSQL client does: PGPASSWORD, PGPASSFILE, ~/.pgpass. The account needs
+REPLICATION, and the server wal_level=replica or more and a free slot and walsender:
   CREATE ROLE smartdr LOGIN REPLICATION; GRANT pg_monitor TO smartdr;`
 
 const groupCreateExample = `  smartdr group create -f group.yaml

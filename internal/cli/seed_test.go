@@ -62,7 +62,7 @@ const (
 
 func (s seeding) create(ctx context.Context) error {
 	_, err := s.catalog.Create(ctx, topology.Group{
-		ID: "7b0d9c6e-0c1d-4b9e-9a53-6f1f2f3e4d5c", Name: s.group, CreatedAt: s.now, Primary: "east", Active: "east", Authority: "east", Epoch: 1,
+		ID: "7b0d9c6e-0c1d-4b9e-9a53-6f1f2f3e4d5c", Name: s.group, CreatedAt: s.now, Primary: "east", Active: "east", Authority: "east", Epoch: 1, SmartDR: true,
 		Workspaces: []topology.Workspace{{Name: "main", Sites: map[string]topology.Site{"east": {
 			Kind:     topology.Adopted,
 			Source:   topology.Source{ConnString: "postgresql://smartdr@db.east:5432/postgres"},

@@ -30,30 +30,50 @@ func (a *app) service() (*api.Service, error) {
 // completeTimeout bounds shell completion: nobody waits longer for a name.
 const completeTimeout = 2 * time.Second
 
-func (a *app) completeGroups(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
+// complete offers the names that ask finds, without a word when it finds none.
+func (a *app) complete(ctx context.Context, ask func(context.Context, *api.Service) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
 	defer cancel()
 	s, err := a.service()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	groups, err := s.Groups(ctx)
+	names, err := ask(ctx, s)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []string
-	for _, g := range groups.Groups {
-		names = append(names, g.Name)
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-func (a *app) completeRegions(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	s, err := a.service()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+func (a *app) completeGroups(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return a.complete(cmd.Context(), func(ctx context.Context, s *api.Service) ([]string, error) {
+		groups, err := s.Groups(ctx)
+		return groups.Names(), err
+	})
+}
+
+// completeWorkspaces offers the workspaces of the group that was named, else of the only one there is.
+func (a *app) completeWorkspaces(group *string) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return a.complete(cmd.Context(), func(ctx context.Context, s *api.Service) (names []string, err error) {
+			name, err := a.anyGroup(ctx, cmd, *group)
+			if err != nil {
+				return nil, err
+			}
+			all, err := s.Workspaces(ctx, name)
+			for _, w := range all {
+				names = append(names, w.Name)
+			}
+			return names, err
+		})
 	}
-	return s.RegionNames(), cobra.ShellCompDirectiveNoFileComp
+}
+
+func (a *app) completeRegions(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return a.complete(cmd.Context(), func(_ context.Context, s *api.Service) ([]string, error) { return s.RegionNames(), nil })
 }
 
 // configure configures replication and shows the group as it is then.

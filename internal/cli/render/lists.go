@@ -2,7 +2,6 @@ package render
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -54,50 +53,6 @@ func orDash(s string) string {
 		return "-"
 	}
 	return s
-}
-
-// Group writes one group with its workspaces.
-func Group(g topology.Group, style Style) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "Group      %s\n", style.paint(bold, g.Name))
-	fmt.Fprintf(&b, "Primary    %s\n", g.Primary)
-	fmt.Fprintf(&b, "Secondary  %s\n", orDash(g.Secondary))
-	fmt.Fprintf(&b, "Serves     %s\n", g.Active)
-	fmt.Fprintf(&b, "Epoch      %d\n", g.Epoch)
-	fmt.Fprintf(&b, "Databases  %s\n", chosen(g.Replication))
-	fmt.Fprintf(&b, "Created    %s\n", Moment(g.CreatedAt))
-	if g.Operation != nil {
-		fmt.Fprintf(&b, "Under way  %s %s since %s\n", g.Operation.Kind, g.Operation.ID, Moment(g.Operation.StartedAt))
-	}
-	var rows [][]cell
-	for _, w := range g.Workspaces {
-		for _, region := range sitesOf(g, w) {
-			s := w.Sites[region]
-			rows = append(rows, row(w.Name, region, string(s.Kind), hosts(s.Endpoint), orDash(w.Lineage)))
-		}
-	}
-	b.WriteString("\n" + style.table([]string{"WORKSPACE", "REGION", "KIND", "ENDPOINT", "LINEAGE"}, rows))
-	return b.String()
-}
-
-func chosen(r *topology.Replication) string {
-	switch {
-	case r == nil:
-		return "- (replication is not configured)"
-	case len(r.Databases) == 0:
-		return "all, present and future"
-	}
-	return strings.Join(r.Databases, ", ")
-}
-
-func sitesOf(g topology.Group, w topology.Workspace) []string {
-	var regions []string
-	for _, r := range []string{g.Primary, g.Secondary} {
-		if _, ok := w.Sites[r]; ok && !slices.Contains(regions, r) {
-			regions = append(regions, r)
-		}
-	}
-	return regions
 }
 
 // Databases writes the databases of a group.

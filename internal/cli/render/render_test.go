@@ -22,7 +22,7 @@ func before(d time.Duration) time.Time { return now.Add(-d) }
 
 func group() topology.Group {
 	return topology.Group{
-		Name: "prod", Primary: "east", Secondary: "west", Active: "east", Authority: "west", Epoch: 1, CreatedAt: before(48 * time.Hour),
+		Name: "prod", Primary: "east", Secondary: "west", Active: "east", Authority: "west", Epoch: 1, SmartDR: true, CreatedAt: before(48 * time.Hour),
 		Replication: &topology.Replication{Databases: []string{"app", "billing"}},
 		Workspaces: []topology.Workspace{{
 			Name: "main", Lineage: "0001-89abcdef",

@@ -1,0 +1,94 @@
+package render
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/smartdr/smartdr/internal/api"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+// Group writes one group with its workspaces.
+func Group(g topology.Group, style Style) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Group      %s\n", style.paint(bold, g.Name))
+	fmt.Fprintf(&b, "Primary    %s\n", g.Primary)
+	fmt.Fprintf(&b, "Secondary  %s\n", orDash(g.Secondary))
+	fmt.Fprintf(&b, "Serves     %s\n", g.Active)
+	fmt.Fprintf(&b, "Epoch      %d\n", g.Epoch)
+	fmt.Fprintf(&b, "SmartDR    %s\n", onOff(g.SmartDR))
+	fmt.Fprintf(&b, "Firewall   %s\n", firewall(g.Firewall))
+	fmt.Fprintf(&b, "Databases  %s\n", chosen(g.Replication))
+	fmt.Fprintf(&b, "Created    %s\n", Moment(g.CreatedAt))
+	if g.Operation != nil {
+		fmt.Fprintf(&b, "Under way  %s %s since %s\n", g.Operation.Kind, g.Operation.ID, Moment(g.Operation.StartedAt))
+	}
+	var rows [][]cell
+	for _, w := range g.Workspaces {
+		for _, region := range sitesOf(g, w) {
+			s := w.Sites[region]
+			rows = append(rows, []cell{
+				plain(w.Name), plain(region), plain(orDash(string(s.Kind))), siteState(g, w, region), plain(orDash(w.Size.String())),
+				plain(orDash(s.Host)), plain(hosts(s.Endpoint)),
+			})
+		}
+	}
+	b.WriteString("\n" + style.table([]string{"WORKSPACE", "REGION", "KIND", "STATE", "SIZE", "HOST", "ENDPOINT"}, rows))
+	return b.String()
+}
+
+func chosen(r *topology.Replication) string {
+	switch {
+	case r == nil:
+		return "- (replication is not configured)"
+	case len(r.Databases) == 0:
+		return "all, present and future"
+	}
+	return strings.Join(r.Databases, ", ")
+}
+
+// sitesOf returns the regions that have something to say of a workspace: those with a server of it, and the one that
+// serves, also when it has none.
+func sitesOf(g topology.Group, w topology.Workspace) []string {
+	var regions []string
+	for _, r := range []string{g.Primary, g.Secondary} {
+		if _, ok := w.Sites[r]; (ok || r == g.Active) && !slices.Contains(regions, r) {
+			regions = append(regions, r)
+		}
+	}
+	return regions
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off (no replication, no branches)"
+}
+
+func firewall(f topology.Firewall) string {
+	switch {
+	case f.AllowAll:
+		return "open to all"
+	case f.IsZero():
+		return "- (the servers' own rules decide)"
+	case len(f.Ranges) == 0:
+		return "nobody by network"
+	}
+	return strings.Join(f.Ranges, ", ")
+}
+
+// siteState says what a workspace's server in a region does: only in one region does it serve.
+func siteState(g topology.Group, w topology.Workspace, region string) cell {
+	_, placed := w.Sites[region]
+	switch {
+	case w.State != topology.WorkspaceActive:
+		return workspaceState(string(w.State))
+	case region != g.Active:
+		return tinted(dim, "left")
+	case !placed:
+		return workspaceState(api.WorkspaceMissing)
+	}
+	return workspaceState(api.WorkspaceActive)
+}
