@@ -48,6 +48,7 @@ func TestPlace(t *testing.T) {
 		"beside what is there":              {[]Need{sized("w", 16, 4, 1)}, []Host{full, b}, map[string]string{"w": "b"}},
 		"in the place of itself":            {[]Need{sized("w", 16, 4, 1)}, []Host{own, b}, map[string]string{"w": "a"}},
 		"largest first":                     {[]Need{sized("s", 30, 1, 1), sized("l", 64, 1, 1)}, []Host{a, b}, map[string]string{"s": "a", "l": "b"}},
+		"of equals by name":                 {[]Need{sized("w", 20, 1, 1), sized("v", 20, 1, 1)}, []Host{a, b}, map[string]string{"v": "a", "w": "b"}},
 		"by disk":                           {[]Need{sized("w", 1, 1, 200)}, []Host{a, b}, map[string]string{"w": "b"}},
 		"by CPUs":                           {[]Need{sized("w", 1, 10, 1)}, []Host{a, b}, map[string]string{"w": "b"}},
 		"disk alone is spread":              {[]Need{disk("v"), disk("w"), disk("x")}, []Host{a, b}, map[string]string{"v": "b", "w": "a", "x": "b"}},
