@@ -73,7 +73,7 @@ func (f Facts) dead(region string) error { return f.Buckets[region].Err }
 func (f Facts) fresh() []topology.Host {
 	var out []topology.Host
 	for _, h := range f.Hosts {
-		if f.Now.Sub(h.AnnouncedAt) <= topology.HostStaleAfter {
+		if h.Fresh(f.Now) {
 			out = append(out, h)
 		}
 	}

@@ -3,10 +3,13 @@ package readiness
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/metadata"
 	"github.com/smartdr/smartdr/internal/topology"
 )
@@ -23,10 +26,10 @@ func judgeWorker(f Facts) item {
 	var fresh, stale []string
 	for _, h := range f.Hosts {
 		text := fmt.Sprintf("%s %s ago", h.Name, age(f.Now.Sub(h.AnnouncedAt)))
-		if f.Now.Sub(h.AnnouncedAt) > topology.HostStaleAfter {
-			stale = append(stale, text)
-		} else {
+		if h.Fresh(f.Now) {
 			fresh = append(fresh, text)
+		} else {
+			stale = append(stale, text)
 		}
 	}
 	switch {
@@ -38,38 +41,57 @@ func judgeWorker(f Facts) item {
 	return ok(check, "Announced: %s.", strings.Join(fresh, ", "))
 }
 
-// spare is what a restored server needs besides the snapshot's files: WAL to replay, WAL of its own, temporary files.
+// spare is what a restored server needs besides its files and the WAL to replay: WAL of its own, temporary files.
 const spare = 256 << 20
 
-func (w *Workspace) diskNeed() int64 {
-	if w.Snapshot == nil {
-		return spare
+// need is what a failover would ask of a host for the workspace; known is false before there is a snapshot.
+func (w *Workspace) need(group string) (n topology.Need, known bool) {
+	n = topology.Need{Group: group, Workspace: w.Name, Size: w.Size, DiskBytes: spare}
+	if w.Snapshot != nil {
+		n.Major = w.Snapshot.ServerVersion / 10000
+		n.DiskBytes += w.Snapshot.TotalBytes + int64(w.Chain.Tip.LSN-min(w.Chain.From, w.Chain.Tip.LSN))
 	}
-	return w.Snapshot.TotalBytes + w.Snapshot.TotalBytes/10 + spare
+	return n, w.Snapshot != nil
 }
 
-// judgeCapacity tries whether all workspaces would find room at once.
+// judgeCapacity places all workspaces, as a failover would now.
 func judgeCapacity(f Facts) item {
 	const check = "capacity"
-	hosts := f.fresh()
-	if len(hosts) == 0 {
+	if len(f.fresh()) == 0 {
 		return warning("Start a worker there.", check, "Whether the servers fit cannot be said: no host of %s is announced.", f.To)
 	}
-	var disk, memory, freeDisk, freeMemory int64
+	var needs []topology.Need
+	var unknown []string
+	var disk int64
 	for i := range f.Workspaces {
-		disk += f.Workspaces[i].diskNeed()
-		memory += f.Workspaces[i].Size.MemoryBytes
+		n, known := f.Workspaces[i].need(f.Group.Name)
+		if !known {
+			unknown = append(unknown, n.Workspace)
+		}
+		needs = append(needs, n)
+		disk += n.DiskBytes
 	}
-	for _, h := range hosts {
-		freeDisk += h.DiskBytes
-		freeMemory += h.MemoryBytes
+	placed, err := topology.Place(needs, f.Hosts, f.Now)
+	switch {
+	case err != nil:
+		return blocking(fault.HintOf(err), check, "%s.", reason(err))
+	case len(unknown) > 0:
+		return warning("Wait for the first snapshot.", check, "How much room %s needs is not known before there is a snapshot; the others find a place.", strings.Join(unknown, ", "))
 	}
-	if disk > freeDisk || memory > freeMemory {
-		return blocking("Add a host, or make room.", check, "The servers need %s of disk and %s of memory, and the hosts of %s have %s and %s.",
-			bytes(disk), bytes(memory), f.To, bytes(freeDisk), bytes(freeMemory))
+	var where []string
+	for _, name := range slices.Sorted(maps.Keys(placed)) {
+		where = append(where, name+" on "+placed[name])
 	}
-	return ok(check, "The servers need %s of disk and %s of memory, and the hosts of %s have %s and %s.",
-		bytes(disk), bytes(memory), f.To, bytes(freeDisk), bytes(freeMemory))
+	return ok(check, "There is room, for %s of disk in all: %s.", bytes(disk), strings.Join(where, ", "))
+}
+
+// reason is what an error says, without the name of the step that nobody asked for.
+func reason(err error) string {
+	var f *fault.Error
+	if errors.As(err, &f) && f.Err != nil {
+		return f.Err.Error()
+	}
+	return err.Error()
 }
 
 // softwareChecks are the comparisons of metadata.Compare, each with what is said when nothing is wrong. Room on the disk is

@@ -30,7 +30,7 @@ func judgeServer(f Facts, w *Workspace) []item {
 
 func judgeDatabases(f Facts, w *Workspace) item {
 	const check = "databases"
-	chosen, all := chosenDatabases(f.Group.Replication, w.Name)
+	chosen, all := f.Group.Replication.Chosen(w.Name)
 	var there, left, invalid, lost []string
 	for _, d := range w.Metadata.Databases {
 		switch {
@@ -38,14 +38,15 @@ func judgeDatabases(f Facts, w *Workspace) item {
 			continue
 		case d.Invalid:
 			invalid = append(invalid, d.Name)
-		case !all && !slices.Contains(chosen, d.Name) && d.Name != "postgres":
+		case !all && !slices.Contains(chosen, d.Name) && !slices.Contains(topology.SystemDatabases, d.Name):
 			left = append(left, d.Name)
 		}
 		there = append(there, d.Name)
 	}
-	for _, c := range chosen {
-		if !slices.Contains(there, c) {
-			lost = append(lost, c)
+	for _, entry := range f.Group.Replication.Databases {
+		// A name alone holds for whichever workspace has a database of that name.
+		if in, name := topology.SplitDatabase(entry); in == w.Name && !slices.Contains(there, name) {
+			lost = append(lost, name)
 		}
 	}
 	switch {
@@ -57,19 +58,6 @@ func judgeDatabases(f Facts, w *Workspace) item {
 		return ok(check, "Left out by choice, and gone after a failover: %s.", strings.Join(left, ", "))
 	}
 	return ok(check, "All %d are replicated.", len(there))
-}
-
-// chosenDatabases returns the databases of a workspace that were chosen; all is true when none was chosen anywhere.
-func chosenDatabases(r *topology.Replication, workspace string) (chosen []string, all bool) {
-	for _, entry := range r.Databases {
-		where, name, qualified := strings.Cut(entry, "/")
-		if !qualified {
-			chosen = append(chosen, entry)
-		} else if where == workspace {
-			chosen = append(chosen, name)
-		}
-	}
-	return chosen, len(r.Databases) == 0
 }
 
 // judgeFirewall: an adopted primary has its own access rules, which SmartDR does not touch. After a failover the group's
