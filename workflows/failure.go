@@ -76,6 +76,24 @@ func refuseAt(region string, err error) error {
 		fmt.Sprintf("start one there: smartdr-worker --region %s", region))
 }
 
+// refuseOn is refuse for an activity that one host's worker should have done; no host stands for any of the region.
+func refuseOn(region, host string, err error) error {
+	if host == "" || !noWorker(err) {
+		return refuseAt(region, err)
+	}
+	return temporal.NewNonRetryableApplicationError(
+		fmt.Sprintf("the worker of host %q in region %q does not answer", host, region), NoWorkerType, nil,
+		fmt.Sprintf("start it there: smartdr-worker --region %s --host %s", region, host))
+}
+
+// refuseInvalid makes what a pure check of the lower floors said the failure of a workflow.
+func refuseInvalid(err error) error {
+	if err == nil {
+		return nil
+	}
+	return temporal.NewNonRetryableApplicationError(err.Error(), string(fault.KindOf(err)), nil, fault.HintOf(err))
+}
+
 // invalid is a refusal of the request itself.
 func invalid(hint, format string, args ...any) error {
 	return temporal.NewNonRetryableApplicationError(fmt.Sprintf(format, args...), string(fault.Invalid), nil, hint)

@@ -1,8 +1,6 @@
 package workflows
 
 import (
-	"strings"
-
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/smartdr/smartdr/activities"
@@ -16,7 +14,8 @@ var (
 	target  *activities.Target
 )
 
-// CreateGroup makes a workspace group around servers that are there already. Nothing is changed on the servers.
+// CreateGroup makes a workspace group: it takes up servers that are there already, on which nothing is changed, and
+// makes those of managed workspaces.
 func CreateGroup(ctx workflow.Context, in CreateGroupInput) (CreateGroupResult, error) {
 	if err := in.check(); err != nil {
 		return CreateGroupResult{}, err
@@ -35,53 +34,90 @@ func createGroup(ctx workflow.Context, in CreateGroupInput) (CreateGroupResult, 
 	if err != nil {
 		return CreateGroupResult{}, err
 	}
-	group := in.group(ctx)
+	group, err := in.group(ctx)
+	if err != nil {
+		return CreateGroupResult{}, err
+	}
 	warnings, err := preflightAll(ctx, &group, nil)
+	if err != nil {
+		return CreateGroupResult{}, err
+	}
+	servers, err := planServers(ctx, &group, in.Workspaces)
 	if err != nil {
 		return CreateGroupResult{}, err
 	}
 	record := asked(ctx, RegionQueue(in.Primary), "record "+in.Name)
 	err = workflow.ExecuteActivity(record, control.RecordGroup, activities.RecordGroupInput{Group: group}).Get(ctx, &group)
+	if err != nil {
+		return CreateGroupResult{}, err
+	}
+	group, made, err := makeServers(ctx, group, servers)
+	if err != nil {
+		return CreateGroupResult{}, err
+	}
 	workflow.SetCurrentDetails(ctx, "Group **"+in.Name+"** is recorded; configure replication next")
-	return CreateGroupResult{Group: group, Warnings: warnings}, err
+	return CreateGroupResult{Group: group, Warnings: append(warnings, closedWarning(group, made)...)}, err
 }
 
-// preflightAll looks at every workspace's server in the active region and fills in the endpoints.
+// preflightAll looks at the server of every adopted workspace in the active region and fills in the endpoints.
 func preflightAll(ctx workflow.Context, group *topology.Group, databases []string) (warnings []string, err error) {
 	for i := range group.Workspaces {
 		w := &group.Workspaces[i]
-		site := w.Sites[group.Active]
-		in := activities.PreflightSourceInput{Group: group.Name, Workspace: w.Name, Source: site.Source, Databases: databases}
-		var found activities.PreflightSourceResult
-		look := asked(ctx, RegionQueue(group.Active), "server of "+w.Name)
-		if err := workflow.ExecuteActivity(look, source.PreflightSource, in).Get(ctx, &found); err != nil {
+		if site := w.Sites[group.Active]; site.Kind != topology.Adopted || !w.Replicates(group.Active) {
+			continue
+		}
+		found, err := preflight(ctx, *group, w, databases)
+		if err != nil {
 			return nil, err
 		}
-		if len(site.Endpoint.Hosts) == 0 {
-			site.Endpoint = found.Endpoint
-			w.Sites[group.Active] = site
-		}
-		for _, warning := range found.Warnings {
-			warnings = append(warnings, w.Name+": "+warning)
-		}
+		warnings = append(warnings, found...)
+	}
+	return warnings, nil
+}
+
+func preflight(ctx workflow.Context, group topology.Group, w *topology.Workspace, databases []string) (warnings []string, err error) {
+	site := w.Sites[group.Active]
+	in := activities.PreflightSourceInput{Group: group.Name, Workspace: w.Name, Source: site.Source, Databases: databases}
+	var found activities.PreflightSourceResult
+	look := asked(ctx, RegionQueue(group.Active), "server of "+w.Name)
+	if err := workflow.ExecuteActivity(look, source.PreflightSource, in).Get(ctx, &found); err != nil {
+		return nil, err
+	}
+	if len(site.Endpoint.Hosts) == 0 {
+		site.Endpoint = found.Endpoint
+		w.Sites[group.Active] = site
+	}
+	for _, warning := range found.Warnings {
+		warnings = append(warnings, w.Name+": "+warning)
 	}
 	return warnings, nil
 }
 
 // group is the document to record. The run id is a UUID and stays the same in every retry.
-func (in CreateGroupInput) group(ctx workflow.Context) topology.Group {
+func (in CreateGroupInput) group(ctx workflow.Context) (topology.Group, error) {
 	g := topology.Group{
 		ID:        workflow.GetInfo(ctx).WorkflowExecution.RunID,
 		Name:      in.Name,
 		CreatedAt: workflow.Now(ctx).UTC(),
 		Primary:   in.Primary, Active: in.Primary, Authority: in.Primary,
-		Epoch: 1,
+		Epoch:   1,
+		SmartDR: in.SmartDR == nil || *in.SmartDR,
+	}
+	if in.Firewall != nil {
+		f, err := in.Firewall.Canonical()
+		if err != nil {
+			return g, refuseInvalid(err)
+		}
+		g.Firewall = f
 	}
 	for _, w := range in.Workspaces {
-		site := topology.Site{Kind: topology.Adopted, Source: w.Source}
-		g.Workspaces = append(g.Workspaces, topology.Workspace{Name: w.Name, Sites: map[string]topology.Site{in.Primary: site}})
+		made, err := w.workspace(in.Primary)
+		if err != nil {
+			return g, err
+		}
+		g.Workspaces = append(g.Workspaces, made)
 	}
-	return g
+	return g, nil
 }
 
 func (in CreateGroupInput) check() error {
@@ -90,29 +126,24 @@ func (in CreateGroupInput) check() error {
 		return invalid(`give a name, as in {"name":"prod", ...}`, "a workspace group needs a name")
 	case in.Primary == "":
 		return invalid(`give a region, as in {"primary":"east", ...}`, "a workspace group needs a primary region")
-	case len(in.Workspaces) == 0:
-		return invalid(`give at least one, as in {"workspaces":[{"name":"main","source":{"connString":"postgres://..."}}]}`,
-			"a workspace group needs a workspace")
+	}
+	if err := topology.CheckName("workspace group", in.Name); err != nil {
+		return refuseInvalid(err)
+	}
+	if in.Firewall != nil {
+		if _, err := in.Firewall.Canonical(); err != nil {
+			return refuseInvalid(err)
+		}
 	}
 	seen := map[string]bool{}
 	for _, w := range in.Workspaces {
-		if err := w.check(seen); err != nil {
+		if seen[w.Name] {
+			return invalid("give each workspace a name of its own", "workspace %q is named twice", w.Name)
+		}
+		seen[w.Name] = true
+		if err := w.check(); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-func (w WorkspaceInput) check(seen map[string]bool) error {
-	switch {
-	case w.Kind != "" && w.Kind != topology.Adopted:
-		return invalid("give the connection string of a server that is there already, and leave out kind",
-			"workspace %q: this version adopts servers and cannot make %s ones", w.Name, w.Kind)
-	case strings.TrimSpace(w.Source.ConnString) == "":
-		return invalid("give source.connString", "workspace %q has no connection string", w.Name)
-	case seen[w.Name]:
-		return invalid("give each workspace a name of its own", "workspace %q is named twice", w.Name)
-	}
-	seen[w.Name] = true
 	return nil
 }

@@ -19,7 +19,7 @@ import (
 func newEnv(t *testing.T) *testsuite.TestWorkflowEnvironment {
 	t.Helper()
 	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
-	for _, w := range []any{CreateGroup, Configure, Replication, WorkspaceReplication, Failover} {
+	for _, w := range []any{CreateGroup, CreateWorkspace, Configure, Replication, WorkspaceReplication, Failover} {
 		env.RegisterWorkflow(w)
 	}
 	for _, a := range []any{&activities.Control{}, &activities.Source{}, &activities.Target{}} {
@@ -75,15 +75,30 @@ func TestCreateGroupRecords(t *testing.T) {
 }
 
 func TestCreateGroupRefuses(t *testing.T) {
-	managed := adopt("main")
-	managed.Kind = topology.Managed
+	both, chosen, strange := adopt("main"), adopt("main"), adopt("main")
+	both.Kind = topology.Managed
+	chosen.Settings = map[string]string{"work_mem": "64MB"}
+	strange.Kind = "borrowed"
+	made := func(change func(*WorkspaceInput)) CreateGroupInput {
+		w := WorkspaceInput{Name: "main"}
+		change(&w)
+		return CreateGroupInput{Name: "prod", Primary: "east", Workspaces: []WorkspaceInput{w}}
+	}
+	firewall := CreateGroupInput{Name: "prod", Primary: "east", Firewall: &topology.Firewall{Ranges: []string{"10.0.0.1/8"}}}
 	for want, in := range map[string]CreateGroupInput{
-		"needs a name":           {Primary: "east", Workspaces: []WorkspaceInput{adopt("main")}},
-		"needs a primary region": {Name: "prod", Workspaces: []WorkspaceInput{adopt("main")}},
-		"needs a workspace":      {Name: "prod", Primary: "east"},
-		"named twice":            {Name: "prod", Primary: "east", Workspaces: []WorkspaceInput{adopt("main"), adopt("main")}},
-		"no connection string":   {Name: "prod", Primary: "east", Workspaces: []WorkspaceInput{{Name: "main"}}},
-		"cannot make managed":    {Name: "prod", Primary: "east", Workspaces: []WorkspaceInput{managed}},
+		"needs a name":                           {Primary: "east", Workspaces: []WorkspaceInput{adopt("main")}},
+		"needs a primary region":                 {Name: "prod", Workspaces: []WorkspaceInput{adopt("main")}},
+		"no name for a workspace":                made(func(w *WorkspaceInput) { w.Name = "Main" }),
+		"named twice":                            {Name: "prod", Primary: "east", Workspaces: []WorkspaceInput{adopt("main"), adopt("main")}},
+		"no connection string":                   {Name: "prod", Primary: "east", Workspaces: []WorkspaceInput{{Name: "main", Kind: topology.Adopted}}},
+		"to be made and has a connection string": {Name: "prod", Primary: "east", Workspaces: []WorkspaceInput{both}},
+		"is adopted":                             {Name: "prod", Primary: "east", Workspaces: []WorkspaceInput{chosen}},
+		"no kind of workspace":                   {Name: "prod", Primary: "east", Workspaces: []WorkspaceInput{strange}},
+		"bits set after":                         firewall,
+		"no size of a workspace":                 made(func(w *WorkspaceInput) { w.Size = "huge" }),
+		"port cannot be chosen":                  made(func(w *WorkspaceInput) { w.Settings = map[string]string{"port": "5432"} }),
+		"of 24 MB":                               made(func(w *WorkspaceInput) { w.Init.SegmentSizeMB = 24 }),
+		"PostgreSQL 14":                          made(func(w *WorkspaceInput) { w.Postgres = 14 }),
 	} {
 		t.Run(want, func(t *testing.T) {
 			env := newEnv(t)

@@ -88,6 +88,20 @@ func forward(ctx workflow.Context, region, summary string) workflow.Context {
 	})
 }
 
+// managing is for work beside a server that somebody waits for, and that takes as long as initdb, a restart or the last
+// WAL takes. What may pass is tried again for a quarter of an hour; a worker that is being restarted is waited for.
+func managing(ctx workflow.Context, queue, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              queue,
+		Summary:                summary,
+		ScheduleToStartTimeout: 2 * time.Minute,
+		HeartbeatTimeout:       urgent,
+		StartToCloseTimeout:    15 * time.Minute,
+		ScheduleToCloseTimeout: 15 * time.Minute,
+		RetryPolicy:            retry(500*time.Millisecond, 10*time.Second, 0),
+	})
+}
+
 // account is for keeping an operation's account in the catalog, which must not hold up the operation itself.
 func account(ctx workflow.Context, region string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{

@@ -42,7 +42,7 @@ func TestCreateRefuses(t *testing.T) {
 		"bad name":       func(g *topology.Group) { g.Name = "Prod/1" },
 		"unknown region": func(g *topology.Group) { g.Primary, g.Workspaces[0].Sites = "mars", nil },
 		"same twice":     func(g *topology.Group) { g.Secondary = g.Primary },
-		"no workspace":   func(g *topology.Group) { g.Workspaces = nil },
+		"unknown state":  func(g *topology.Group) { g.Workspaces[0].State = "asleep" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGroup("prod")

@@ -63,7 +63,7 @@ func TestANewerVersionsFieldsAreNotLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b = []byte(strings.Replace(string(b), `"format": 1,`, `"format": 1, "firewall": ["10.0.0.0/8"],`, 1))
+	b = []byte(strings.Replace(string(b), `"format": 1,`, `"format": 1, "tariff": ["night"],`, 1))
 	for _, region := range []string{"east", "west"} {
 		w.overwrite(t, region, groupKey("prod"), b)
 	}

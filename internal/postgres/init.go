@@ -20,6 +20,7 @@ type InitOptions struct {
 	Checksums   bool
 	SegmentSize wal.SegmentSize // 0 means 16 MiB
 	Locale      string          // default "C.UTF-8"
+	ICULocale   string          // sorts by ICU when it is set
 	NoSync      bool            // do not wait for the disk; for tests
 }
 
@@ -62,6 +63,9 @@ func (s *Server) initArguments(o InitOptions) []string {
 		args = append(args, "--data-checksums")
 	} else if s.Bin.Major() >= 18 {
 		args = append(args, "--no-data-checksums") // on by default since 18
+	}
+	if o.ICULocale != "" {
+		args = append(args, "--locale-provider=icu", "--icu-locale="+o.ICULocale)
 	}
 	if o.SegmentSize != 0 {
 		args = append(args, "--wal-segsize="+strconv.Itoa(int(o.SegmentSize>>20)))

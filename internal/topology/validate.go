@@ -3,6 +3,7 @@ package topology
 import (
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/smartdr/smartdr/internal/fault"
 )
@@ -30,8 +31,8 @@ func (g *Group) Validate() error {
 	if g.Epoch < 1 {
 		return invalid("group %s has epoch %d", g.Name, g.Epoch)
 	}
-	if len(g.Workspaces) == 0 {
-		return invalid("group %s has no workspace", g.Name).WithHint("Name at least one workspace with its connection string.")
+	if g.State != GroupActive && g.State != GroupTerminated {
+		return invalid("group %s is in the unknown state %q", g.Name, g.State)
 	}
 	seen := map[string]bool{}
 	for i := range g.Workspaces {
@@ -72,10 +73,16 @@ func (w *Workspace) validate(g *Group) error {
 	if err := CheckName("workspace", w.Name); err != nil {
 		return err
 	}
-	for region := range w.Sites {
-		if region != g.Primary && region != g.Secondary {
-			return invalid("workspace %s has a server in region %q, which is none of group %s", w.Name, region, g.Name)
+	if !slices.Contains(workspaceStates, w.State) {
+		return invalid("workspace %s is in the unknown state %q", w.Name, w.State)
+	}
+	for region, site := range w.Sites {
+		if err := w.validateSite(g, region, site); err != nil {
+			return err
 		}
+	}
+	if err := CheckSettings(w.Settings); err != nil {
+		return invalid("workspace %s: %w", w.Name, err).WithHint("%s", fault.HintOf(err))
 	}
 	if w.Lineage != "" && w.CurrentLineage() == nil {
 		return invalid("workspace %s names %s as its lineage and does not list it", w.Name, w.Lineage)
@@ -84,6 +91,23 @@ func (w *Workspace) validate(g *Group) error {
 		if _, err := ParseLineageID(w.Lineages[i].ID); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// workspaceStates are all there are.
+var workspaceStates = []WorkspaceState{
+	WorkspaceActive, WorkspacePending, WorkspaceSuspending, WorkspaceSuspended, WorkspaceTerminating, WorkspaceTerminated,
+}
+
+func (w *Workspace) validateSite(g *Group, region string, site Site) error {
+	switch {
+	case region != g.Primary && region != g.Secondary:
+		return invalid("workspace %s has a server in region %q, which is none of group %s", w.Name, region, g.Name)
+	case site.Kind != "" && site.Kind != Managed && site.Kind != Adopted:
+		return invalid("workspace %s has a server of the unknown kind %q", w.Name, site.Kind)
+	case site.Host != "":
+		return CheckName("host", site.Host)
 	}
 	return nil
 }

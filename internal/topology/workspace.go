@@ -1,5 +1,7 @@
 package topology
 
+import "github.com/smartdr/smartdr/internal/fault"
+
 // WorkspaceState says what a workspace does, or is about to do.
 type WorkspaceState string
 
@@ -31,4 +33,15 @@ func (w *Workspace) Replicates(region string) bool {
 // Recoverable reports whether a failover brings the workspace back: it was replicated and is not over.
 func (w *Workspace) Recoverable() bool {
 	return w.State != WorkspaceTerminated && w.State != WorkspaceTerminating && w.State != WorkspacePending
+}
+
+// Changeable returns a fault.Invalid error unless the group may be changed now: nothing holds it, and it is not over.
+func (g *Group) Changeable(op string) error {
+	switch {
+	case g.State == GroupTerminated:
+		return fault.Newf(fault.Invalid, op, "group %s was terminated", g.Name).WithHint("Create a group of another name.")
+	case g.Operation != nil:
+		return fault.Newf(fault.Invalid, op, "a %s of group %s is under way (%s)", g.Operation.Kind, g.Name, g.Operation.ID).WithHint("Wait until it has ended.")
+	}
+	return nil
 }
