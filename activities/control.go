@@ -40,7 +40,7 @@ func (c *Control) RecordGroup(ctx context.Context, in RecordGroupInput) (topolog
 		if there, loadErr := c.Catalog.Load(ctx, in.Group.Name); loadErr == nil && there.Group.ID == in.Group.ID {
 			return there.Group, nil
 		}
-		err = fault.Newf(fault.Invalid, "create group", "there is a group %q already", in.Group.Name).WithHint("choose another name")
+		err = fault.Newf(fault.Taken, "create group", "there is a group %q already", in.Group.Name).WithHint("choose another name")
 	}
 	return g, judge(ctx, err)
 }

@@ -42,7 +42,7 @@ func judge(ctx context.Context, err error) error {
 // final reports whether trying again cannot help.
 func final(kind fault.Kind) bool {
 	switch kind {
-	case fault.Invalid, fault.Fenced, fault.Diverged, fault.Corrupt, fault.Missing:
+	case fault.Invalid, fault.Taken, fault.Fenced, fault.Diverged, fault.Corrupt, fault.Missing:
 		return true
 	}
 	return false

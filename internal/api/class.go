@@ -44,6 +44,7 @@ var classes = map[fault.Kind]Class{
 	fault.Invalid:   Invalid,
 	fault.Missing:   NotFound,
 	fault.Conflict:  Conflict,
+	fault.Taken:     Conflict,
 	fault.Transient: Unreachable,
 }
 

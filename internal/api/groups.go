@@ -80,7 +80,7 @@ func (s *Service) checkSpec(ctx context.Context, spec GroupSpec) error {
 	_, err := s.Group(ctx, spec.Name)
 	switch {
 	case err == nil:
-		return fault.Newf(fault.Conflict, "create group", "there is a group %s already", spec.Name).
+		return fault.Newf(fault.Taken, "create group", "there is a group %s already", spec.Name).
 			WithHint("`smartdr group show %s` shows it; `smartdr workspace create --group %s` adds a workspace to it.", spec.Name, spec.Name)
 	case fault.Is(err, fault.Missing), errors.Is(err, catalog.ErrUnseen):
 		return nil // in a bucket that does not answer there may be one: who records the group finds out
@@ -127,7 +127,7 @@ func free(g topology.Group) error {
 	if g.Operation == nil {
 		return nil
 	}
-	return fault.Newf(fault.Conflict, "change group", "%s %s of group %s is under way since %s",
+	return fault.Newf(fault.Taken, opChange, "%s %s of group %s is under way since %s",
 		g.Operation.Kind, g.Operation.ID, g.Name, g.Operation.StartedAt.UTC().Format("15:04:05 UTC")).
 		WithHint("`smartdr operations --group %s %s` shows how far it is.", g.Name, g.Operation.ID)
 }

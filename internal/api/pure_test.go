@@ -197,6 +197,7 @@ func TestClassOf(t *testing.T) {
 		{fault.New(fault.Invalid, "x", nil), Invalid},
 		{fmt.Errorf("y: %w", fault.New(fault.Missing, "x", nil)), NotFound},
 		{fault.New(fault.Conflict, "x", nil), Conflict},
+		{fault.New(fault.Taken, "x", nil), Conflict},
 		{fault.New(fault.Transient, "x", nil), Unreachable},
 		{fault.New(fault.Corrupt, "x", nil), Failed},
 		{As(Unsafe, fault.New(fault.Invalid, "x", nil)), Unsafe},

@@ -154,7 +154,7 @@ func TestWhatAWorkflowSaysIsSaidAgain(t *testing.T) {
 	}
 	// A name of a group cannot have upper-case letters, so the workflow is asked directly.
 	for kind, want := range map[string]Class{
-		"Invalid": Invalid, "Missing": NotFound, "Conflict": Conflict, "Corrupt": Failed, "NoWorker": Unreachable, "Hole": Failed, "Transient": Failed,
+		"Invalid": Invalid, "Missing": NotFound, "Conflict": Conflict, "Taken": Conflict, "Corrupt": Failed, "NoWorker": Unreachable, "Hole": Failed, "Transient": Failed,
 	} {
 		in := workflows.CreateGroupInput{Name: kind, Workspaces: []workflows.WorkspaceInput{{}}}
 		err := p.perform(t.Context(), "test/"+kind, workflows.CreateGroupType, "", in, nil)

@@ -125,10 +125,10 @@ func (s *Service) CreateWorkspace(ctx context.Context, group string, spec Worksp
 
 func taken(g topology.Group, w *topology.Workspace) error {
 	if w.State == topology.WorkspaceTerminated {
-		return fault.Newf(fault.Conflict, opChange, "group %s had a workspace %s, whose objects are in the buckets", g.Name, w.Name).
+		return fault.Newf(fault.Taken, opChange, "group %s had a workspace %s, whose objects are in the buckets", g.Name, w.Name).
 			WithHint("Give the new one another name.")
 	}
-	return fault.Newf(fault.Conflict, opChange, "group %s has a workspace %s already", g.Name, w.Name).
+	return fault.Newf(fault.Taken, opChange, "group %s has a workspace %s already", g.Name, w.Name).
 		WithHint("`smartdr workspace show %s --group %s` shows it.", w.Name, g.Name)
 }
 

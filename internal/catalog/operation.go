@@ -23,7 +23,7 @@ type operationDocument struct {
 func (d operationDocument) age() age { return age{d.Epoch, d.UpdatedAt} }
 
 // BeginOperation makes op the one operation that may change its group, and stores its account. It is idempotent by op.ID. If
-// another operation holds the group the error is fault.Invalid with *Busy in its tree.
+// another operation holds the group the error is fault.Taken with *Busy in its tree.
 func (c *Catalog) BeginOperation(ctx context.Context, op topology.Operation) error {
 	return c.takeOperation(ctx, op, "")
 }
@@ -41,7 +41,7 @@ func (c *Catalog) takeOperation(ctx context.Context, op topology.Operation, inst
 	ref := topology.OperationRef{ID: op.ID, Kind: op.Kind, StartedAt: op.StartedAt}
 	_, err := c.Update(ctx, op.Group, func(g *topology.Group) error {
 		if h := g.Operation; h != nil && h.ID != op.ID && h.ID != instead {
-			return fault.New(fault.Invalid, "begin "+op.Kind, &Busy{g.Name, *h}).
+			return fault.New(fault.Taken, "begin "+op.Kind, &Busy{g.Name, *h}).
 				WithHint("Wait until it is over; see: smartdr operations %s.", g.Name)
 		}
 		if g.Operation == nil || g.Operation.ID != op.ID {

@@ -37,7 +37,7 @@ func TestOperationsExcludeEachOther(t *testing.T) {
 			case err == nil:
 				wins.Add(1)
 				winner.Store(id)
-			case !fault.Is(err, fault.Invalid) || !errors.As(err, &busy) || fault.HintOf(err) == "":
+			case !fault.Is(err, fault.Taken) || !errors.As(err, &busy) || fault.HintOf(err) == "":
 				t.Errorf("%v", err)
 			}
 		})
@@ -73,7 +73,7 @@ func TestTakeOver(t *testing.T) {
 	if err := w.BeginOperation(t.Context(), operation("dead", 1)); err != nil {
 		t.Fatal(err)
 	}
-	wantKind(t, w.TakeOverOperation(t.Context(), "other", operation("heir", 2)), fault.Invalid, "dead")
+	wantKind(t, w.TakeOverOperation(t.Context(), "other", operation("heir", 2)), fault.Taken, "dead")
 	if err := w.TakeOverOperation(t.Context(), "dead", operation("heir", 2)); err != nil {
 		t.Fatal(err)
 	}

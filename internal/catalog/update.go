@@ -15,7 +15,7 @@ import (
 const attempts = 40
 
 // Create stores a new group as revision 1 and claims its epoch for the primary region. It is idempotent by the group's ID;
-// another group of that name is fault.Invalid. Format, Revision and, where empty, CreatedAt, Active, Authority and Epoch are
+// another group of that name is fault.Taken. Format, Revision and, where empty, CreatedAt, Active, Authority and Epoch are
 // filled in.
 func (c *Catalog) Create(ctx context.Context, g topology.Group) (topology.Group, error) {
 	g = c.newGroup(g)
@@ -74,7 +74,7 @@ func (c *Catalog) checkUntaken(ctx context.Context, g topology.Group) error {
 }
 
 func taken(name string) error {
-	return fault.Newf(fault.Invalid, "create group "+name, "there is a workspace group of that name").
+	return fault.Newf(fault.Taken, "create group "+name, "there is a workspace group of that name").
 		WithHint("Choose another name, or work with the one that is there: smartdr status %s.", name)
 }
 

@@ -15,6 +15,8 @@ const (
 	Transient Kind = "Transient"
 	// Conflict means that a conditional write lost: read again and decide anew.
 	Conflict Kind = "Conflict"
+	// Taken means that another operation holds the place, or something else the name: asking again at once cannot help.
+	Taken Kind = "Taken"
 	// Fenced means that a newer epoch exists: stop writing, for good.
 	Fenced Kind = "Fenced"
 	// Diverged means that two histories claim the same place: never merge them, tell a person.
