@@ -43,7 +43,7 @@ func gather(ctx context.Context, in Inputs, g topology.Group) Facts {
 			f.Buckets[region] = b
 		})
 	}
-	lost := f.Buckets[f.To].Err
+	lost := silent(f.Buckets[f.To].Err)
 	wg.Go(func() { f.Hosts, f.HostsErr = in.hosts(ctx, f.To, lost) })
 	wg.Go(func() { f.Operations, f.OpsErr = in.Catalog.Operations(ctx, g.Name) })
 	wg.Go(func() { f.Temporal = ask(ctx, in.Temporal) })
@@ -60,6 +60,14 @@ func gather(ctx context.Context, in Inputs, g topology.Group) Facts {
 		f.Workspaces = append(f.Workspaces, *w)
 	}
 	return f
+}
+
+// silent drops the error of a bucket that answers and merely does not know the group.
+func silent(err error) error {
+	if fault.Is(err, fault.Missing) {
+		return nil
+	}
+	return err
 }
 
 func ask(ctx context.Context, question func(context.Context) error) Answer {
@@ -79,7 +87,7 @@ func (in Inputs) hosts(ctx context.Context, region string, lost error) ([]topolo
 }
 
 func (in Inputs) bucket(ctx context.Context, g *topology.Group, region string, b Bucket) Bucket {
-	if b.Err != nil && !fault.Is(b.Err, fault.Missing) {
+	if b.StampsErr = silent(b.Err); b.StampsErr != nil {
 		return b
 	}
 	b.Stamps, b.StampsErr = in.Catalog.Stamps(ctx, g, region)

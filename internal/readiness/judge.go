@@ -80,7 +80,7 @@ func judgeBucket(f Facts, region string, b Bucket) item {
 	switch {
 	case fault.Is(err, fault.Invalid):
 		return blocking(cmp.Or(fault.HintOf(err), "Correct the keys or the bucket's name in smartdr.yaml."),
-			"bucket", "The bucket of %s answers and may not be %s with these keys: %s.", region, doing, err)
+			"bucket", "The bucket of %s answers, and may not be %s from %s with these keys: %s.", region, doing, f.here(), err)
 	case fault.Is(err, fault.Full):
 		return blocking(fault.HintOf(err), "bucket", "The bucket of %s takes nothing more: %s.", region, err)
 	case fault.Is(err, fault.Corrupt):
@@ -94,19 +94,17 @@ func judgeBucket(f Facts, region string, b Bucket) item {
 
 // judgeAccess says where the keys are known to work from. What counts is the region that a failover goes to.
 func (f Facts) judgeAccess(region string, b Bucket) item {
-	from := "here"
-	if f.From != "" {
-		from = f.From
-	}
-	text := fmt.Sprintf("The bucket of %s was read from %s", region, from)
+	text := fmt.Sprintf("The bucket of %s was read from %s", region, f.here())
 	if b.Wrote.Asked {
-		text = fmt.Sprintf("The bucket of %s was read and written from %s", region, from)
+		text = fmt.Sprintf("The bucket of %s was read and written from %s", region, f.here())
 	}
 	if hosts := f.fresh(); region == f.To && len(hosts) > 0 {
 		return ok("bucket", "%s, and written by host %s %s ago.", text, hosts[0].Name, age(f.Now.Sub(hosts[0].AnnouncedAt)))
 	}
 	return ok("bucket", "%s.", text)
 }
+
+func (f Facts) here() string { return cmp.Or(f.From, "here") }
 
 // judgeDocuments compares what the two buckets know of the group: a failover decides by the other region's alone.
 func judgeDocuments(f Facts) item {

@@ -120,7 +120,7 @@ var judgeCases = map[string]struct {
 }{
 	"not configured": {func(f *Facts, _ *Workspace) { f.To = "" }, "replication", isBlocking, "not replicated", nil},
 	"wrong keys to the other bucket": {func(f *Facts, _ *Workspace) { setBucket(f, "west", func(b *Bucket) { b.Err = wrongKeys }) },
-		"bucket", isBlocking, "answers and may not be read with these keys", []string{"catalog"}},
+		"bucket", isBlocking, "answers, and may not be read from west with these keys", []string{"catalog"}},
 	"the other bucket is unreachable": {func(f *Facts, _ *Workspace) { setBucket(f, "west", func(b *Bucket) { b.Err = unreachable }) },
 		"bucket", isBlocking, "does not answer", []string{"catalog"}},
 	"keys that may not write": {func(f *Facts, _ *Workspace) { setBucket(f, "west", func(b *Bucket) { b.Wrote.Err = wrongKeys }) }, "bucket", isBlocking, "may not be written to", nil},
