@@ -249,8 +249,6 @@ var plants = map[string]struct {
 	"a host ten minutes behind": {func(w *world) {
 		w.must(w.hostNow(func(h *topology.Host, _ *metadata.Host) { h.AnnouncedAt = time.Now().Add(-10 * time.Minute) }))
 	}, []string{"worker: blocking", "capacity: warning", "clock: warning", "software: warning"}, "host w1 is 10 min behind"},
-		w.must(w.hostNow(func(h *topology.Host, _ *metadata.Host) { h.AnnouncedAt = w.now.Add(-10 * time.Minute) }))
-	}, nil, ""},
 	"a missing extension": {func(w *world) {
 		w.must(w.hostNow(func(_ *topology.Host, h *metadata.Host) { h.Extensions = map[string]bool{"plpgsql": true} }))
 	}, []string{"extensions: blocking"}, "pg_trgm"},
