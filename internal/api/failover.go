@@ -76,7 +76,7 @@ func (s *Service) notHeld(ctx context.Context, g topology.Group) error {
 		sign = op.StartedAt
 	}
 	if op.State == topology.OperationActive && s.opts.Now().Sub(sign) < abandonedAfter {
-		return free(g)
+		return g.Changeable(opFailover)
 	}
 	return nil
 }

@@ -95,7 +95,7 @@ func (s *Service) knownRegion(name string) error {
 
 // Configure chooses the region and the databases to replicate, and waits until replication has been started.
 func (s *Service) Configure(ctx context.Context, req ConfigureRequest) (Configured, error) {
-	g, err := s.Group(ctx, req.Group)
+	g, err := s.changeable(ctx, req.Group)
 	if err != nil {
 		return Configured{}, err
 	}
@@ -103,7 +103,6 @@ func (s *Service) Configure(ctx context.Context, req ConfigureRequest) (Configur
 		func() error { return s.knownRegion(req.Secondary) },
 		func() error { return differs(req.Secondary, g.Primary) },
 		func() error { return validDatabases(req.Databases) },
-		func() error { return free(g) },
 	)
 	if err != nil {
 		return Configured{}, err
@@ -120,14 +119,4 @@ func differs(secondary, primary string) error {
 		return sameRegion(primary)
 	}
 	return nil
-}
-
-// free refuses a group that an operation holds.
-func free(g topology.Group) error {
-	if g.Operation == nil {
-		return nil
-	}
-	return fault.Newf(fault.Taken, opChange, "%s %s of group %s is under way since %s",
-		g.Operation.Kind, g.Operation.ID, g.Name, g.Operation.StartedAt.UTC().Format("15:04:05 UTC")).
-		WithHint("`smartdr operations --group %s %s` shows how far it is.", g.Name, g.Operation.ID)
 }

@@ -86,11 +86,7 @@ func (s *Service) changeable(ctx context.Context, name string) (topology.Group, 
 	if err != nil {
 		return g, err
 	}
-	if g.State == topology.GroupTerminated {
-		return g, fault.Newf(fault.Missing, opChange, "group %s is terminated", name).
-			WithHint("Its objects stay in the buckets until their retention ends. Groups that are there: smartdr group list")
-	}
-	return g, free(g)
+	return g, g.Changeable(opChange)
 }
 
 // changeableWorkspace is changeable for one workspace of a group.

@@ -35,13 +35,17 @@ func (w *Workspace) Recoverable() bool {
 	return w.State != WorkspaceTerminated && w.State != WorkspaceTerminating && w.State != WorkspacePending
 }
 
-// Changeable returns a fault.Invalid error unless the group may be changed now: nothing holds it, and it is not over.
+// Changeable returns nil if the group may be changed now. It is fault.Missing for one that is over, and fault.Taken for one
+// that an operation holds.
 func (g *Group) Changeable(op string) error {
 	switch {
 	case g.State == GroupTerminated:
-		return fault.Newf(fault.Invalid, op, "group %s was terminated", g.Name).WithHint("Create a group of another name.")
+		return fault.Newf(fault.Missing, op, "group %s is terminated", g.Name).
+			WithHint("What is in the buckets stays until its retention ends. A new group needs another name.")
 	case g.Operation != nil:
-		return fault.Newf(fault.Invalid, op, "a %s of group %s is under way (%s)", g.Operation.Kind, g.Name, g.Operation.ID).WithHint("Wait until it has ended.")
+		return fault.Newf(fault.Taken, op, "%s %s of group %s is under way since %s",
+			g.Operation.Kind, g.Operation.ID, g.Name, g.Operation.StartedAt.UTC().Format("15:04:05 UTC")).
+			WithHint("`smartdr operations --group %s %s` shows how far it is.", g.Name, g.Operation.ID)
 	}
 	return nil
 }
