@@ -13,6 +13,9 @@ const (
 	turn = 30 * time.Minute
 	// observeEvery is how old a status that a query returns may be.
 	observeEvery = 30 * time.Second
+	// readinessEvery is how old the answer to "would a failover work now" may be. A check costs a dozen requests for each
+	// workspace and one for each thousand of its segments.
+	readinessEvery = 5 * time.Minute
 	// replicationRun is how long one run of Replication lasts: about 700 events.
 	replicationRun = 30 * time.Minute
 	// recheckChildren is how often a child that an earlier run started is asked for by starting it again.
@@ -62,6 +65,19 @@ func observing(ctx workflow.Context) workflow.Context {
 	})
 }
 
+// checking is for the regular look at whether a failover would work: tried once, since the next one comes anyway. Nobody on
+// the queue is known soon, so that another worker is asked.
+func checking(ctx workflow.Context, queue string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              queue,
+		Summary:                "check whether a failover would work",
+		ScheduleToStartTimeout: 10 * time.Second,
+		StartToCloseTimeout:    90 * time.Second,
+		HeartbeatTimeout:       heartbeat,
+		RetryPolicy:            retry(time.Second, time.Second, 1),
+	})
+}
+
 // beside is for what goes on beside a server for as long as it takes: a transient fault is waited out, a region
 // without workers too, and only the heartbeat says that a worker is gone. StartToClose is far above a turn, because a
 // shipper goes on through an outage of Temporal and its context must not end meanwhile.
@@ -99,6 +115,23 @@ func managing(ctx workflow.Context, queue, summary string) workflow.Context {
 		StartToCloseTimeout:    15 * time.Minute,
 		ScheduleToCloseTimeout: 15 * time.Minute,
 		RetryPolicy:            retry(500*time.Millisecond, 10*time.Second, 0),
+	})
+}
+
+// onHost is forward for what must happen on one host. That nobody there takes it up for two minutes, which is longer than a
+// worker needs to be started again, ends it: the host is lost, and what was to run there is placed anew when the failover is
+// resumed. Without a host it is any of the region, which is waited for without end.
+func onHost(ctx workflow.Context, region, host, summary string) workflow.Context {
+	if host == "" {
+		return forward(ctx, region, summary)
+	}
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              HostQueue(region, host),
+		Summary:                summary,
+		ScheduleToStartTimeout: 2 * time.Minute,
+		HeartbeatTimeout:       urgent,
+		StartToCloseTimeout:    7 * 24 * time.Hour,
+		RetryPolicy:            retry(time.Second, 15*time.Second, 0),
 	})
 }
 

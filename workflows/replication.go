@@ -39,6 +39,7 @@ type entity struct {
 	poked       bool // the epoch may have changed, or a child ended
 	asked, seen int  // status observations wished for; wishes served
 	failure     string
+	readiness   string // what the last check found, for people
 }
 
 // child is one WorkspaceReplication; future is nil when an earlier run started it.
@@ -88,6 +89,7 @@ func (e *entity) refresh(ctx workflow.Context) (topology.GroupStatus, error) {
 }
 
 func (e *entity) run(ctx workflow.Context) error {
+	workflow.Go(ctx, e.watchReadiness)
 	started, recheck := workflow.Now(ctx), workflow.Now(ctx).Add(recheckChildren)
 	for ctx.Err() == nil {
 		e.turn(ctx)
@@ -127,7 +129,7 @@ func (e *entity) turn(ctx workflow.Context) {
 		e.reconcile(ctx, status.Group)
 	}
 	e.seen = wished
-	workflow.SetCurrentDetails(ctx, statusDetails(e.state.Status, e.failure))
+	workflow.SetCurrentDetails(ctx, statusDetails(e.state.Status, e.failure)+"\n"+e.readiness)
 }
 
 // reconcile stops what runs under an older epoch, without waiting for it: its region may be gone. Then it starts what

@@ -24,8 +24,9 @@ import (
 type Metrics struct {
 	registry *prometheus.Registry
 
-	mu  sync.Mutex
-	wal map[shipper]topology.WALProgress
+	mu        sync.Mutex
+	wal       map[shipper]topology.WALProgress
+	readiness map[string]topology.Readiness // by group
 }
 
 // shipper names what a series belongs to.
@@ -38,7 +39,8 @@ func NewMetrics() (*Metrics, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m, m.register(sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter)).Meter("github.com/smartdr/smartdr"))
+	meter := sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter)).Meter("github.com/smartdr/smartdr")
+	return m, errors.Join(m.register(meter), m.registerReadiness(meter))
 }
 
 // WAL takes what a shipper announces.
