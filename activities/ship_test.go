@@ -25,7 +25,7 @@ func TestHeartbeatsAreTheAnnouncedDocuments(t *testing.T) {
 		t.Errorf("heartbeat of a shipper (-announced +got):\n%s", diff)
 	}
 
-	notes := source.progressNotes(t.Context(), in, []string{"east"}, &p)
+	notes := source.progressNotes(t.Context(), in, held{}, nil, &p)
 	notes.put(topology.SnapshotProgress{ID: "20261122T221000Z-0000", Lineage: wal.Lineage, MeasuredAt: at, StartedAt: at, DoneBytes: 1, TotalBytes: 2})
 	notes.end()
 	snapshot, err := w.Catalog.SnapshotProgress(t.Context(), "prod", "main")

@@ -30,14 +30,19 @@ func (s *Source) takeSnapshot(ctx context.Context, in TakeSnapshotInput, p *puls
 	if err != nil {
 		return TakeSnapshotResult{}, err
 	}
-	last, err := lastSnapshot(ctx, sub.to, in.Group, in.Workspace, l.ID)
+	inv, err := ship.Look(ctx, sub.source, sub.choice())
 	if err != nil {
 		return TakeSnapshotResult{}, err
 	}
-	if last.ID != "" && time.Since(last.StartedAt) < time.Duration(in.MaxAgeSeconds)*time.Second {
-		return last, s.recordComplete(ctx, in.SourceInput, l.ID, last)
+	last, err := heldSnapshots(ctx, sub.to, in.Group, in.Workspace, l.ID)
+	if err != nil {
+		return TakeSnapshotResult{}, err
 	}
-	notes := s.progressNotes(ctx, in.SourceInput, last.Complete, p)
+	young := time.Since(last.StartedAt) < time.Duration(in.MaxAgeSeconds)*time.Second
+	if last.ID != "" && young && len(inv.Lacks(last.newest())) == 0 {
+		return last.TakeSnapshotResult, s.recordHeld(ctx, in.SourceInput, sub, l.ID, last, inv)
+	}
+	notes := s.progressNotes(ctx, in.SourceInput, last, sub.absent(inv.Absent), p)
 	taken, err := ship.TakeSnapshot(ctx, s.snapshot(in.SourceInput, sub, l, notes.put))
 	notes.end()
 	if err != nil {
@@ -46,22 +51,18 @@ func (s *Source) takeSnapshot(ctx context.Context, in TakeSnapshotInput, p *puls
 	for region, err := range taken.Failed {
 		s.Log.WarnContext(ctx, "a bucket was left out of the snapshot", "snapshot", taken.ID, "region", region, "error", err)
 	}
-	now, err := lastSnapshot(ctx, sub.to, in.Group, in.Workspace, l.ID)
+	now, err := heldSnapshots(ctx, sub.to, in.Group, in.Workspace, l.ID)
 	if err != nil {
 		return TakeSnapshotResult{}, err
 	}
 	now.Taken = true
-	return now, s.recordComplete(ctx, in.SourceInput, l.ID, now)
+	return now.TakeSnapshotResult, s.recordHeld(ctx, in.SourceInput, sub, l.ID, now, inv)
 }
 
 func (s *Source) snapshot(in SourceInput, sub subject, l topology.Lineage, put func(topology.SnapshotProgress)) ship.Snapshot {
-	var databases []string
-	if sub.group.Replication != nil {
-		databases = sub.group.Replication.Databases
-	}
 	return ship.Snapshot{
 		Source: sub.source, Group: in.Group, Workspace: in.Workspace, Lineage: l,
-		Databases: databases, Destinations: sub.to, Progress: put, Log: s.Log,
+		Databases: sub.choice(), Destinations: sub.to, Progress: put, Log: s.Log,
 		WaitStored: func(ctx context.Context, to wal.LSN) error { return s.waitStored(ctx, in, l.ID, to) },
 	}
 }
@@ -83,33 +84,6 @@ func (s *Source) waitStored(ctx context.Context, in SourceInput, lineage string,
 	}
 }
 
-// lastSnapshot finds the newest snapshot of a lineage in the buckets that answer, and where it is whole. Result.ID is
-// empty when there is none.
-func lastSnapshot(ctx context.Context, to []ship.Destination, group, workspace, lineage string) (last TakeSnapshotResult, err error) {
-	var answered int
-	for _, d := range to {
-		var m *snapshot.Manifest
-		if m, err = newestOf(ctx, d, group, workspace, lineage); err != nil {
-			last.Lacking = append(last.Lacking, d.Region)
-			continue
-		}
-		answered++
-		switch {
-		case m == nil || m.ID < last.ID:
-			last.Lacking = append(last.Lacking, d.Region)
-		case m.ID > last.ID:
-			last.Lacking = append(last.Lacking, last.Complete...)
-			last.ID, last.StartedAt, last.Complete = m.ID, m.StartedAt, []string{d.Region}
-		default:
-			last.Complete = append(last.Complete, d.Region)
-		}
-	}
-	if answered > 0 {
-		err = nil
-	}
-	return last, err
-}
-
 // newestOf returns the newest snapshot of a lineage in one bucket, without its files, or nil. Damaged ones do not count.
 func newestOf(ctx context.Context, d ship.Destination, group, workspace, lineage string) (*snapshot.Manifest, error) {
 	all, err := snapshot.List(ctx, d.Store, group, workspace)
@@ -124,19 +98,14 @@ func newestOf(ctx context.Context, d ship.Destination, group, workspace, lineage
 	return nil, nil
 }
 
-// recordComplete lets the status say where a snapshot of the lineage is whole.
-func (s *Source) recordComplete(ctx context.Context, in SourceInput, lineage string, r TakeSnapshotResult) error {
-	p, err := s.Catalog.SnapshotProgress(ctx, in.Group, in.Workspace)
+// recordHeld lets the status say where a snapshot of the lineage is whole, and what it brings back.
+func (s *Source) recordHeld(ctx context.Context, in SourceInput, sub subject, lineage string, h held, inv ship.Inventory) error {
+	before, err := s.Catalog.SnapshotProgress(ctx, in.Group, in.Workspace)
 	if err != nil && !fault.Is(err, fault.Missing) {
 		return err
 	}
-	if p.Lineage == lineage && p.ID == r.ID && slices.Equal(p.Complete, r.Complete) && p.Error == "" {
-		return nil
-	}
-	if p.Lineage != lineage || p.ID != r.ID {
-		p = topology.SnapshotProgress{ID: r.ID, Lineage: lineage, StartedAt: r.StartedAt, Databases: p.Databases}
-	}
-	p.Complete, p.MeasuredAt, p.Error = r.Complete, time.Now().UTC(), ""
+	p := h.progress(lineage, inv, before)
+	p.Warnings = sub.absent(inv.Absent)
 	return s.Catalog.PutSnapshotProgress(ctx, in.Group, in.Workspace, p)
 }
 
@@ -156,7 +125,7 @@ func (s *Source) mirrorSnapshot(ctx context.Context, in MirrorSnapshotInput) err
 	if err != nil {
 		return err
 	}
-	last, err := lastSnapshot(ctx, sub.to, in.Group, in.Workspace, l.ID)
+	last, err := heldSnapshots(ctx, sub.to, in.Group, in.Workspace, l.ID)
 	if err != nil || last.ID != in.ID || len(last.Complete) == 0 {
 		return err // a newer one has taken its place
 	}
@@ -168,9 +137,15 @@ func (s *Source) mirrorSnapshot(ctx context.Context, in MirrorSnapshotInput) err
 		if _, err := ship.MirrorSnapshot(ctx, from, d, in.Group, in.Workspace, in.ID); err != nil {
 			return describe(err, "copy snapshot %s from %s to %s", in.ID, from.Region, d.Region)
 		}
-		last.Complete = append(last.Complete, d.Region)
 	}
-	return s.recordComplete(ctx, in.SourceInput, l.ID, last)
+	inv, err := ship.Look(ctx, sub.source, sub.choice())
+	if err != nil {
+		return err
+	}
+	if last, err = heldSnapshots(ctx, sub.to, in.Group, in.Workspace, l.ID); err != nil {
+		return err
+	}
+	return s.recordHeld(ctx, in.SourceInput, sub, l.ID, last, inv)
 }
 
 // progressNotes writes a snapshot's progress into the catalog about once a second, without holding up the snapshot.
@@ -180,11 +155,12 @@ type progressNotes struct {
 	put   func(topology.SnapshotProgress)
 }
 
-// progressNotes begins to write. complete are the regions that hold an earlier snapshot of the lineage.
-func (s *Source) progressNotes(ctx context.Context, in SourceInput, complete []string, p *pulse) *progressNotes {
+// progressNotes begins to write. before is what the buckets hold of the lineage already.
+func (s *Source) progressNotes(ctx context.Context, in SourceInput, before held, warnings []string, p *pulse) *progressNotes {
 	n := &progressNotes{notes: make(chan topology.SnapshotProgress, 1)}
 	n.put = func(sp topology.SnapshotProgress) {
-		sp.Complete = union(complete, sp.Complete)
+		before.mark(&sp)
+		sp.Warnings = warnings
 		p.say(sp)
 		select {
 		case n.notes <- sp:
@@ -206,10 +182,4 @@ func (s *Source) progressNotes(ctx context.Context, in SourceInput, complete []s
 func (n *progressNotes) end() {
 	close(n.notes)
 	n.done.Wait()
-}
-
-func union(a, b []string) []string {
-	all := slices.Concat(a, b)
-	slices.Sort(all)
-	return slices.Compact(all)
 }

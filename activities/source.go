@@ -54,7 +54,7 @@ func (s *Source) PreflightSource(ctx context.Context, in PreflightSourceInput) (
 		return PreflightSourceResult{}, judge(ctx, err)
 	}
 	slot := slotName(in.Group, in.Workspace)
-	options := preflight.Options{SlotName: slot, AppName: slot, Databases: in.Databases}
+	options := preflight.Options{SlotName: slot, AppName: slot}
 	report, err := preflight.Check(ctx, in.Source, options)
 	if err != nil {
 		return PreflightSourceResult{}, judge(ctx, describe(err, "workspace %q", in.Workspace))
@@ -75,15 +75,29 @@ func sentences(findings []preflight.Finding) (all []string) {
 func (s *Source) RecordReplication(ctx context.Context, in RecordReplicationInput) (topology.Group, error) {
 	p := beat(ctx)
 	defer p.end()
-	updated, err := s.Catalog.MoveAuthority(ctx, in.Group, in.Secondary, func(g *topology.Group) error {
-		if g.Secondary != "" && g.Secondary != in.Secondary {
-			return fault.Newf(fault.Invalid, "configure", "group %s replicates to %q already", g.Name, g.Secondary)
-		}
-		g.Secondary = in.Secondary
-		g.Replication = &topology.Replication{Databases: in.Databases, ConfiguredAt: time.Now().UTC()}
-		return nil
-	})
+	updated, err := s.Catalog.MoveAuthority(ctx, in.Group, in.Secondary, in.record)
 	return updated.Group, judge(ctx, err)
+}
+
+func (in RecordReplicationInput) record(g *topology.Group) error {
+	if err := g.Replicable("configure replication"); err != nil {
+		return err
+	}
+	if g.Secondary != "" && g.Secondary != in.Secondary {
+		return fault.Newf(fault.Invalid, "configure", "group %s replicates to %q already", g.Name, g.Secondary)
+	}
+	if err := g.CheckChoice(in.Databases); err != nil {
+		return err
+	}
+	g.Secondary = in.Secondary
+	if g.Replication == nil {
+		g.Replication = &topology.Replication{Databases: in.Databases, ConfiguredAt: now()}
+		return nil
+	}
+	again := *g.Replication
+	again.Databases, again.ChangedAt = in.Databases, now()
+	g.Replication = &again
+	return nil
 }
 
 // PrepareSource makes sure that the server is one that can be replicated, that a slot keeps its WAL, and that the
@@ -101,11 +115,7 @@ func (s *Source) prepareSource(ctx context.Context, in SourceInput) (PrepareSour
 		return PrepareSourceResult{}, err
 	}
 	slot := slotName(in.Group, in.Workspace)
-	var databases []string
-	if sub.group.Replication != nil {
-		databases = sub.group.Replication.Databases
-	}
-	report, err := preflight.Check(ctx, sub.source, preflight.Options{SlotName: slot, AppName: slot, Databases: databases})
+	report, err := preflight.Check(ctx, sub.source, preflight.Options{SlotName: slot, AppName: slot})
 	if err == nil {
 		err = report.Err()
 	}

@@ -160,7 +160,7 @@ func pollers(c client.Client, target *activities.Target, failed func(error)) []w
 }
 
 func registerWorkflows(w worker.Worker) {
-	for _, f := range []any{workflows.CreateGroup, workflows.CreateWorkspace, workflows.Configure, workflows.Replication, workflows.WorkspaceReplication, workflows.Failover} {
+	for _, f := range []any{workflows.CreateGroup, workflows.CreateWorkspace, workflows.Configure, workflows.ChangeDatabases, workflows.Replication, workflows.WorkspaceReplication, workflows.Failover} {
 		w.RegisterWorkflow(f)
 	}
 }

@@ -34,9 +34,12 @@ func configure(ctx workflow.Context, in ConfigureInput, group topology.Group) (C
 	if err := workflow.ExecuteActivity(asked(ctx, queue, "both buckets"), source.CheckRegions, regions).Get(ctx, nil); err != nil {
 		return ConfigureResult{}, err
 	}
-	warnings, err := preflightAll(ctx, &group, in.Databases)
+	present, warnings, err := inspectAll(ctx, group, &topology.Replication{Databases: in.Databases})
 	if err != nil {
 		return ConfigureResult{}, err
+	}
+	if err := present.Check(in.Databases); err != nil {
+		return ConfigureResult{}, refuseInvalid(err)
 	}
 	record := activities.RecordReplicationInput{Group: in.Group, Secondary: in.Secondary, Databases: in.Databases}
 	if err := workflow.ExecuteActivity(asked(ctx, queue, "record the choice"), source.RecordReplication, record).Get(ctx, &group); err != nil {
@@ -63,8 +66,9 @@ func (in ConfigureInput) checkAgainst(g topology.Group) error {
 	case g.Secondary != "" && g.Secondary != in.Secondary:
 		return invalid("moving a group to another secondary region is not part of this version",
 			"group %q replicates to %q already", g.Name, g.Secondary)
-	case g.Operation != nil:
-		return invalid("wait until it has ended", "a %s of group %q is under way", g.Operation.Kind, g.Name)
 	}
-	return nil
+	if err := g.Replicable("configure replication"); err != nil {
+		return refuseInvalid(err)
+	}
+	return refuseInvalid(g.CheckChoice(in.Databases))
 }

@@ -125,7 +125,7 @@ func TestCreateGroupSaysWhatThePreflightFound(t *testing.T) {
 func group() topology.Group {
 	sites := map[string]topology.Site{"east": {Kind: topology.Adopted, Source: adopt("main").Source}}
 	return topology.Group{
-		Name: "prod", Primary: "east", Active: "east", Authority: "east", Epoch: 1,
+		Name: "prod", Primary: "east", Active: "east", Authority: "east", Epoch: 1, SmartDR: true,
 		Workspaces: []topology.Workspace{{Name: "main", Sites: sites}},
 	}
 }
@@ -134,49 +134,4 @@ func configured() topology.Group {
 	g := group()
 	g.Secondary, g.Authority, g.Replication = "west", "west", &topology.Replication{}
 	return g
-}
-
-func TestConfigureStartsReplication(t *testing.T) {
-	env := newEnv(t)
-	env.OnActivity(control.ReadGroup, mock.Anything, mock.Anything).Return(group(), nil)
-	env.OnActivity(source.CheckRegions, mock.Anything, activities.CheckRegionsInput{Regions: []string{"east", "west"}}).Return(nil)
-	env.OnActivity(source.PreflightSource, mock.Anything, mock.Anything).Return(activities.PreflightSourceResult{}, nil)
-	record := activities.RecordReplicationInput{Group: "prod", Secondary: "west", Databases: []string{"app"}}
-	env.OnActivity(source.RecordReplication, mock.Anything, record).Return(configured(), nil)
-	start := activities.EnsureReplicationInput{
-		Group: "prod", Epoch: 1, WorkflowType: "Replication", WorkflowID: "smartdr/prod/replication", Signal: "epoch-changed",
-	}
-	env.OnActivity(control.EnsureReplication, mock.Anything, start).Return(nil).Once()
-	env.ExecuteWorkflow(Configure, ConfigureInput{Group: "prod", Secondary: "west", Databases: []string{"app"}})
-	var got ConfigureResult
-	if err := env.GetWorkflowResult(&got); err != nil {
-		t.Fatal(err)
-	}
-	if got.Replication != "smartdr/prod/replication" {
-		t.Errorf("replication runs as %q", got.Replication)
-	}
-	env.AssertExpectations(t)
-}
-
-func TestConfigureRefuses(t *testing.T) {
-	elsewhere, busy := configured(), configured()
-	busy.Operation = &topology.OperationRef{Kind: "Failover"}
-	for want, c := range map[string]struct {
-		in ConfigureInput
-		g  topology.Group
-	}{
-		"needs a group":                  {ConfigureInput{Secondary: "west"}, group()},
-		"primary region already":         {ConfigureInput{Group: "prod", Secondary: "east"}, group()},
-		"replicates to \"west\" already": {ConfigureInput{Group: "prod", Secondary: "north"}, elsewhere},
-		"is under way":                   {ConfigureInput{Group: "prod", Secondary: "west"}, busy},
-	} {
-		t.Run(want, func(t *testing.T) {
-			env := newEnv(t)
-			env.OnActivity(control.ReadGroup, mock.Anything, mock.Anything).Return(c.g, nil)
-			env.ExecuteWorkflow(Configure, c.in)
-			if f := failureOf(t, env); f.Type != string(fault.Invalid) || !strings.Contains(f.Message, want) || f.Hint == "" {
-				t.Errorf("refused with %+v, want %q", f, want)
-			}
-		})
-	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/smartdr/smartdr/internal/topology"
 )
 
 const (
@@ -127,25 +129,17 @@ func managed(f Facts, opts Options) Finding {
 	return Finding{"managed", text, "Let it copy slots of users (replicationSlots.synchronizeReplicas)."}
 }
 
-// judgeDatabases looks at the chosen databases, and at what leaving the others out would break.
+// judgeDatabases looks at what an interrupted command left, and at what leaving databases out would break.
 func judgeDatabases(f Facts, opts Options) (problems []Finding) {
-	names := make([]string, 0, len(f.Databases))
 	for _, d := range f.Databases {
-		names = append(names, d.Name)
 		if !d.Valid {
 			problems = append(problems, Finding{"invalid-database", fmt.Sprintf("Database %q is left over from a DROP DATABASE that was interrupted.", d.Name),
 				fmt.Sprintf("Run: DROP DATABASE %s;", quoted(d.Name))})
 		}
 	}
-	for _, chosen := range opts.Databases {
-		if !slices.Contains(names, chosen) {
-			problems = append(problems, Finding{"no-such-database", fmt.Sprintf("There is no database %q on this server.", chosen),
-				"It has " + strings.Join(names, ", ") + "."})
-		}
-	}
 	for _, p := range f.PreparedTransactions {
-		if len(opts.Databases) > 0 && !slices.Contains(opts.Databases, p.Database) && p.Database != "postgres" {
-			problems = append(problems, Finding{"prepared-left-out", fmt.Sprintf("Prepared transaction %q is open in database %q, which is left out: that database could not be dropped after a failover.", p.GID, p.Database),
+		if opts.Only && !slices.Contains(opts.Databases, p.Database) && !slices.Contains(topology.SystemDatabases, p.Database) {
+			problems = append(problems, Finding{"prepared-left-out", fmt.Sprintf("Prepared transaction %q is open in database %q, which would be left out: that database could not be dropped after a failover.", p.GID, p.Database),
 				"Commit it or roll it back, or replicate the database too."})
 		}
 	}

@@ -15,9 +15,10 @@ import (
 
 // Options are what the server will be used for.
 type Options struct {
-	SlotName  string   // of our physical slot; it may be there already
-	AppName   string   // application_name of our connections
-	Databases []string // to be replicated; empty means all
+	SlotName  string // of our physical slot; it may be there already
+	AppName   string // application_name of our connections
+	Only      bool   // Databases alone are to be replicated, which may be none on this server; else all are
+	Databases []string
 }
 
 // Report is what was found.

@@ -54,7 +54,7 @@ func snapshotOf(t testing.TB, bin postgres.Binaries, databases ...string) taken 
 	g := devtest.Gateway(t)
 	k := taken{source: s, gateway: g, store: devtest.Open(t, g)}
 	res, err := ship.TakeSnapshot(t.Context(), ship.Snapshot{
-		Source: s.Source("postgres"), Group: "g", Workspace: "w", Lineage: topology.Lineage{ID: "0001-0000abcd"}, Databases: databases,
+		Source: s.Source("postgres"), Group: "g", Workspace: "w", Lineage: topology.Lineage{ID: "0001-0000abcd"}, Databases: ship.Choice{Only: len(databases) > 0, Names: databases},
 		Destinations: []ship.Destination{{Region: "a", Store: k.store}},
 	})
 	postgrestest.Check(t, err)

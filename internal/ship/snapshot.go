@@ -24,7 +24,7 @@ type Snapshot struct {
 	Group        string
 	Workspace    string
 	Lineage      topology.Lineage
-	Databases    []string      // what is replicated; empty means all. System databases always are.
+	Databases    Choice        // what is replicated; system databases and templates always are
 	Destinations []Destination // all are written at once, at the pace of the slowest; one that fails is dropped
 
 	// WaitStored returns when the WAL up to l is stored in at least one destination: without it a snapshot is
@@ -45,6 +45,7 @@ type SnapshotResult struct {
 	ID       string
 	Complete []string         // regions whose bucket holds all of it
 	Failed   map[string]error // regions that were dropped, and why
+	Absent   []string         // databases that were chosen and are not on the server
 	Start    wal.Position
 	End      wal.Position
 
@@ -80,10 +81,11 @@ type taking struct {
 }
 
 func (t *taking) run(ctx context.Context) (SnapshotResult, error) {
-	var err error
-	if t.bases, err = readDatabases(ctx, t.Source, t.Databases); err != nil {
+	inv, err := Look(ctx, t.Source, t.Databases)
+	if err != nil {
 		return SnapshotResult{}, err
 	}
+	t.bases = newDatabases(inv)
 	if t.conn, err = replication.Connect(ctx, t.Source, "smartdr_snapshot"); err != nil {
 		return SnapshotResult{}, err
 	}
@@ -190,14 +192,22 @@ func (t *taking) archives(ctx context.Context, b *replication.Backup, m *snapsho
 
 // listed names the databases that the backup holds, those too that were made while it ran.
 func (t *taking) listed(ctx context.Context) ([]snapshot.Database, error) {
-	if err := t.bases.refresh(ctx, t.Source); err != nil {
+	names := map[uint32]string{}
+	for _, d := range t.bases.Databases {
+		names[d.OID] = d.Name
+	}
+	now, err := Look(ctx, t.Source, t.Databases)
+	if err != nil {
 		return nil, err
+	}
+	for _, d := range now.Databases {
+		names[d.OID] = d.Name
 	}
 	read := t.meter.byDatabase()
 	var out []snapshot.Database
-	for _, oid := range slices.Sorted(maps.Keys(t.bases.names)) {
+	for _, oid := range slices.Sorted(maps.Keys(names)) {
 		if _, ok := read[oid]; ok {
-			out = append(out, snapshot.Database{Name: t.bases.names[oid], OID: oid, Replicated: !t.bases.omitted(oid), Bytes: read[oid]})
+			out = append(out, snapshot.Database{Name: names[oid], OID: oid, Replicated: !t.bases.omitted(oid), Bytes: read[oid]})
 		}
 	}
 	return out, nil
@@ -211,7 +221,7 @@ func (t *taking) publish(ctx context.Context, m *snapshot.Manifest) (SnapshotRes
 		}
 	}
 	m.CompletedAt = time.Now().UTC()
-	res := SnapshotResult{ID: m.ID, Failed: t.writer.Failed(), Start: m.Start, End: m.End}
+	res := SnapshotResult{ID: m.ID, Failed: t.writer.Failed(), Absent: t.bases.Absent, Start: m.Start, End: m.End}
 	var last error
 	for _, target := range t.writer.Live() {
 		if err := snapshot.Publish(ctx, target.Store, m); err != nil {

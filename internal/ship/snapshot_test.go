@@ -2,7 +2,6 @@ package ship_test
 
 import (
 	"context"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -117,7 +116,7 @@ func TestDatabasesLeftOutAreListedWithTheirSize(t *testing.T) {
 	postgrestest.Exec(t, s, "scratch", "CREATE TABLESPACE far LOCATION '"+space+"'")
 	postgrestest.Exec(t, s, "scratch", "CREATE TABLE u TABLESPACE far AS SELECT * FROM t")
 	r := request(s, store)
-	r.Databases = []string{"app"}
+	r.Databases = ship.Choice{Only: true, Names: []string{"app"}}
 	res := take(t, r)
 	m := load(t, store, res.ID)
 	omitted := map[string]int64{}
@@ -144,18 +143,74 @@ func names(m *snapshot.Manifest) map[uint32]string {
 	return out
 }
 
-func TestADatabaseThatIsNotThereIsRefused(t *testing.T) {
+// A chosen database that was dropped since must not stop the others' snapshots; with none chosen, what PostgreSQL needs and
+// the templates that databases are made of are still there.
+func TestChosenDatabasesThatAreNotThere(t *testing.T) {
+	s, store := source(t, postgrestest.Installations(t)[0]), devtest.Store(t)
+	postgrestest.Exec(t, s, "postgres", "CREATE DATABASE mould IS_TEMPLATE true")
+	r := request(s, store)
+	for name, c := range map[string]struct {
+		chosen, kept, absent []string
+	}{
+		"one is gone":      {[]string{"app", "nowhere"}, []string{"template1", "template0", "postgres", "app", "mould"}, []string{"nowhere"}},
+		"none is chosen":   {nil, []string{"template1", "template0", "postgres", "mould"}, nil},
+		"all that are not": {[]string{"nowhere"}, []string{"template1", "template0", "postgres", "mould"}, []string{"nowhere"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r.Databases = ship.Choice{Only: true, Names: c.chosen}
+			res := take(t, r)
+			var kept []string
+			for _, d := range load(t, store, res.ID).Databases {
+				if d.Replicated {
+					kept = append(kept, d.Name)
+				}
+			}
+			if diff := cmp.Diff([][]string{c.kept, c.absent}, [][]string{kept, res.Absent}); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestTheSnapshotOfAnotherServerIsRefused(t *testing.T) {
 	s, store := source(t, postgrestest.Installations(t)[0]), devtest.Store(t)
 	r := request(s, store)
-	r.Databases = []string{"app", "nowhere"}
-	_, err := ship.TakeSnapshot(t.Context(), r)
-	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "nowhere") {
-		t.Error(err)
-	}
-	r.Databases, r.Lineage.SystemID = nil, "42"
+	r.Lineage.SystemID = "42"
 	if _, err := ship.TakeSnapshot(t.Context(), r); !fault.Is(err, fault.Diverged) {
 		t.Error("another server's lineage:", err)
 	}
+}
+
+// What a database costs that is left out: nothing but its place in the manifest.
+func TestDatabasesLeftOutCostNothing(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		s := postgrestest.Start(t, bin, map[string]string{"autovacuum": "off"})
+		stored := func() int64 {
+			store := devtest.Store(t)
+			r := request(s, store)
+			r.Databases = ship.Choice{Only: true, Names: []string{"app"}}
+			take(t, r)
+			return storedBytes(t, store)
+		}
+		postgrestest.Exec(t, s, "postgres", "CREATE DATABASE app")
+		postgrestest.Exec(t, s, "postgres", "CREATE DATABASE big")
+		without := stored()
+		postgrestest.Exec(t, s, "big", "CREATE TABLE t AS SELECT i, sha512(i::text::bytea) AS x, sha512((-i)::text::bytea) AS y FROM generate_series(1, 400000) i")
+		with := stored()
+		t.Logf("%d bytes stored without, %d with %s left out", without, with, postgrestest.Query(t, s, "postgres", "SELECT pg_size_pretty(pg_database_size('big'))"))
+		if with > without+64<<10 {
+			t.Errorf("%d bytes became %d by a database that is left out", without, with)
+		}
+	})
+}
+
+func storedBytes(t *testing.T, store objectstore.Store) (n int64) {
+	t.Helper()
+	for info, err := range store.List(t.Context(), "", "") {
+		postgrestest.Check(t, err)
+		n += info.Size
+	}
+	return n
 }
 
 func TestABucketThatFailsIsDroppedAndMirroredLater(t *testing.T) {

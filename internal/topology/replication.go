@@ -51,14 +51,39 @@ func (g *Group) CheckChoice(entries []string) error {
 	return nil
 }
 
+// Replicable returns nil if what is replicated of the group may be changed now: Changeable, and with the option that
+// replication needs.
+func (g *Group) Replicable(op string) error {
+	if err := g.Changeable(op); err != nil {
+		return err
+	}
+	if !g.SmartDR {
+		return fault.Newf(fault.Invalid, op, `group %s was made without the option "SmartDR and database branching"`, g.Name).
+			WithHint("Turn it on: smartdr group change --group %s --smartdr", g.Name)
+	}
+	return nil
+}
+
 // Found are the names of a workspace's databases, as its server has them.
 type Found struct {
 	Workspace string   `json:"workspace"`
 	Databases []string `json:"databases"`
+	Unknown   bool     `json:"unknown,omitempty"` // its server does not run: nobody can say
 }
 
 // Present is what was found, in the order of the workspaces.
 type Present []Found
+
+// checkKnown refuses to write down what every workspace has while one of them does not say.
+func (p Present) checkKnown() error {
+	for _, f := range p {
+		if f.Unknown {
+			return choice("workspace %s does not run, and which databases it has cannot be told", f.Workspace).
+				WithHint("Resume it first: what is chosen must be named for each workspace then.")
+		}
+	}
+	return nil
+}
 
 // Check returns a fault.Invalid error that names the entries that no workspace has, and what there is instead.
 func (p Present) Check(entries []string) error {
@@ -79,6 +104,10 @@ func (p Present) has(entry string) bool {
 func (p Present) describe() string {
 	var all []string
 	for _, f := range p {
+		if f.Unknown {
+			all = append(all, fmt.Sprintf("workspace %s does not run", f.Workspace))
+			continue
+		}
 		all = append(all, fmt.Sprintf("workspace %s has %s", f.Workspace, strings.Join(f.Databases, ", ")))
 	}
 	if len(all) == 0 {
@@ -112,6 +141,9 @@ func (r *Replication) Changed(c DatabaseChange, present Present) (chosen, notes 
 		return nil, nil, err
 	}
 	if chosen = slices.Clone(r.Databases); len(chosen) == 0 {
+		if err := present.checkKnown(); err != nil {
+			return nil, nil, err
+		}
 		chosen = present.entries()
 		notes = append(notes, "from now on only the databases named are replicated; new ones are not until they are added")
 	}
@@ -152,6 +184,9 @@ func without(chosen []string, entry string, present Present) ([]string, error) {
 		case n != name || workspace != "" && in != "" && in != workspace:
 			kept = append(kept, c)
 		case workspace != "" && in == "":
+			if err := present.checkKnown(); err != nil {
+				return nil, err
+			}
 			kept = append(kept, present.elsewhere(workspace, name)...)
 		}
 	}

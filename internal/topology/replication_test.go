@@ -42,8 +42,9 @@ func TestCheckChoice(t *testing.T) {
 }
 
 func TestChanged(t *testing.T) {
-	one := Present{{"main", []string{"app", "postgres", "scratch"}}}
-	two := Present{{"main", []string{"app", "scratch"}}, {"orders", []string{"app", "shop"}}}
+	one := Present{{Workspace: "main", Databases: []string{"app", "postgres", "scratch"}}}
+	two := Present{{Workspace: "main", Databases: []string{"app", "scratch"}}, {Workspace: "orders", Databases: []string{"app", "shop"}}}
+	asleep := append(append(Present(nil), one...), Found{Workspace: "orders", Unknown: true})
 	for name, c := range map[string]struct {
 		chosen  []string
 		change  DatabaseChange
@@ -71,6 +72,10 @@ func TestChanged(t *testing.T) {
 		"nothing":                  {[]string{"app"}, DatabaseChange{}, two, nil, "nothing"},
 		"more than all":            {nil, DatabaseChange{Add: []string{"app"}}, two, nil, "replicated already"},
 		"names with slashes":       {[]string{"main/x/app", "x"}, DatabaseChange{Add: []string{"app"}}, two, []string{"app", "main/x/app", "x"}, ""},
+		"one sleeps, all but one":  {nil, DatabaseChange{Remove: []string{"scratch"}}, asleep, nil, "orders does not run"},
+		"one sleeps, in the other": {[]string{"app"}, DatabaseChange{Remove: []string{"main/app"}}, asleep, nil, "orders does not run"},
+		"one sleeps, one less":     {[]string{"app", "x"}, DatabaseChange{Remove: []string{"app"}}, asleep, []string{"x"}, ""},
+		"one sleeps, not there":    {[]string{"app"}, DatabaseChange{Add: []string{"x"}}, asleep, nil, "orders does not run"},
 		"nobody runs, one removed": {[]string{"app", "x"}, DatabaseChange{Remove: []string{"x"}}, nil, []string{"app"}, ""},
 		"nobody runs, one added":   {[]string{"app"}, DatabaseChange{Add: []string{"x"}}, nil, nil, "no workspace has a server running"},
 	} {

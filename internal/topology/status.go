@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"slices"
 	"time"
 
 	"github.com/smartdr/smartdr/internal/wal"
@@ -70,6 +71,13 @@ type DatabaseProgress struct {
 	TotalBytes int64  `json:"totalBytes"`
 	// Lacking are regions whose newest whole snapshot does not bring the database back: it was left out there.
 	Lacking []string `json:"lacking,omitempty"`
+}
+
+// Lacks reports whether region's newest whole snapshot is known not to bring a database back.
+func (p SnapshotProgress) Lacks(oid uint32, region string) bool {
+	return slices.ContainsFunc(p.Databases, func(d DatabaseProgress) bool {
+		return d.OID == oid && (!d.Replicated || slices.Contains(d.Lacking, region))
+	})
 }
 
 // DatabaseState is what a user sees of a database's replication.
