@@ -58,10 +58,20 @@ func (a *app) showReadiness(r topology.Readiness, drift bool) error {
 		if drift {
 			return render.Drift(r, style)
 		}
-		return render.Readiness(r, a.now(), style)
+		return render.Readiness(r, style)
 	})
 	if err == nil && r.State == topology.ReadinessBlocking && !drift {
 		return exited(exitBlocked)
 	}
 	return err
+}
+
+// readinessLine is what the workers' last check found, for the status; nothing when there was none, or when it cannot be
+// read: the status itself is what was asked for.
+func (a *app) readinessLine(ctx context.Context, s *api.Service, group string, style render.Style) string {
+	r, err := s.LastReadiness(ctx, group)
+	if err != nil {
+		return ""
+	}
+	return "\n" + render.ReadinessLine(r, a.now(), style)
 }

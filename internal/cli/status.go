@@ -68,7 +68,9 @@ func (a *app) status(ctx context.Context, group string) error {
 	if err != nil {
 		return err
 	}
-	return a.show(st, func(style render.Style) string { return render.Status(st, a.now(), style) })
+	return a.show(st, func(style render.Style) string {
+		return render.Status(st, a.now(), style) + a.readinessLine(ctx, s, group, style)
+	})
 }
 
 // watchStatus shows the status again and again. With wait it ends when every database is Active.

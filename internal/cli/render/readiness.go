@@ -13,7 +13,7 @@ var readinessColours = map[topology.ReadinessState]colour{
 }
 
 // Readiness writes whether a failover would work now: a line for each check, and below what to do.
-func Readiness(r topology.Readiness, now time.Time, style Style) string {
+func Readiness(r topology.Readiness, style Style) string {
 	var b strings.Builder
 	b.WriteString(style.verdict(r) + "\n\n")
 	var rows [][]cell
@@ -23,7 +23,7 @@ func Readiness(r topology.Readiness, now time.Time, style Style) string {
 	b.WriteString(style.table([]string{"WORKSPACE", "CHECK", "STATE", "FOUND"}, rows))
 	b.WriteString(style.todo(r.Items))
 	if len(r.Drift) > 0 {
-		b.WriteString("\n" + style.paint(bold, fmt.Sprintf("%d differences", len(r.Drift))) + " between what the primary has and what a failover gives: smartdr readiness --drift\n")
+		b.WriteString("\n" + style.paint(bold, plural(len(r.Drift), "difference")) + " between what the primary has and what a failover gives: smartdr readiness --drift\n")
 	}
 	return b.String()
 }
