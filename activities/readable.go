@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -136,13 +135,4 @@ func (r reader) keeps(path string) bool {
 		return info.Mode().Perm()&0o077 == 0
 	}
 	return st.Uid == 0 && info.Mode().Perm()&0o037 == 0
-}
-
-// confWritten is how a configuration file begins that SmartDR wrote.
-const confWritten = "# Written by SmartDR"
-
-// ours reports whether a configuration file is one that SmartDR wrote, not the primary's.
-func ours(path string) bool {
-	b, err := os.ReadFile(path)
-	return err == nil && strings.HasPrefix(string(b), confWritten)
 }

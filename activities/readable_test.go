@@ -9,7 +9,6 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/smartdr/smartdr/internal/metadata"
@@ -62,8 +61,8 @@ func TestReadable(t *testing.T) {
 		if got := may(certificate) && may(key); got != c.both {
 			t.Errorf("%s: usable: %v", name, got)
 		}
-		settings, _ := metadata.Overrides(m, metadata.Place{DataDir: s.DataDir, Readable: may})
-		if off := settings["ssl"] == "off"; off == c.both {
+		mapping := metadata.Map(m, metadata.Place{DataDir: s.DataDir, Readable: may})
+		if off := mapping.Here["ssl"] == "off"; off == c.both {
 			t.Errorf("%s: TLS off: %v", name, off)
 		}
 	}
@@ -83,29 +82,5 @@ func TestReadableThroughFolders(t *testing.T) {
 	check(t, os.Chmod(closed, 0o755))
 	if !stranger.reads(file) {
 		t.Error("a stranger does not read what is open to all")
-	}
-}
-
-// Debian keeps the configuration file outside the data directory: the settings are written into the copy, once.
-func TestWriteConfig(t *testing.T) {
-	dir := postgrestest.TempDir(t)
-	account, err := postgres.DefaultAccount()
-	check(t, err)
-	s := &postgres.Server{DataDir: filepath.Join(dir, "data"), Account: account}
-	check(t, os.Mkdir(s.DataDir, 0o755))
-	m := metadata.Metadata{
-		DataDirectory: "/var/lib/postgresql/18/main", ConfigFiles: []string{"/etc/postgresql/18/main/postgresql.conf"},
-		Settings: []metadata.Setting{{Name: "work_mem", Value: "9MB", Source: "configuration file"}},
-	}
-	check(t, writeConfig(s, m, metadata.Place{}))
-	b, err := os.ReadFile(insideConfig(s))
-	check(t, err)
-	if !strings.Contains(string(b), "work_mem = '9MB'") || !ours(insideConfig(s)) {
-		t.Errorf("written: %s", b)
-	}
-	m.Settings[0].Value = "8MB"
-	check(t, writeConfig(s, m, metadata.Place{}))
-	if again, err := os.ReadFile(insideConfig(s)); err != nil || string(again) != string(b) {
-		t.Errorf("written again: %s, %v", again, err)
 	}
 }

@@ -27,20 +27,25 @@ type capture struct {
 // Notes, with the GRANT that would help. It opens one more connection at a time, to each database in turn.
 func Capture(ctx context.Context, conn *pgx.Conn) (Metadata, error) {
 	c := &capture{conn: conn, m: Metadata{CapturedAt: time.Now().UTC()}}
-	err := pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		c.tx = tx
-		if _, err := tx.Exec(ctx, `set local statement_timeout = '60s'`); err != nil {
-			return err
-		}
-		return c.readServer(ctx)
-	})
-	if err != nil {
-		return Metadata{}, dsn.ConnectError(opCapture, err)
+	if err := c.run(ctx, c.readServer); err != nil {
+		return Metadata{}, err
 	}
 	if err := c.readEachDatabase(ctx); err != nil {
 		return Metadata{}, err
 	}
 	return c.m, nil
+}
+
+// run reads in one read-only transaction.
+func (c *capture) run(ctx context.Context, read func(context.Context) error) error {
+	err := pgx.BeginTxFunc(ctx, c.conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		c.tx = tx
+		if _, err := tx.Exec(ctx, `set local statement_timeout = '60s'`); err != nil {
+			return err
+		}
+		return read(ctx)
+	})
+	return dsn.ConnectError(opCapture, err)
 }
 
 func (c *capture) readServer(ctx context.Context) error {
@@ -59,6 +64,7 @@ func (c *capture) readServer(ctx context.Context) error {
 		{"the user name maps (pg_ident.conf)", "GRANT EXECUTE ON FUNCTION pg_ident_file_mappings() TO %s;", c.readIdent},
 		{"the settings of databases and roles", "GRANT SELECT ON pg_db_role_setting TO %s;", c.readRoleSettings},
 		{"", "", c.readShadowed},
+		{"the lines of the configuration files", "GRANT EXECUTE ON FUNCTION pg_show_all_file_settings() TO %s;", c.readFileSettings},
 		{"the system identifier", "GRANT EXECUTE ON FUNCTION pg_control_system() TO %s;", c.readSystemID},
 	} {
 		if err := c.optional(ctx, o.what, o.todo, o.read); err != nil {
@@ -194,7 +200,7 @@ func (c *capture) readHBA(ctx context.Context, tx pgx.Tx) error {
 	var r HBARule
 	var wrong string
 	_, err = pgx.ForEachRow(rows, []any{&r.Type, &r.Databases, &r.Users, &r.Address, &r.Netmask, &r.Method, &r.Options, &wrong}, func() error {
-		if wrong != "" {
+		if wrong != "" && r.Type == "" {
 			c.note("an access rule is wrong and not in force: %s", wrong)
 			return nil
 		}

@@ -218,6 +218,7 @@ func compareCollations(m Metadata, h Host) []Problem {
 }
 
 func compareMemory(m Metadata, h Host) []Problem {
+	m = m.atNextStart()
 	lowered, ok := sharedBuffers(m, h)
 	if !ok {
 		return nil

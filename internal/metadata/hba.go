@@ -23,15 +23,20 @@ var unknownRules = []HBARule{
 }
 
 // HBA writes the access rules of a restored server in pg_hba.conf's form, in the primary's order, and says which could not
-// be carried over. Rules for this host's control are not among them. FileErrors tells what the server makes of it.
-func HBA(m Metadata, p Place) (text string, notes []string) {
-	rules := m.HBA
+// be carried over; in front of them stands the group's firewall. Rules for this host's control are not among them, nor those of
+// a firewall that the captured server had. FileErrors tells what the server makes of it. Errors are fault.Invalid: a range
+// of the firewall that cannot be read.
+func HBA(m Metadata, p Place) (text string, notes []string, err error) {
+	rules := m.withoutFirewall()
 	if !m.HBAKnown {
 		rules = unknownRules
 		notes = append(notes, "the primary's access rules are not known: only this host and its networks get in, with passwords; add rules to pg_hba.conf beside the data directory")
 	}
 	var b strings.Builder
-	b.WriteString("# Written by SmartDR from the primary's rules.\n")
+	b.WriteString("# Written by SmartDR: the group's firewall, and the primary's rules.\n")
+	if err := writeRejects(&b, p.Firewall); err != nil {
+		return "", nil, err
+	}
 	var written []string
 	for _, r := range rules {
 		line, note := r.carry(m, p.Host)
@@ -44,14 +49,49 @@ func HBA(m Metadata, p Place) (text string, notes []string) {
 		written = append(written, line)
 		b.WriteString(line + "\n")
 	}
-	return b.String(), notes
+	return b.String(), notes, nil
+}
+
+// controlRules counts the rules in front by which a host controls a server that it runs; a real primary has none.
+func (m Metadata) controlRules() int {
+	i := slices.IndexFunc(m.HBA, func(r HBARule) bool { return !r.isControl() })
+	if i < 0 {
+		return len(m.HBA)
+	}
+	return i
+}
+
+// isControl also knows the rule of a host whose users have no names, which is no map.
+func (r HBARule) isControl() bool {
+	return r.Type == "local" && len(r.Users) == 1 && r.Users[0] != "all" && len(r.Databases) == 1 &&
+		(r.Method == "peer" && slices.Contains(r.Options, "map="+controlMap) || r.Method == "trust")
+}
+
+// withoutFirewall returns the captured rules without those that a firewall put in front. Only where this host's control comes
+// first they are ours: a rule of the same form on a primary of its own is the user's, and keeps somebody out.
+func (m Metadata) withoutFirewall() []HBARule {
+	control := m.controlRules()
+	if control < 2 {
+		return m.HBA
+	}
+	rules := m.HBA[control:]
+	for len(rules) > 0 && rules[0].isFirewall() {
+		rules = rules[1:]
+	}
+	return slices.Concat(m.HBA[:control], rules)
+}
+
+// isFirewall knows what writeRejects writes.
+func (r HBARule) isFirewall() bool {
+	return r.Type == "host" && slices.Equal(r.Databases, []string{"all", "replication"}) && slices.Equal(r.Users, []string{"all"}) &&
+		r.Netmask != "" && r.Method == "reject"
 }
 
 // carry returns the rule as a line, "" if it cannot be carried over, and a note if somebody should know. A rule that
 // cannot be carried over and stands before wider ones becomes a reject, so that what it covered does not fall to them.
 func (r HBARule) carry(m Metadata, h Host) (line, note string) {
 	switch {
-	case slices.Contains(r.Options, "map="+controlMap):
+	case r.isControl() && slices.Contains(r.Options, "map="+controlMap):
 		return "", ""
 	case ambiguous(r, m):
 		return "", fmt.Sprintf("the access rule %q was left out: a database is named like a keyword of pg_hba.conf", r.format())
@@ -130,6 +170,42 @@ func Ident(m Metadata) string {
 		}
 	}
 	return b.String()
+}
+
+// BadLine is a line of an access file that keeps the whole file from being loaded.
+type BadLine struct {
+	File string // base name
+	Line int
+	Err  string
+}
+
+func (b BadLine) String() string { return fmt.Sprintf("%s, line %d: %s", b.File, b.Line, b.Err) }
+
+// BadLines asks a running server, as a superuser, which lines of its access files it does not understand. It reads the files
+// as they are now, whether it follows them already or not.
+func BadLines(ctx context.Context, conn *pgx.Conn) ([]BadLine, error) {
+	rows, err := conn.Query(ctx, `select 'pg_hba.conf', line_number, error from pg_hba_file_rules where error is not null and type is null
+		union all select 'pg_ident.conf', line_number, error from pg_ident_file_mappings where error is not null order by 1, 2`)
+	if err != nil {
+		return nil, dsn.ConnectError("ask for errors in access files", err)
+	}
+	wrong, err := pgx.CollectRows(rows, pgx.RowToStructByPos[BadLine])
+	return wrong, dsn.ConnectError("ask for errors in access files", err)
+}
+
+// RejectInstead turns a rule that the server does not understand into one that refuses what it was for, so that it does not
+// fall to a wider rule; false where not even that can be told.
+func RejectInstead(rule string) (string, bool) {
+	fields := accessFields(rule)
+	if len(fields) < 4 || !slices.Contains(ruleTypes, fields[0][0].text) {
+		return "", false
+	}
+	at := min(methodField(fields), len(fields))
+	out := []string{strings.Replace(fields[0][0].text, "hostgssenc", "host", 1)}
+	for _, f := range fields[1:at] {
+		out = append(out, f.format())
+	}
+	return strings.Join(append(out, "reject"), " "), true
 }
 
 // FileErrors asks a running server, as a superuser, what is wrong with its access rules, user name maps and settings files.

@@ -64,3 +64,14 @@ func (f accessField) texts() (all []string) {
 	}
 	return all
 }
+
+// format writes a field again: a name in quotes stays in quotes, since it may be no keyword.
+func (f accessField) format() string {
+	out := make([]string, len(f))
+	for i, t := range f {
+		if out[i] = token(t.text); t.quoted && out[i] == t.text {
+			out[i] = `"` + t.text + `"`
+		}
+	}
+	return strings.Join(out, ",")
+}

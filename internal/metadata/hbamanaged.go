@@ -172,3 +172,30 @@ func checkMap(line string) error {
 	}
 	return nil
 }
+
+// Access is who may get into a server besides its host's control.
+type Access struct {
+	HBA, Ident string
+	Notes      []string // what could not be carried over
+}
+
+// AccessOf decides who may get into a workspace's server that SmartDR runs: the firewall first, then the rules that the
+// catalog holds, or, for a server that was adopted and that nobody gave rules of our own, those that were captured.
+// Errors are fault.Invalid and name the line or the range.
+func AccessOf(g topology.Group, w topology.Workspace, m Metadata, p Place) (a Access, err error) {
+	p.Firewall = g.Firewall
+	if w.Managed(g.Primary) || len(w.HBA) > 0 {
+		a.HBA, err = ManagedHBA(p.Firewall, w.HBA)
+	} else {
+		a.HBA, a.Notes, err = HBA(m, p)
+	}
+	if err != nil {
+		return Access{}, err
+	}
+	if w.Managed(g.Primary) || len(w.Ident) > 0 {
+		a.Ident, err = ManagedIdent(w.Ident)
+	} else {
+		a.Ident = Ident(m)
+	}
+	return a, err
+}

@@ -18,6 +18,8 @@ type Metadata struct {
 	DataDirectory string         `json:"dataDirectory,omitempty"` // on the captured host; empty when it may not be read
 	ConfigFiles   []string       `json:"configFiles,omitempty"`   // that settings come from; empty when they may not be read
 	Settings      []Setting      `json:"settings"`                // that files or the command line set, and a few others
+	FileSettings  []FileSetting  `json:"fileSettings,omitempty"`  // lines of files, in the order in which they are read
+	FilesKnown    bool           `json:"filesKnown,omitempty"`    // false: the lines could not be read
 	HBA           []HBARule      `json:"hba,omitempty"`
 	HBAKnown      bool           `json:"hbaKnown"` // false: the rules could not be read
 	Ident         []IdentMapping `json:"ident,omitempty"`

@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -10,22 +11,23 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/wal"
 )
 
 // Place is where a restored server is to run.
 type Place struct {
-	DataDir    string
-	SocketDir  string
-	Listen     string
-	Port       int
-	HBAFile    string
-	IdentFile  string
-	ConfigFile string         // empty: the one in DataDir
-	Admin      string         // the superuser that SmartDR connects as, through the socket
-	Isolated   bool           // a drill or a branch: no background jobs
-	Minimums   wal.Parameters // the largest that the WAL asks for
-	Host       Host
+	DataDir   string
+	SocketDir string
+	Listen    string
+	Port      int
+	HBAFile   string
+	IdentFile string
+	Admin     string         // the superuser that SmartDR connects as, through the socket
+	Isolated  bool           // a drill or a branch: no background jobs
+	Minimums  wal.Parameters // the largest that the WAL asks for
+	Host      Host
+	Firewall  topology.Firewall // of the group; in front of the access rules
 	// Readable says whether the server can read a file; a relative path is in DataDir. If nil, files in DataDir are
 	// looked for and others count as not readable: their owner and mode would have to be right, too.
 	Readable func(path string) bool
@@ -51,32 +53,67 @@ var never = map[string]string{
 	"unix_socket_group": "",
 }
 
-// overrides collects what Overrides returns.
+// minimumNames are the settings that a standby must not have lower than its primary (2.7).
+var minimumNames = []string{"max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions", "max_locks_per_transaction"}
+
+// recoveryNames are what package restore starts a server with for its recovery, beside never.
+var recoveryNames = []string{
+	"hot_standby", "ignore_invalid_pages", "recovery_target_timeline", "log_min_messages", "log_line_prefix", "log_error_verbosity", "update_process_title",
+	"track_activities", "wal_retrieve_retry_interval", "max_standby_archive_delay", "max_standby_streaming_delay", "wal_keep_size",
+	"max_logical_replication_workers",
+}
+
+// isRecovery reports whether SmartDR gives a setting on a server's command line for a reason of its own.
+func isRecovery(name string) bool { return isNever(name) || slices.Contains(recoveryNames, name) }
+
+// Mapping is what a restored server gets otherwise than the primary had it.
+type Mapping struct {
+	// CommandLine is given by -c for the recovery, where it wins over every file; once that is over it can go.
+	CommandLine map[string]string
+	// Here is for a file that wins over the primary's, but not over a later ALTER SYSTEM.
+	Here   map[string]string
+	Mapped []SettingDifference // each setting that the primary has otherwise, with the reason
+	Notes  []string            // what else an operator should know
+}
+
+// overrides collects what Map returns.
 type overrides struct {
-	m        Metadata
-	p        Place
-	settings map[string]string
-	notes    []string
+	m Metadata
+	p Place
+	Mapping
 }
 
 func (o *overrides) note(format string, args ...any) {
-	o.notes = append(o.notes, fmt.Sprintf(format, args...))
+	o.Notes = append(o.Notes, fmt.Sprintf(format, args...))
 }
 
-// Overrides returns the settings that a restored server is started with by -c, where they win over every file, and what
-// differs from the primary and why. As little as possible is overridden, since ALTER SYSTEM has no effect on it.
-func Overrides(m Metadata, p Place) (settings map[string]string, notes []string) {
-	o := &overrides{m: m, p: p, settings: maps.Clone(never)}
-	if p.ConfigFile != "" {
-		o.settings["config_file"] = p.ConfigFile
+// list says why a setting is not what it is on the primary.
+func (o *overrides) list(name, here, why string, args ...any) {
+	primary := o.m.Setting(name)
+	if s, known := o.m.inForce(name); known && s.Redacted {
+		primary = "not captured"
 	}
-	for _, decide := range []func(){o.minimums, o.memory, o.libraries, o.tls, o.fences, o.subscriptions, o.tellNever} {
+	o.Mapped = append(o.Mapped, SettingDifference{Name: name, Primary: primary, Here: here, Why: fmt.Sprintf(why, args...)})
+}
+
+// set gives a setting its value for this host.
+func (o *overrides) set(name, here, why string, args ...any) {
+	o.Here[name] = here
+	o.list(name, here, why, args...)
+}
+
+// Map decides what a restored server gets otherwise than the primary had it: what belongs to a place, and what would keep it
+// from starting here. As little as possible.
+func Map(m Metadata, p Place) Mapping {
+	o := &overrides{m: m.atNextStart(), p: p, Mapping: Mapping{CommandLine: maps.Clone(never), Here: map[string]string{}}}
+	for _, decide := range []func(){o.minimums, o.place, o.memory, o.libraries, o.tls, o.fences, o.subscriptions, o.listNever} {
 		decide()
 	}
-	return o.settings, o.notes
+	slices.SortStableFunc(o.Mapped, func(a, b SettingDifference) int { return cmp.Compare(a.Name, b.Name) })
+	return o.Mapping
 }
 
-// minimums: a standby must have at least what its primary had (2.7). After a promotion they stay.
+// minimums: a standby must have at least what its primary had (2.7).
 func (o *overrides) minimums() {
 	for name, atLeast := range map[string]int{
 		"max_connections": o.p.Minimums.MaxConnections, "max_worker_processes": o.p.Minimums.MaxWorkerProcesses,
@@ -87,36 +124,66 @@ func (o *overrides) minimums() {
 			atLeast = max(atLeast, captured)
 		}
 		if atLeast > 0 {
-			o.settings[name] = strconv.Itoa(atLeast)
+			o.CommandLine[name] = strconv.Itoa(atLeast)
 		}
 	}
 }
 
-// memory makes the server fit a smaller host (3.10).
+// place lists what package postgres starts every server with, and what a host's file system decides.
+func (o *overrides) place() {
+	const log = "SmartDR reads the server's log, which is server.log in its instance folder"
+	const folder = "each server has files of its own, in its instance folder"
+	port := ""
+	if o.p.Port > 0 {
+		port = strconv.Itoa(o.p.Port)
+	}
+	for _, b := range []struct{ name, here, why string }{
+		{"port", port, "each server of a host has a port of its own"},
+		{"listen_addresses", o.p.Listen, "the worker's configuration says where servers listen"},
+		{"unix_socket_directories", o.p.SocketDir, "only this host's control uses the socket"},
+		{"unix_socket_permissions", "0777", "the socket's folder keeps others out"},
+		{"hba_file", o.p.HBAFile, folder}, {"ident_file", o.p.IdentFile, folder},
+		{"log_destination", "stderr", log}, {"logging_collector", "off", log}, {"log_line_prefix", "%m [%p] ", log}, {"lc_messages", "C", log},
+	} {
+		s, known := o.m.inForce(b.name)
+		if !known || s.Source == "default" || s.outside() && o.m.controlled() || s.Value == b.here || b.here == "" {
+			continue
+		}
+		o.list(b.name, b.here, "%s", b.why)
+	}
+}
+
+// memory makes the server fit a smaller host (3.10): what would keep it from starting, and what follows from that.
 func (o *overrides) memory() {
 	if o.m.Setting("huge_pages") == "on" {
-		o.settings["huge_pages"] = "try"
+		o.set("huge_pages", "try", "with on, a host that has not reserved them would not start the server")
 	}
 	if o.m.Setting("io_method") == "io_uring" {
-		o.settings["io_method"] = "worker"
-		o.note("io_method is worker here: io_uring needs a kernel and a build that allow it")
+		o.set("io_method", "worker", "io_uring needs a kernel and a build that allow it")
 	}
+	memory := o.p.Host.MemoryBytes
 	lowered, ok := sharedBuffers(o.m, o.p.Host)
+	if ok {
+		o.set("shared_buffers", lowered, "this host has %s of memory", size(memory))
+	}
+	for name, share := range map[string]int64{"wal_buffers": 16, "min_dynamic_shared_memory": 8} {
+		if n, known := parseSetting(name, o.m.Setting(name)); known && memory > 0 && n > memory/share {
+			o.set(name, megabytes(memory/share), "this host has %s of memory", size(memory))
+		}
+	}
 	if !ok {
 		return
 	}
-	o.settings["shared_buffers"] = lowered
-	o.note("shared_buffers is %s here and %s on the primary: this host has %s of memory", lowered, o.m.Setting("shared_buffers"), size(o.p.Host.MemoryBytes))
 	for name, share := range map[string]int64{"effective_cache_size": 2, "maintenance_work_mem": 16, "autovacuum_work_mem": 16} {
-		if n, ok := parseSize(o.m.Setting(name)); ok && n > o.p.Host.MemoryBytes/share {
-			o.settings[name] = megabytes(o.p.Host.MemoryBytes / share)
+		if n, ok := parseSetting(name, o.m.Setting(name)); ok && n > memory/share {
+			o.set(name, megabytes(memory/share), "this host has %s of memory", size(memory))
 		}
 	}
 }
 
 // sharedBuffers returns a quarter of the host's memory if the primary's shared_buffers are more than two fifths of it.
 func sharedBuffers(m Metadata, h Host) (lowered string, ok bool) {
-	n, known := parseSize(m.Setting("shared_buffers"))
+	n, known := parseSetting("shared_buffers", m.Setting("shared_buffers"))
 	if !known || h.MemoryBytes <= 0 || n <= h.MemoryBytes/5*2 {
 		return "", false
 	}
@@ -124,6 +191,24 @@ func sharedBuffers(m Metadata, h Host) (lowered string, ok bool) {
 }
 
 func megabytes(n int64) string { return strconv.FormatInt(max(n>>20, 16), 10) + "MB" }
+
+// baseUnits are what a number without a unit counts in a file.
+var baseUnits = map[string]string{
+	"shared_buffers": "8kB", "wal_buffers": "8kB", "effective_cache_size": "8kB", "min_dynamic_shared_memory": "MB", "maintenance_work_mem": "kB", "autovacuum_work_mem": "kB",
+}
+
+// parseSetting reads a memory setting as SHOW prints it or as a file has it.
+func parseSetting(name, value string) (bytes int64, ok bool) {
+	value = strings.ReplaceAll(value, " ", "")
+	if n, err := strconv.ParseInt(value, 10, 64); err == nil && n > 0 {
+		unit, in8 := strings.CutPrefix(baseUnits[name], "8")
+		if in8 {
+			n *= 8
+		}
+		value = strconv.FormatInt(n, 10) + unit
+	}
+	return parseSize(value)
+}
 
 var sizePattern = regexp.MustCompile(`^([0-9]+)(B|kB|MB|GB|TB)$`)
 
@@ -149,14 +234,15 @@ func (o *overrides) libraries() {
 	for _, setting := range libraryLists {
 		all := o.m.list(setting)
 		keep, missing := available(all, o.p.Host)
-		if len(missing) > 0 {
-			o.note("%s goes without %s, which this host does not have", setting, strings.Join(missing, ", "))
-		}
+		why := "this host does not have " + strings.Join(missing, ", ")
 		if o.p.Isolated {
 			keep = slices.DeleteFunc(keep, func(l string) bool { return slices.Contains(jobLibraries, strings.TrimPrefix(l, "$libdir/")) })
 		}
+		if len(missing) == 0 {
+			why = "no jobs run in a branch"
+		}
 		if len(keep) < len(all) {
-			o.settings[setting] = joinList(keep)
+			o.set(setting, joinList(keep), "%s", why)
 		}
 	}
 }
@@ -168,31 +254,25 @@ func (o *overrides) tls() {
 	}
 	var missing []string
 	for name, byDefault := range map[string]string{"ssl_cert_file": "server.crt", "ssl_key_file": "server.key"} {
-		file := o.m.Setting(name)
-		if file == "" {
-			file = byDefault
-		}
+		file := cmp.Or(o.m.Setting(name), byDefault)
 		if !o.p.readable(file) {
 			missing = append(missing, file)
 		}
 	}
 	slices.Sort(missing)
 	passphrase := slices.ContainsFunc(o.m.Settings, func(s Setting) bool { return s.Name == "ssl_passphrase_command" && s.Redacted })
+	const until = "clients that insist on TLS cannot connect until it is set up here"
 	switch {
 	case o.p.Host.lacks("openssl"):
-		o.settings["ssl"] = "off"
-		o.note("TLS is off: PostgreSQL on this host is built without it; clients that insist on TLS cannot connect")
+		o.set("ssl", "off", "PostgreSQL on this host is built without TLS; clients that insist on it cannot connect")
 	case len(missing) > 0:
-		o.settings["ssl"] = "off"
-		o.note("TLS is off: %s did not come along, being outside the data directory; clients that insist on TLS cannot connect until it is set up here", strings.Join(missing, " and "))
+		o.set("ssl", "off", "%s did not come along, being outside the data directory; %s", strings.Join(missing, " and "), until)
 	case passphrase:
-		o.settings["ssl"] = "off"
-		o.note("TLS is off: its key has a passphrase, which is not known here; clients that insist on TLS cannot connect until it is set up here")
+		o.set("ssl", "off", "the key has a passphrase, which is not known here; %s", until)
 	}
 	for _, name := range []string{"ssl_ca_file", "ssl_crl_file", "ssl_dh_params_file"} {
 		if file := o.m.Setting(name); file != "" && !o.p.readable(file) {
-			o.settings[name] = ""
-			o.note("%s is empty: %s did not come along, being outside the data directory", name, file)
+			o.set(name, "", "%s did not come along, being outside the data directory", file)
 		}
 	}
 }
@@ -200,8 +280,7 @@ func (o *overrides) tls() {
 // fences lifts one that was set on the primary, and came along in the copy (4.0, 4.1).
 func (o *overrides) fences() {
 	if o.m.Setting("default_transaction_read_only") == "on" {
-		o.settings["default_transaction_read_only"] = "off"
-		o.note("default_transaction_read_only is off here: on the primary it was on, which may have been a fence")
+		o.set("default_transaction_read_only", "off", "on the primary it may have been a fence; set it again if it was not")
 	}
 }
 
@@ -210,17 +289,24 @@ func (o *overrides) subscriptions() {
 	if len(o.m.Subscriptions) == 0 {
 		return
 	}
-	o.settings["max_logical_replication_workers"] = "0"
-	o.note("subscriptions do not run here (%s): compare pg_replication_origin_status with the publisher's slot, then start the server without max_logical_replication_workers=0",
-		strings.Join(o.m.Subscriptions, ", "))
+	o.CommandLine["max_logical_replication_workers"] = "0"
+	o.note("subscriptions do not run before their positions were compared (%s)", strings.Join(o.m.Subscriptions, ", "))
 }
 
-// tellNever says which settings of the primary an operator may miss.
-func (o *overrides) tellNever() {
-	if v := o.m.Setting("archive_mode"); v == "on" || v == "always" {
-		o.note("archive_mode is off here: WAL of a new place must not go into the primary's archive")
-	}
-	if v := o.m.Setting("synchronous_standby_names"); v != "" {
-		o.note("synchronous_standby_names is empty here and %q on the primary: the standbys it names are not here", v)
+// listNever says which settings of the primary an operator may miss.
+func (o *overrides) listNever() {
+	for _, s := range o.m.Settings {
+		here, bound := never[s.Name]
+		if !bound || s.Source == "default" || s.Value == here && !s.Redacted || s.outside() && o.m.controlled() {
+			continue
+		}
+		switch s.Name {
+		case "archive_mode", "archive_command", "archive_library":
+			o.list(s.Name, here, "WAL of a new place must not go into the primary's archive")
+		case "synchronous_standby_names":
+			o.list(s.Name, here, "the standbys it names are not here")
+		default:
+			o.list(s.Name, here, "it belongs to the place that the copy came from")
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -25,7 +26,7 @@ func libraries(names ...string) map[string]bool {
 	return all
 }
 
-func TestOverrides(t *testing.T) {
+func TestMap(t *testing.T) {
 	readable := func(paths ...string) func(string) bool {
 		return func(p string) bool { return libraries(paths...)[p] }
 	}
@@ -37,12 +38,12 @@ func TestOverrides(t *testing.T) {
 		notes []string // parts of notes, in order
 	}{
 		"the old place is cut off": {
-			m: Metadata{Settings: setting("archive_mode", "on", "synchronous_standby_names", "*", "recovery_min_apply_delay", "1h")},
+			m: Metadata{Settings: append(setting("archive_mode", "on", "synchronous_standby_names", "*", "recovery_min_apply_delay", "1h"), Setting{Name: "primary_conninfo", Redacted: true, Source: "configuration file"})},
 			want: map[string]string{
 				"primary_conninfo": "", "restore_command": "", "archive_mode": "off", "synchronous_standby_names": "", "recovery_min_apply_delay": "0",
-				"recovery_target_lsn": "", "recovery_target_time": "", "primary_slot_name": "", "config_file": none,
+				"recovery_target_lsn": "", "recovery_target_time": "", "primary_slot_name": "",
 			},
-			notes: []string{"archive_mode", `"*"`},
+			notes: []string{"archive_mode is off here and on", "primary_conninfo is empty here and not captured", "recovery_min_apply_delay is 0 here and 1h", "synchronous_standby_names is empty here and *"},
 		},
 		"minimums: the larger of what was captured and what the WAL asks for": {
 			m:    Metadata{Settings: setting("max_connections", "300", "max_wal_senders", "10", "max_locks_per_transaction", "64")},
@@ -60,7 +61,13 @@ func TestOverrides(t *testing.T) {
 			want: map[string]string{
 				"shared_buffers": "2048MB", "huge_pages": "try", "effective_cache_size": "4096MB", "maintenance_work_mem": "512MB", "autovacuum_work_mem": none,
 			},
-			notes: []string{"shared_buffers is 2048MB here and 32GB"},
+			notes: []string{"effective_cache_size is 4096MB", "huge_pages is try here and on", "maintenance_work_mem is 512MB here and 2GB", "shared_buffers is 2048MB here and 32GB on the primary: this host has 8.0 GiB"},
+		},
+		"a host where buffers would not leave room": {
+			m:     Metadata{Settings: setting("wal_buffers", "1GB", "min_dynamic_shared_memory", "4GB", "work_mem", "8GB")},
+			p:     Place{Host: Host{MemoryBytes: 8 << 30}},
+			want:  map[string]string{"wal_buffers": "512MB", "min_dynamic_shared_memory": "1024MB", "work_mem": none},
+			notes: []string{"min_dynamic_shared_memory", "wal_buffers"},
 		},
 		"io_uring": {
 			m: Metadata{Settings: setting("io_method", "io_uring")}, want: map[string]string{"io_method": "worker"}, notes: []string{"io_method"},
@@ -76,12 +83,12 @@ func TestOverrides(t *testing.T) {
 			want: map[string]string{
 				"shared_preload_libraries": `"pg_stat_statements", "pg_cron"`, "session_preload_libraries": "", "local_preload_libraries": none,
 			},
-			notes: []string{"$libdir/timescaledb", "pgdr_fenced"},
+			notes: []string{"session_preload_libraries is empty here and pgdr_fenced", "does not have $libdir/timescaledb"},
 		},
 		"a branch runs no jobs": {
 			m:    Metadata{Settings: setting("shared_preload_libraries", "pg_cron, auto_explain")},
 			p:    Place{Isolated: true, Host: Host{Libraries: libraries("pg_cron", "auto_explain")}},
-			want: map[string]string{"shared_preload_libraries": `"auto_explain"`},
+			want: map[string]string{"shared_preload_libraries": `"auto_explain"`}, notes: []string{"no jobs"},
 		},
 		"TLS with its files in the data directory": {
 			m:    Metadata{Settings: setting("ssl", "on")},
@@ -109,12 +116,19 @@ func TestOverrides(t *testing.T) {
 		"a subscriber": {
 			m: Metadata{Subscriptions: []string{"app.sub"}}, want: map[string]string{"max_logical_replication_workers": "0"}, notes: []string{"app.sub"},
 		},
-		"a configuration file of ours": {
-			p: Place{ConfigFile: "/i/postgresql.conf"}, want: map[string]string{"config_file": "/i/postgresql.conf"},
+		"what the place decides": {
+			m: Metadata{Settings: append(setting("port", "6000", "logging_collector", "on", "listen_addresses", "127.0.0.1"), Setting{Name: "hba_file", Value: "/data/pg_hba.conf", Source: "default"})},
+			p: Place{Port: 5433, Listen: "127.0.0.1", HBAFile: "/i/pg_hba.conf"}, want: map[string]string{"port": none, "logging_collector": none},
+			notes: []string{"logging_collector is off here and on", "port is 5433 here and 6000"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, notes := Overrides(c.m, c.p)
+			mapping := Map(c.m, c.p)
+			got, notes := mapping.CommandLine, mapping.Notes
+			for _, d := range mapping.Mapped {
+				notes = append(notes, d.String())
+			}
+			maps.Copy(got, mapping.Here)
 			for setting, want := range c.want {
 				value, there := got[setting]
 				if want == none && there || want != none && (!there || value != want) {
@@ -228,7 +242,10 @@ func TestHBA(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := Metadata{HBAKnown: true, HBA: []HBARule{rule(c.rule), rule(c.rule)}, Databases: []Database{{Name: "sameuser"}}}
-			text, notes := HBA(m, Place{Host: Host{Features: libraries("openssl")}})
+			text, notes, err := HBA(m, Place{Host: Host{Features: libraries("openssl")}})
+			if err != nil {
+				t.Fatal(err)
+			}
 			want := ""
 			if c.line != "" {
 				want = c.line + "\n"
@@ -242,36 +259,9 @@ func TestHBA(t *testing.T) {
 			}
 		})
 	}
-	text, notes := HBA(Metadata{}, Place{})
-	if !strings.Contains(text, "samenet scram-sha-256") || strings.Contains(text, "trust") || len(notes) != 1 {
+	text, notes, err := HBA(Metadata{}, Place{})
+	if !strings.Contains(text, "samenet scram-sha-256") || strings.Contains(text, "trust") || len(notes) != 1 || err != nil {
 		t.Errorf("without knowing the primary's rules: %s%q", text, notes)
-	}
-}
-
-func TestConfigFile(t *testing.T) {
-	m := Metadata{
-		DataDirectory: "/var/lib/pg", ConfigFiles: []string{"/etc/postgresql/15/main/postgresql.conf"},
-		Settings: append(setting("work_mem", "64MB", "app.greeting", `it's a \ test`, "port", "5433", "archive_mode", "on", "hba_file", "/etc/pg_hba.conf"),
-			Setting{Name: "app.key", Redacted: true, Source: "configuration file"}, Setting{Name: "max_connections", Value: "100", Source: "default"}),
-	}
-	_, body, _ := strings.Cut(ConfigFile(m, Place{}), "\n")
-	want := "work_mem = '64MB'\napp.greeting = 'it''s a \\\\ test'\n# app.key is set on the primary; its value may be a secret and was not captured\n"
-	if diff := cmp.Diff(want, body); diff != "" {
-		t.Error(diff)
-	}
-	if !NeedsConfigFile(m) {
-		t.Error("Debian's file is in /etc")
-	}
-	m.ConfigFiles = []string{"/var/lib/pg/postgresql.auto.conf", "/var/lib/pg/conf.d/x.conf"}
-	if NeedsConfigFile(m) {
-		t.Error("all files are in the data directory")
-	}
-	m.ConfigFiles = []string{"/var/lib/pg2/postgresql.conf"}
-	if !NeedsConfigFile(m) {
-		t.Error("/var/lib/pg2 is not in /var/lib/pg")
-	}
-	if NeedsConfigFile(Metadata{}) {
-		t.Error("where nothing is known, the copy's own file is all there is")
 	}
 }
 

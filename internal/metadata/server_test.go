@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/metadata"
 	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/topology"
 )
 
 // rules has one rule of every form that matters; the server must understand what is made of it.
@@ -152,8 +152,7 @@ func checkRules(t *testing.T, m metadata.Metadata) {
 	}
 }
 
-// TestARestoredServerTakesWhatIsWritten starts a server with the overrides, the configuration file and the rules made of
-// another one's metadata.
+// TestARestoredServerTakesWhatIsWritten starts a server with the settings and the rules made of its own metadata.
 func TestARestoredServerTakesWhatIsWritten(t *testing.T) {
 	devtest.EachMajor(t, func(t *testing.T, major int) {
 		p := primary(t, major)
@@ -165,15 +164,14 @@ func TestARestoredServerTakesWhatIsWritten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		place := metadata.Place{DataDir: p.DataDir, Admin: p.Superuser, Host: host, ConfigFile: filepath.Join(p.InstanceDir(), "postgresql.conf")}
-		text := metadata.ConfigFile(m, place)
-		if err := os.WriteFile(place.ConfigFile, []byte(text), 0o644); err != nil {
+		place := metadata.Place{DataDir: p.DataDir, Admin: p.Superuser, Host: host, Firewall: topology.Firewall{Ranges: []string{"127.0.0.0/8"}}}
+		mapping := restoreSettings(t, p.Server, m, place)
+		hba, hbaNotes, err := metadata.HBA(m, place)
+		if err != nil {
 			t.Fatal(err)
 		}
-		settings, notes := metadata.Overrides(m, place)
-		hba, hbaNotes := metadata.HBA(m, place)
-		t.Logf("notes: %q %q\n%s\n%s\n%v", notes, hbaNotes, hba, text, settings)
-		p.Settings = settings
+		t.Logf("notes: %q %q %q\n%s\n%v", mapping.Mapped, mapping.Notes, hbaNotes, hba, mapping.CommandLine)
+		p.Settings = mapping.CommandLine
 		if err := p.WriteHBA(hba); err != nil {
 			t.Fatal(err)
 		}
@@ -198,8 +196,8 @@ func TestARestoredServerTakesWhatIsWritten(t *testing.T) {
 		}
 		connect(t, p, "a%20b", "secretpw1") // by the primary's rule
 		again := captureAsSuperuser(t, p)
-		second, _ := metadata.HBA(again, place)
-		if diff := cmp.Diff(hba, second); diff != "" {
+		second, _, err := metadata.HBA(again, place)
+		if diff := cmp.Diff(hba, second); diff != "" || err != nil {
 			t.Errorf("the rules change with every failover:\n%s", diff)
 		}
 	})

@@ -1,0 +1,52 @@
+package activities
+
+import (
+	"context"
+
+	"github.com/smartdr/smartdr/internal/metadata"
+	"github.com/smartdr/smartdr/internal/postgres"
+)
+
+// RestoreMetadata puts right what nobody should see otherwise than it was on the primary, and then lets the users in again.
+func (t *Target) RestoreMetadata(ctx context.Context, in RestoreInput) (PhaseResult, error) {
+	p := beat(ctx)
+	defer p.end()
+	notes, err := t.restoreMetadata(ctx, in)
+	return PhaseResult{Notes: notes}, judge(ctx, err)
+}
+
+// restoreMetadata may die anywhere and begins anew then; nobody but this host gets in before its last step.
+func (t *Target) restoreMetadata(ctx context.Context, in RestoreInput) (notes []string, err error) {
+	server, err := t.running(ctx, in.Group, in.Place.Instance, in.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	m, err := t.metadataOrNone(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	place, err := t.metadataPlace(ctx, server, m)
+	if err != nil {
+		return nil, err
+	}
+	for _, step := range []func() ([]string, error){
+		func() ([]string, error) { return t.dropLeftOut(ctx, server, in) },
+		func() ([]string, error) { return t.compareSettings(ctx, server, m) },
+		func() ([]string, error) { return t.compareCollations(ctx, server) },
+		func() ([]string, error) { return t.restorePipelines(ctx, server, in, m) },
+		func() ([]string, error) { return t.compareInventory(ctx, server, in) },
+		func() ([]string, error) { return t.letIn(ctx, server, in, m, place) },
+	} {
+		said, err := step()
+		if err != nil {
+			return nil, err
+		}
+		notes = append(notes, said...)
+	}
+	return notes, nil
+}
+
+// compareCollations says which indexes may be in the wrong order here.
+func (t *Target) compareCollations(ctx context.Context, s *postgres.Server) ([]string, error) {
+	return metadata.CollationNotes(ctx, s.Open)
+}
