@@ -1,13 +1,17 @@
 package api
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"net"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/smartdr/smartdr/activities"
 	"github.com/smartdr/smartdr/internal/dsn"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/topology"
@@ -27,45 +31,80 @@ func (s *Service) ConnectionStrings(ctx context.Context, req ConnectionRequest) 
 // connection builds the strings from what the catalog says of a group. It does no I/O.
 func connection(g topology.Group, req ConnectionRequest) (Connection, error) {
 	w, err := pickWorkspace(g, req.Workspace)
+	if err == nil {
+		err = serving(g, *w)
+	}
 	if err != nil {
 		return Connection{}, err
 	}
-	active := hostsOf(w.Sites[g.Active])
-	if len(active) == 0 {
-		return Connection{}, fault.Newf(fault.Missing, opConnect, "workspace %s has no endpoint in %s", w.Name, g.Active).
-			WithHint("`smartdr group show %s` says what is known of the group.", g.Name)
+	here := w.Sites[g.Active]
+	sides := []topology.Site{here}
+	if there := w.Sites[g.Other(g.Active)]; g.Other(g.Active) != g.Active && len(hostsOf(there)) > 0 {
+		sides = append(sides, there)
 	}
-	all, sides := slices.Clone(active), 1
-	if other := hostsOf(w.Sites[g.Other(g.Active)]); len(other) > 0 && g.Other(g.Active) != g.Active {
-		all, sides = append(all, other...), 2
+	c := Connection{Group: g.Name, Workspace: w.Name, Region: g.Active, User: req.User, Sides: len(sides)}
+	if home := w.Sites[g.Primary]; c.User == "" && home.Kind == topology.Managed {
+		c.User, c.PasswordFile, c.PasswordHost = adminRole, filepath.Join(home.Instance, "admin.password"), home.Host
 	}
 	database := req.Database
 	if database == "" {
-		database = databaseOf(w.Sites[g.Active])
+		database = databaseOf(here)
 	}
-	c := Connection{Group: g.Name, Workspace: w.Name, Region: g.Active, Sides: sides}
-	c.URL = connURL(active, req.User, database, len(active) > 1)
-	c.MultiHost = connURL(all, req.User, database, true)
+	c.URL = connURL(sides[:1], c.User, database, len(hostsOf(here)) > 1)
+	c.MultiHost = connURL(sides, c.User, database, true)
 	return c, nil
 }
 
+// adminRole is the role that every managed server is made with.
+const adminRole = activities.AdminRole
+
+// serving refuses to name an address where no server of the workspace is to be expected.
+func serving(g topology.Group, w topology.Workspace) error {
+	refused := func(format string, args ...any) *fault.Error {
+		return fault.Newf(fault.Missing, opConnect, format, args...)
+	}
+	switch now := standing(g, w); {
+	case g.State == topology.GroupTerminated:
+		return refused("group %s is terminated", g.Name)
+	case now.State == string(topology.WorkspaceSuspended):
+		return refused("workspace %s is suspended: no server of it runs", w.Name).
+			WithHint("Start it: smartdr workspace resume %s --group %s", w.Name, g.Name)
+	case now.State == string(topology.WorkspacePending):
+		return refused("workspace %s is being made%s", w.Name, because(w.Reason)).
+			WithHint("`smartdr workspace show %s --group %s` shows how it stands.", w.Name, g.Name)
+	case now.State == WorkspaceMissing:
+		return refused("workspace %s has not been restored in %s, which serves the group now", w.Name, g.Active).
+			WithHint("If the failover has ended, go on with it: smartdr failover --group %s --resume", g.Name)
+	case now.State != WorkspaceActive:
+		return refused("workspace %s is %s", w.Name, now.State)
+	case len(hostsOf(w.Sites[g.Active])) == 0:
+		return refused("workspace %s has no endpoint in %s", w.Name, g.Active).
+			WithHint("`smartdr group show %s` says what is known of the group.", g.Name)
+	}
+	return nil
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}
+
 func pickWorkspace(g topology.Group, name string) (*topology.Workspace, error) {
-	if name == "" && len(g.Workspaces) == 1 {
-		return &g.Workspaces[0], nil
+	if name != "" {
+		return findWorkspace(g, name)
 	}
-	var names []string
-	for _, w := range g.Workspaces {
-		names = append(names, w.Name)
+	names := livingNames(g)
+	if len(names) == 1 {
+		return g.Workspace(names[0]), nil
 	}
-	if name == "" {
-		return nil, fault.Newf(fault.Invalid, opConnect, "group %s has %d workspaces", g.Name, len(names)).
-			WithHint("Name one with --workspace: %s.", strings.Join(names, ", "))
+	if len(names) == 0 {
+		return nil, fault.Newf(fault.Missing, opConnect, "group %s has no workspace", g.Name).
+			WithHint("Add one: smartdr workspace create --group %s --name NAME --size SIZE", g.Name)
 	}
-	if w := g.Workspace(name); w != nil {
-		return w, nil
-	}
-	return nil, fault.Newf(fault.Missing, opConnect, "group %s has no workspace %q", g.Name, name).
-		WithHint("It has: %s.", strings.Join(names, ", "))
+	return nil, fault.Newf(fault.Invalid, opConnect, "group %s has %d workspaces", g.Name, len(names)).
+		WithHint("Name one with --workspace: %s.", strings.Join(names, ", "))
 }
 
 // hostsOf returns where clients connect: the endpoint, or the hosts of an adopted server's own connection string.
@@ -89,24 +128,54 @@ func databaseOf(s topology.Site) string {
 }
 
 // connURL writes libpq's URI form, which allows several hosts (the manual, "Connection URIs"). Socket folders are
-// percent-encoded there.
-func connURL(hosts []topology.HostPort, user, database string, writable bool) string {
+// percent-encoded there. A connection is protected as the source of a side says it is, and where sides differ as the
+// stricter one says: what an operator asked for is never weakened without a word.
+func connURL(sides []topology.Site, user, database string, writable bool) string {
 	var b strings.Builder
 	b.WriteString("postgresql://")
 	if user != "" {
 		b.WriteString(escape(user) + "@")
 	}
-	for i, h := range hosts {
-		if i > 0 {
-			b.WriteByte(',')
+	sep := ""
+	for _, side := range sides {
+		for _, h := range hostsOf(side) {
+			b.WriteString(sep + hostPort(h))
+			sep = ","
 		}
-		b.WriteString(hostPort(h))
 	}
 	b.WriteString("/" + escape(database))
+	query := protection(sides)
 	if writable {
-		b.WriteString("?target_session_attrs=read-write")
+		query["target_session_attrs"] = "read-write"
+	}
+	sep = "?"
+	for _, k := range slices.Sorted(maps.Keys(query)) {
+		b.WriteString(sep + k + "=" + escape(query[k]))
+		sep = "&"
 	}
 	return b.String()
+}
+
+// sslModes are libpq's, from the weakest to the strictest.
+var sslModes = []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
+
+// unsaid is the mode of a connection string without one.
+const unsaid = "prefer"
+
+// protection is what the sides' sources say of how connections are protected; of sslmode the strictest.
+func protection(sides []topology.Site) map[string]string {
+	query := map[string]string{}
+	strictest := -1
+	for _, side := range sides {
+		said := dsn.Protection(side.Source.ConnString)
+		strictest = max(strictest, slices.Index(sslModes, cmp.Or(said["sslmode"], unsaid)))
+		maps.Copy(query, said)
+	}
+	delete(query, "sslmode")
+	if strictest >= 0 && sslModes[strictest] != unsaid {
+		query["sslmode"] = sslModes[strictest]
+	}
+	return query
 }
 
 func hostPort(h topology.HostPort) string {

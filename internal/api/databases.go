@@ -5,7 +5,9 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/workflows"
 )
 
 // Databases returns the group's databases by workspace and name, those that are left out too where they are known.
@@ -16,12 +18,22 @@ func (s *Service) Databases(ctx context.Context, group string) ([]Database, erro
 	}
 	out := []Database{}
 	for _, w := range st.Workspaces {
-		out = append(out, databasesOf(w)...)
+		if of := st.Group.Workspace(w.Workspace); of == nil || of.State != topology.WorkspaceTerminated {
+			out = append(out, databasesOf(st.Group, w)...)
+		}
 	}
 	return out, nil
 }
 
-func databasesOf(w topology.WorkspaceStatus) []Database {
+// leftOut says why a database is not replicated.
+func leftOut(g topology.Group, workspace, name string) string {
+	if names, all := g.Replication.Chosen(workspace); !all && !slices.Contains(names, name) {
+		return "not chosen: it is not stored in " + g.Other(g.Active) + ", and is absent after a failover"
+	}
+	return "not in a snapshot yet"
+}
+
+func databasesOf(g topology.Group, w topology.WorkspaceStatus) []Database {
 	known := map[string]Database{}
 	sizes := map[string]int64{}
 	if w.Snapshot != nil {
@@ -29,7 +41,7 @@ func databasesOf(w topology.WorkspaceStatus) []Database {
 			if sizes[d.Name] = d.TotalBytes; d.Replicated {
 				continue // the status names it, unless it is a template or was dropped
 			}
-			known[d.Name] = Database{Workspace: w.Workspace, Name: d.Name, SizeBytes: d.TotalBytes}
+			known[d.Name] = Database{Workspace: w.Workspace, Name: d.Name, SizeBytes: d.TotalBytes, Reason: leftOut(g, w.Workspace, d.Name)}
 		}
 	}
 	for _, d := range w.Databases {
@@ -42,4 +54,47 @@ func databasesOf(w topology.WorkspaceStatus) []Database {
 		out = append(out, known[name])
 	}
 	return out
+}
+
+// DatabasesChange asks to replicate other databases than now.
+type DatabasesChange struct {
+	Group  string   `json:"group"`
+	Add    []string `json:"add,omitempty"` // "name" or "workspace/name"
+	Remove []string `json:"remove,omitempty"`
+	All    bool     `json:"all,omitempty"` // all, present and future; excludes the other two
+}
+
+// ChangeDatabases changes what is replicated while replication runs, and waits until the choice is recorded.
+func (s *Service) ChangeDatabases(ctx context.Context, req DatabasesChange) (ChangedGroup, error) {
+	g, err := s.changeable(ctx, req.Group)
+	if err != nil {
+		return ChangedGroup{}, err
+	}
+	err = firstOf(
+		func() error { return optionOn(g) },
+		func() error { return configured(g) },
+		func() error { return validDatabases(slices.Concat(req.Add, req.Remove)) },
+		func() error { return g.CheckChoice(slices.Concat(req.Add, req.Remove)) },
+	)
+	if err != nil {
+		return ChangedGroup{}, err
+	}
+	summary := "choose the databases of " + req.Group
+	return s.changeGroup(ctx, req.Group, workflows.ChangeDatabasesType, summary, workflows.ChangeDatabasesInput(req))
+}
+
+func optionOn(g topology.Group) error {
+	if g.SmartDR {
+		return nil
+	}
+	return fault.Newf(fault.Invalid, opChange, `group %s was made without the option "SmartDR and database branching"`, g.Name).
+		WithHint("Turn it on: smartdr group change --group %s --smartdr", g.Name)
+}
+
+func configured(g topology.Group) error {
+	if g.Replication != nil {
+		return nil
+	}
+	return fault.Newf(fault.Missing, opChange, "group %s is not replicated", g.Name).
+		WithHint("`smartdr configure --group %s --secondary REGION` begins with it.", g.Name)
 }

@@ -57,13 +57,13 @@ func (s *Service) Group(ctx context.Context, name string) (topology.Group, error
 
 // CreateGroup makes a workspace group, around servers that are there already and with new ones, and waits until it serves.
 // Spec.Secondary and Spec.Databases are checked here and left to Configure.
-func (s *Service) CreateGroup(ctx context.Context, spec GroupSpec) (Created, error) {
+func (s *Service) CreateGroup(ctx context.Context, spec GroupSpec) (ChangedGroup, error) {
 	if err := s.checkSpec(ctx, spec); err != nil {
-		return Created{}, err
+		return ChangedGroup{}, err
 	}
 	var out workflows.CreateGroupResult
 	err := s.perform(ctx, workflows.CreateGroupID(spec.Name), workflows.CreateGroupType, "create group "+spec.Name, spec.input(), &out)
-	return Created{Group: out.Group, Warnings: out.Warnings}, err
+	return ChangedGroup{Group: out.Group, Warnings: out.Warnings}, err
 }
 
 func (s *Service) checkSpec(ctx context.Context, spec GroupSpec) error {
@@ -100,9 +100,11 @@ func (s *Service) Configure(ctx context.Context, req ConfigureRequest) (Configur
 		return Configured{}, err
 	}
 	err = firstOf(
+		func() error { return optionOn(g) },
 		func() error { return s.knownRegion(req.Secondary) },
 		func() error { return differs(req.Secondary, g.Primary) },
 		func() error { return validDatabases(req.Databases) },
+		func() error { return g.CheckChoice(req.Databases) },
 	)
 	if err != nil {
 		return Configured{}, err

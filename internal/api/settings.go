@@ -9,16 +9,14 @@ import (
 
 	"github.com/smartdr/smartdr/internal/dsn"
 	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/topology"
 )
-
-// settingName is what names of settings look like, with the dot of an extension's own.
-var settingName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)*$`)
 
 // secretName matches names whose values are likely secrets; what is given here is kept in the buckets and in Temporal's
 // history, where many read it.
 var secretName = regexp.MustCompile(`(?i)passw|secret|token|credential|api_?key|private_?key`)
 
-// secretNames hold no secret though they look like it.
+// notSecret are names that look like it and hold none.
 var notSecret = []string{"password_encryption", "scram_iterations", "passwordcheck.min_length"}
 
 // ruleSecret matches the options of pg_hba.conf that hold a secret (the manual, "LDAP Authentication" and "RADIUS
@@ -35,17 +33,11 @@ func validSettings(at string, settings map[string]string) error {
 }
 
 func validSetting(name, value string) error {
-	switch {
-	case !settingName.MatchString(name):
-		return fault.Newf(fault.Invalid, opSpec, "%q is no name of a setting", name).
-			WithHint("Name it as postgresql.conf does, as work_mem=64MB.")
-	case secretName.MatchString(name) && !slices.Contains(notSecret, strings.ToLower(name)), dsn.Redact(value) != value:
+	if secretName.MatchString(name) && !slices.Contains(notSecret, name) || dsn.Redact(value) != value {
 		return fault.Newf(fault.Invalid, opSpec, "setting %s looks like a secret", name).
 			WithHint("What is said here is kept in the buckets and in Temporal's history. Set it on the server: ALTER SYSTEM SET %s = ...", name)
-	case strings.ContainsAny(value, "\n\r\x00"):
-		return fault.Newf(fault.Invalid, opSpec, "the value of setting %s has more than one line", name)
 	}
-	return nil
+	return topology.CheckSettings(map[string]string{name: value})
 }
 
 // validRules checks lines of pg_hba.conf or pg_ident.conf as far as they can hurt; the server judges the rest.

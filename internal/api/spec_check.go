@@ -131,6 +131,14 @@ func (w WorkspaceSpec) validate(at string) error {
 	)
 }
 
+func validSource(s *topology.Source) error {
+	if s == nil {
+		return nil
+	}
+	_, err := dsn.Parse(*s)
+	return err
+}
+
 func validSize(size string) error {
 	if size == "" {
 		return nil
@@ -141,7 +149,8 @@ func validSize(size string) error {
 
 // validateAdopted also refuses what only a server can have that SmartDR makes.
 func (w WorkspaceSpec) validateAdopted(at string) error {
-	if _, err := dsn.Parse(w.Source()); err != nil {
+	source := w.Source()
+	if err := validSource(&source); err != nil {
 		return field(at+".connection", err)
 	}
 	for _, only := range []struct {

@@ -36,12 +36,6 @@ func (g Groups) Names() []string {
 	return names
 }
 
-// Created is what CreateGroup made, and what the operator should know about the servers.
-type Created struct {
-	Group    topology.Group `json:"group"`
-	Warnings []string       `json:"warnings,omitempty"`
-}
-
 // ConfigureRequest asks to replicate a group to a second region.
 type ConfigureRequest struct {
 	Group     string   `json:"group"`
@@ -111,9 +105,14 @@ type ConnectionRequest struct {
 type Connection struct {
 	Group     string `json:"group"`
 	Workspace string `json:"workspace"`
-	Region    string `json:"region"`    // the one that serves now
+	Region    string `json:"region"` // the one that serves now
+	User      string `json:"user,omitempty"`
 	URL       string `json:"url"`       // of the side that serves now
 	MultiHost string `json:"multiHost"` // of every side that is known; libpq picks the one that takes writes
+	// PasswordFile is where the user's password is, on PasswordHost: of a managed workspace's administrator, where the server
+	// was made.
+	PasswordFile string `json:"passwordFile,omitempty"`
+	PasswordHost string `json:"passwordHost,omitempty"`
 	// Sides is how many regions MultiHost names. A region without compute has no address before its first failover.
 	Sides int `json:"sides"`
 }
@@ -125,7 +124,7 @@ type Database struct {
 	Replicated bool                   `json:"replicated"`
 	SizeBytes  int64                  `json:"sizeBytes,omitempty"` // at the last snapshot or capture; 0 when unknown
 	State      topology.DatabaseState `json:"state,omitempty"`
-	Reason     string                 `json:"reason,omitempty"`
+	Reason     string                 `json:"reason,omitempty"` // of the state, or why it is left out
 }
 
 // The states of a Workspace besides those of topology.WorkspaceState.
@@ -157,6 +156,12 @@ type Workspace struct {
 
 // Over reports whether the workspace is terminated.
 func (w Workspace) Over() bool { return w.State == string(topology.WorkspaceTerminated) }
+
+// ChangedGroup is a group after a change.
+type ChangedGroup struct {
+	Group    topology.Group `json:"group"`
+	Warnings []string       `json:"warnings,omitempty"`
+}
 
 // ChangedWorkspace is a workspace after a change.
 type ChangedWorkspace struct {
