@@ -34,7 +34,10 @@ type RecordChangeInput struct {
 	Settings  map[string]string `json:"settings,omitempty"`
 	HBA       []string          `json:"hba,omitempty"`
 	Ident     []string          `json:"ident,omitempty"`
-	Source    *topology.Source  `json:"source,omitempty"` // of an adopted one
+
+	// Of an adopted one:
+	Source   *topology.Source   `json:"source,omitempty"`
+	Endpoint *topology.Endpoint `json:"endpoint,omitempty"`
 }
 
 // RecordGroupChangeInput is what a group is to be like from now on; what is nil stays.
@@ -42,4 +45,17 @@ type RecordGroupChangeInput struct {
 	Group    string             `json:"group"`
 	SmartDR  *bool              `json:"smartDR,omitempty"`
 	Firewall *topology.Firewall `json:"firewall,omitempty"`
+}
+
+// CheckSourceInput is another way to an adopted server.
+type CheckSourceInput struct {
+	Group     string          `json:"group"`
+	Workspace string          `json:"workspace"`
+	Source    topology.Source `json:"source"`
+}
+
+// CheckSourceResult is what an operator should know about the server; problems are errors.
+type CheckSourceResult struct {
+	Endpoint topology.Endpoint `json:"endpoint"`
+	Warnings []string          `json:"warnings,omitempty"`
 }

@@ -116,6 +116,9 @@ func (c *Control) RecordChange(ctx context.Context, in RecordChangeInput) (topol
 		w.Size, w.Settings, w.HBA, w.Ident = in.Size, in.Settings, in.HBA, in.Ident
 		if site, ok := w.Sites[g.Active]; ok && in.Source != nil {
 			site.Source = *in.Source
+			if in.Endpoint != nil {
+				site.Endpoint = *in.Endpoint
+			}
 			w.Sites[g.Active] = site
 		}
 		return nil

@@ -32,6 +32,9 @@ func placeServers(servers []NewServer, hosts []topology.Host, now time.Time) ([]
 	var free []topology.Need
 	for i, s := range servers {
 		need := topology.Need{Group: s.Group, Workspace: s.Workspace, Size: s.Size, DiskBytes: newServerBytes, Major: s.Postgres}
+		if placedOn(s, hosts) {
+			need.DiskBytes = 0 // its files are there
+		}
 		if s.Host == "" {
 			free = append(free, need)
 			continue
@@ -58,6 +61,13 @@ func placeServers(servers []NewServer, hosts []topology.Host, now time.Time) ([]
 		}
 	}
 	return placed, nil
+}
+
+// placedOn reports whether the server is on the host already that it is to be on, and only changes its size.
+func placedOn(s NewServer, hosts []topology.Host) bool {
+	return slices.ContainsFunc(hosts, func(h topology.Host) bool {
+		return h.Name == s.Host && slices.ContainsFunc(h.Placed, func(p topology.Placed) bool { return p.Group == s.Group && p.Workspace == s.Workspace })
+	})
 }
 
 func noHost(s NewServer, hosts []topology.Host) error {

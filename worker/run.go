@@ -160,7 +160,8 @@ func pollers(c client.Client, target *activities.Target, failed func(error)) []w
 }
 
 func registerWorkflows(w worker.Worker) {
-	for _, f := range []any{workflows.CreateGroup, workflows.CreateWorkspace, workflows.Configure, workflows.ChangeDatabases, workflows.Replication, workflows.WorkspaceReplication, workflows.Failover} {
+	for _, f := range []any{workflows.CreateGroup, workflows.ChangeGroup, workflows.CreateWorkspace, workflows.ChangeWorkspace, workflows.Suspend, workflows.Resume, workflows.Terminate,
+		workflows.Configure, workflows.ChangeDatabases, workflows.Replication, workflows.WorkspaceReplication, workflows.Failover} {
 		w.RegisterWorkflow(f)
 	}
 }

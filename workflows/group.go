@@ -46,6 +46,7 @@ func createGroup(ctx workflow.Context, in CreateGroupInput) (CreateGroupResult, 
 	if err != nil {
 		return CreateGroupResult{}, err
 	}
+	placeOn(&group, servers)
 	record := asked(ctx, RegionQueue(in.Primary), "record "+in.Name)
 	err = workflow.ExecuteActivity(record, control.RecordGroup, activities.RecordGroupInput{Group: group}).Get(ctx, &group)
 	if err != nil {

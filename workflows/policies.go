@@ -135,6 +135,20 @@ func onHost(ctx workflow.Context, region, host, summary string) workflow.Context
 	})
 }
 
+// trying is for what must be found out before anything is changed, and takes its time: a trial of settings, or the wait until
+// everything is shipped. Each has a limit of its own, of a minute or two.
+func trying(ctx workflow.Context, queue, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              queue,
+		Summary:                summary,
+		ScheduleToStartTimeout: 20 * time.Second,
+		HeartbeatTimeout:       urgent,
+		StartToCloseTimeout:    4 * time.Minute,
+		ScheduleToCloseTimeout: 6 * time.Minute,
+		RetryPolicy:            retry(500*time.Millisecond, 10*time.Second, 4),
+	})
+}
+
 // account is for keeping an operation's account in the catalog, which must not hold up the operation itself.
 func account(ctx workflow.Context, region string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{

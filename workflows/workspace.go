@@ -40,9 +40,15 @@ func createWorkspace(ctx workflow.Context, in CreateWorkspaceInput, group topolo
 			return WorkspaceResult{}, err
 		}
 	}
+	if there := group.Workspace(in.Name); there != nil && in.Host == "" {
+		in.Host = there.Sites[group.Active].Host // where an earlier attempt may have left files
+	}
 	servers, err := planServers(ctx, &group, []WorkspaceInput{in.WorkspaceInput})
 	if err != nil {
 		return WorkspaceResult{}, err
+	}
+	for _, s := range servers {
+		w.Sites[s.Region] = topology.Site{Kind: topology.Managed, Host: s.Host}
 	}
 	record := asked(ctx, RegionQueue(group.Active), "record "+in.Name)
 	if err := workflow.ExecuteActivity(record, control.AddWorkspace, activities.AddWorkspaceInput{Group: in.Group, Workspace: w}).Get(ctx, &group); err != nil {

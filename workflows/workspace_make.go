@@ -128,7 +128,32 @@ func planServers(ctx workflow.Context, group *topology.Group, workspaces []Works
 	for i := range servers {
 		servers[i].Host = placed.Hosts[i]
 	}
-	return servers, nil
+	return servers, checkServers(ctx, servers)
+}
+
+// checkServers has each host look at the choices for its servers, side by side.
+func checkServers(ctx workflow.Context, servers []activities.NewServer) error {
+	failed := make([]error, len(servers))
+	open := workflow.NewWaitGroup(ctx)
+	for i, s := range servers {
+		open.Add(1)
+		workflow.Go(ctx, func(ctx workflow.Context) {
+			defer open.Done()
+			check := trying(ctx, siteQueue(s.Region, s.Host), "try the choices for "+s.Workspace)
+			failed[i] = refuseOn(s.Region, s.Host, workflow.ExecuteActivity(check, target.CheckServer, s).Get(ctx, nil))
+		})
+	}
+	open.Wait(ctx)
+	return joined(failed)
+}
+
+// placeOn records on which hosts servers are being made, for whoever has to clean up what failed.
+func placeOn(group *topology.Group, servers []activities.NewServer) {
+	for _, s := range servers {
+		if w := group.Workspace(s.Workspace); w != nil {
+			w.Sites[s.Region] = topology.Site{Kind: topology.Managed, Host: s.Host}
+		}
+	}
 }
 
 // makeServers makes the servers side by side and records each as soon as it serves. One that fails stays recorded as

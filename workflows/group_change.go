@@ -1,0 +1,57 @@
+package workflows
+
+import (
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/smartdr/smartdr/activities"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+// ChangeGroup changes a group's firewall, on all servers that SmartDR runs for it, and the option "SmartDR and database
+// branching".
+func ChangeGroup(ctx workflow.Context, in ChangeGroupInput) (GroupResult, error) {
+	if in.SmartDR == nil && in.Firewall == nil {
+		return GroupResult{}, invalid("give smartDR or firewall", "it is not said what to change of group %q", in.Group)
+	}
+	change := activities.RecordGroupChangeInput{Group: in.Group, SmartDR: in.SmartDR}
+	if in.Firewall != nil {
+		f, err := in.Firewall.Canonical()
+		if err != nil {
+			return GroupResult{}, refuseInvalid(err)
+		}
+		change.Firewall = &f
+	}
+	group, err := begin(ctx, in.Group)
+	if err != nil {
+		return GroupResult{}, err
+	}
+	result, err := changeGroup(ctx, change, group)
+	return result, refuseAt(group.Active, err)
+}
+
+func changeGroup(ctx workflow.Context, change activities.RecordGroupChangeInput, group topology.Group) (result GroupResult, err error) {
+	record := asked(ctx, RegionQueue(group.Active), "record the change")
+	if err := workflow.ExecuteActivity(record, control.RecordGroupChange, change).Get(ctx, &group); err != nil {
+		return result, err
+	}
+	if change.Firewall != nil {
+		err = each(ctx, running(group), func(ctx workflow.Context, w topology.Workspace) error {
+			_, err := apply(ctx, group, w, nil, false)
+			return refuseOn(group.Active, w.Sites[group.Active].Host, err)
+		})
+		if err != nil {
+			return result, summary("the change is recorded, and not in force everywhere", "Change the group again, in the same way, when that is put right.", err)
+		}
+	}
+	return GroupResult{Group: group}, poke(ctx, group)
+}
+
+// running returns the workspaces whose servers SmartDR runs now.
+func running(g topology.Group) (all []topology.Workspace) {
+	for _, w := range g.Workspaces {
+		if w.State == topology.WorkspaceActive && w.Managed(g.Active) {
+			all = append(all, w)
+		}
+	}
+	return all
+}
