@@ -77,28 +77,29 @@ func (s *Source) WatchSnapshot(ctx context.Context, in SourceInput) (result Watc
 	p := beat(ctx)
 	defer p.end()
 	_, err = s.runTurn(ctx, in.turn(), func(ctx context.Context) error {
-		result.Reason, err = s.watchSnapshot(ctx, in)
+		result.Reason, err = s.watchSnapshot(ctx, in, watchEvery)
 		return err
 	})
 	return result, judge(ctx, err)
 }
 
-func (s *Source) watchSnapshot(ctx context.Context, in SourceInput) (reason string, err error) {
-	tick := time.NewTicker(watchEvery)
+// watchSnapshot waits before it looks: a snapshot that comes out without what was missed must not be followed by the next at once.
+func (s *Source) watchSnapshot(ctx context.Context, in SourceInput, every time.Duration) (reason string, err error) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	var last held
 	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return "", nil
+		}
 		sub, err := s.subject(ctx, in)
 		if err == nil {
 			reason, err = s.lacks(ctx, in, sub, &last)
 		}
 		if reason != "" || err != nil && ctx.Err() == nil {
 			return reason, err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return "", nil
 		}
 	}
 }

@@ -145,9 +145,10 @@ func TestWatchSnapshot(t *testing.T) {
 		t.Errorf("nothing changed: %+v, %v", got, err)
 	}
 	w.choose(t, "app", "spare")
-	in.TurnSeconds = 60
-	if got, err := as(t, source.WatchSnapshot, in); err != nil || !strings.Contains(got.Reason, "database spare") {
-		t.Errorf("one was added: %+v, %v", got, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if reason, err := source.watchSnapshot(ctx, in, 50*time.Millisecond); err != nil || !strings.Contains(reason, "database spare") {
+		t.Errorf("one was added: %q, %v", reason, err)
 	}
 }
 

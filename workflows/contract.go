@@ -6,6 +6,7 @@ package workflows
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/smartdr/smartdr/internal/topology"
 )
@@ -52,6 +53,8 @@ const (
 	RefreshUpdate = "refresh"
 	// EpochChangedSignal, to Replication: EpochChanged. Also says that the group's workspaces or databases changed.
 	EpochChangedSignal = "epoch-changed"
+	// LookSignal, to WorkspaceReplication: take a snapshot if the newest one does not bring back all that is chosen now.
+	LookSignal = "look"
 	// ProgressQuery, of Failover: topology.Operation as it stands.
 	ProgressQuery = "progress"
 )
@@ -155,6 +158,8 @@ type ReplicationState struct {
 	Epoch    topology.Epoch        `json:"epoch"`              // that the children run under
 	Children []Child               `json:"children,omitempty"` // workflows started and not known to have ended
 	Status   *topology.GroupStatus `json:"status,omitempty"`   // as last observed
+	// ChangedAt is of the choice of databases that the children know.
+	ChangedAt time.Time `json:"changedAt,omitzero"`
 }
 
 // Child is one WorkspaceReplication.

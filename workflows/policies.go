@@ -28,7 +28,7 @@ const (
 	// recordEvery is how often a running operation says in the catalog that it is still running. An operation that
 	// has said nothing for 90 s may be taken over (activities.abandonedAfter).
 	recordEvery = 30 * time.Second
-	// workspaceRun is how many turns one run of WorkspaceReplication lasts: two days, about 1,500 events.
+	// workspaceRun is how many turns one run of WorkspaceReplication lasts: two days, about 2,100 events.
 	workspaceRun = 96
 )
 
@@ -81,9 +81,9 @@ func checking(ctx workflow.Context, queue string) workflow.Context {
 // beside is for what goes on beside a server for as long as it takes: a transient fault is waited out, a region
 // without workers too, and only the heartbeat says that a worker is gone. StartToClose is far above a turn, because a
 // shipper goes on through an outage of Temporal and its context must not end meanwhile.
-func beside(ctx workflow.Context, region, summary string) workflow.Context {
+func beside(ctx workflow.Context, queue, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue:           RegionQueue(region),
+		TaskQueue:           queue,
 		Summary:             summary,
 		HeartbeatTimeout:    heartbeat,
 		StartToCloseTimeout: 7 * 24 * time.Hour,

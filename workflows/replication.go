@@ -34,6 +34,7 @@ type entity struct {
 	group   string
 	state   ReplicationState
 	running map[string]*child // by workflow id
+	stopped map[string]bool   // children that were told to end, by workflow id
 	over    topology.Epoch    // children of this epoch and older ones are fenced: never start them again
 
 	poked       bool // the epoch may have changed, or a child ended
@@ -50,7 +51,7 @@ type child struct {
 }
 
 func newEntity(in ReplicationInput) *entity {
-	e := &entity{group: in.Group, running: map[string]*child{}}
+	e := &entity{group: in.Group, running: map[string]*child{}, stopped: map[string]bool{}}
 	if in.State != nil {
 		e.state = *in.State
 	}
@@ -97,8 +98,11 @@ func (e *entity) run(ctx workflow.Context) error {
 			e.forgetInherited()
 			recheck = workflow.Now(ctx).Add(recheckChildren)
 		}
-		over := workflow.GetInfo(ctx).GetContinueAsNewSuggested() || workflow.Now(ctx).Sub(started) >= replicationRun
-		if over && e.idle(ctx) {
+		over := workflow.GetInfo(ctx).GetContinueAsNewSuggested() || workflow.Now(ctx).Sub(started) >= replicationRun || e.terminated()
+		switch {
+		case over && e.idle(ctx) && e.terminated():
+			return e.end(ctx, nil)
+		case over && e.idle(ctx):
 			return workflow.NewContinueAsNewError(ctx, Replication, ReplicationInput{Group: e.group, State: e.carry()})
 		}
 		wake := func() bool { return e.poked || e.asked > e.seen || over && e.idle(ctx) }
@@ -132,44 +136,67 @@ func (e *entity) turn(ctx workflow.Context) {
 	workflow.SetCurrentDetails(ctx, statusDetails(e.state.Status, e.failure)+"\n"+e.readiness)
 }
 
-// reconcile stops what runs under an older epoch, without waiting for it: its region may be gone. Then it starts what
-// does not run.
+// terminated reports whether the group is over: then so is its entity.
+func (e *entity) terminated() bool {
+	return e.state.Status != nil && e.state.Status.Group.State == topology.GroupTerminated
+}
+
+// reconcile stops what runs under an older epoch, or for a workspace whose server is not to be replicated now, without waiting
+// for it: its region may be gone. Then it starts what does not run.
 func (e *entity) reconcile(ctx workflow.Context, g topology.Group) {
-	if g.Epoch > e.state.Epoch {
-		e.stopOlder(ctx, g.Epoch)
-		e.state.Epoch = g.Epoch
+	e.state.Epoch = max(e.state.Epoch, g.Epoch)
+	for _, c := range slices.Clone(e.state.Children) {
+		if c.Epoch < e.state.Epoch || c.Epoch == g.Epoch && !replicates(g, c.Workspace) {
+			e.stop(ctx, c)
+		}
 	}
 	if g.Replication == nil || g.Epoch <= e.over || g.Epoch < e.state.Epoch {
 		return
 	}
 	for _, w := range g.Workspaces {
 		id := WorkspaceReplicationID(g.Name, w.Name, g.Epoch)
-		if e.running[id] == nil {
-			e.start(ctx, g, w.Name)
+		if e.running[id] == nil && replicates(g, w.Name) {
+			e.start(ctx, g, w)
 		}
+	}
+	e.tellChoice(ctx, g)
+}
+
+func replicates(g topology.Group, workspace string) bool {
+	w := g.Workspace(workspace)
+	return w != nil && g.State != topology.GroupTerminated && w.Replicates(g.Active)
+}
+
+// tellChoice wakes the children when the choice of databases has changed: one that was added needs a snapshot now.
+func (e *entity) tellChoice(ctx workflow.Context, g topology.Group) {
+	if g.Replication.ChangedAt.Equal(e.state.ChangedAt) {
+		return
+	}
+	e.state.ChangedAt = g.Replication.ChangedAt
+	for _, c := range e.state.Children {
+		// One that has ended needs no telling: a child looks when it starts.
+		workflow.SignalExternalWorkflow(ctx, WorkspaceReplicationID(g.Name, c.Workspace, c.Epoch), "", LookSignal, nil)
 	}
 }
 
-func (e *entity) stopOlder(ctx workflow.Context, epoch topology.Epoch) {
-	for _, c := range slices.Clone(e.state.Children) {
-		if c.Epoch >= epoch {
-			continue
-		}
-		id := WorkspaceReplicationID(e.group, c.Workspace, c.Epoch)
-		if r := e.running[id]; r != nil && r.cancel != nil {
-			r.cancel()
-		} else {
-			workflow.RequestCancelExternalWorkflow(ctx, id, "") // it may have ended already: nothing to wait for
-		}
-		delete(e.running, id)
-		e.forget(c)
+// stop tells a child to end, and forgets it.
+func (e *entity) stop(ctx workflow.Context, c Child) {
+	id := WorkspaceReplicationID(e.group, c.Workspace, c.Epoch)
+	if r := e.running[id]; r != nil && r.cancel != nil {
+		r.cancel()
+	} else {
+		workflow.RequestCancelExternalWorkflow(ctx, id, "") // it may have ended already: nothing to wait for
 	}
+	delete(e.running, id)
+	e.stopped[id] = true
+	e.forget(c)
 }
 
-// start starts a child that outlives this run. One that runs already, started by an earlier run, is as good.
-func (e *entity) start(ctx workflow.Context, g topology.Group, workspace string) {
-	c := &child{Child: Child{Workspace: workspace, Epoch: g.Epoch}}
-	in := WorkspaceReplicationInput{Group: g.Name, Workspace: workspace, Epoch: g.Epoch, Region: g.Active}
+// start starts a child that outlives this run. One that runs already, started by an earlier run, is as good, unless it was
+// told to end and has not yet: the next turn tries again.
+func (e *entity) start(ctx workflow.Context, g topology.Group, w topology.Workspace) {
+	c := &child{Child: Child{Workspace: w.Name, Epoch: g.Epoch}}
+	in := WorkspaceReplicationInput{Group: g.Name, Workspace: w.Name, Epoch: g.Epoch, Region: g.Active, Host: w.Sites[g.Active].Host}
 	id := WorkspaceReplicationID(in.Group, in.Workspace, in.Epoch)
 	cctx, cancel := workflow.WithCancel(ctx)
 	future := workflow.ExecuteChildWorkflow(childOptions(cctx, id, in), WorkspaceReplicationType, in)
@@ -179,9 +206,10 @@ func (e *entity) start(ctx workflow.Context, g topology.Group, workspace string)
 	case err == nil:
 		c.future, c.cancel = future, cancel
 		workflow.Go(ctx, func(ctx workflow.Context) { e.await(ctx, c) })
-	case !errors.As(err, &already):
+	case e.stopped[id] || !errors.As(err, &already):
 		return // tried again in the next turn
 	}
+	delete(e.stopped, id)
 	e.running[id] = c
 	if !slices.Contains(e.state.Children, c.Child) {
 		e.state.Children = append(e.state.Children, c.Child)

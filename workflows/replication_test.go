@@ -96,6 +96,7 @@ func TestReplicationSecondRunFollowsTheEpoch(t *testing.T) {
 	env.OnRequestCancelExternalWorkflow(mock.Anything, old, "").Return(nil).Once()
 	env.RegisterDelayedCallback(func() {
 		g.Epoch, g.Active = 2, "west"
+		g.Workspaces[0].Sites = map[string]topology.Site{"west": {Kind: topology.Managed, Host: "w1"}}
 		env.SignalWorkflow(EpochChangedSignal, EpochChanged{Epoch: 2})
 	}, 10*time.Second)
 	in := ReplicationInput{Group: "prod", State: &ReplicationState{Epoch: 1, Children: []Child{{Workspace: "main", Epoch: 1}}}}
@@ -179,6 +180,7 @@ func sourceAnswers(env *testsuite.TestWorkflowEnvironment) {
 	env.OnActivity(source.TakeSnapshot, any, any).Return(func(_ context.Context, in activities.TakeSnapshotInput) (activities.TakeSnapshotResult, error) {
 		return activities.TakeSnapshotResult{ID: "s1", Complete: []string{"east", "west"}, StartedAt: env.Now()}, nil
 	}).Maybe()
+	env.OnActivity(source.WatchSnapshot, any, any).After(turn).Return(activities.WatchSnapshotResult{}, nil).Maybe()
 	env.OnActivity(source.CaptureMetadata, any, any).After(turn).Return(nil).Maybe()
 	env.OnActivity(source.MergeSegments, any, any).After(turn).Return(nil).Maybe()
 }

@@ -49,6 +49,11 @@ type replicator struct {
 	doing  map[string]string // what each part does, for people
 }
 
+// beside is for what happens where the server is: on its host, or anywhere in its region when it was adopted.
+func (r *replicator) beside(ctx workflow.Context, summary string) workflow.Context {
+	return beside(ctx, siteQueue(r.in.Region, r.in.Host), summary)
+}
+
 // next says what comes after a round.
 type next int
 
@@ -74,7 +79,7 @@ func (r *replicator) prepare(ctx workflow.Context) (lineage string, err error) {
 	for {
 		r.say(ctx, "server", "being prepared")
 		var found activities.PrepareSourceResult
-		err := workflow.ExecuteActivity(beside(ctx, r.in.Region, "look at the server, reserve its WAL"), source.PrepareSource, r.sourceInput()).Get(ctx, &found)
+		err := workflow.ExecuteActivity(r.beside(ctx, "look at the server, reserve its WAL"), source.PrepareSource, r.sourceInput()).Get(ctx, &found)
 		if err == nil {
 			r.say(ctx, "server", "writes lineage "+found.Lineage)
 			return found.Lineage, nil
@@ -153,7 +158,7 @@ func (r *replicator) startLineage(ctx workflow.Context, lineage, reason string) 
 	for {
 		r.say(ctx, "server", "starts a new lineage: "+reason)
 		in := activities.StartLineageInput{SourceInput: r.sourceInput(), After: lineage, Reason: reason}
-		err := workflow.ExecuteActivity(beside(ctx, r.in.Region, "new lineage after a hole"), source.StartLineage, in).Get(ctx, nil)
+		err := workflow.ExecuteActivity(r.beside(ctx, "new lineage after a hole"), source.StartLineage, in).Get(ctx, nil)
 		if err == nil {
 			return nil
 		}
@@ -167,7 +172,7 @@ func (r *replicator) startLineage(ctx workflow.Context, lineage, reason string) 
 func (r *replicator) ship(ctx workflow.Context, events workflow.Channel) {
 	for ctx.Err() == nil {
 		r.say(ctx, "shipping", "since "+clock(ctx))
-		err := workflow.ExecuteActivity(beside(ctx, r.in.Region, "WAL to both buckets"), source.ShipSegments, r.sourceInput()).Get(ctx, nil)
+		err := workflow.ExecuteActivity(r.beside(ctx, "WAL to both buckets"), source.ShipSegments, r.sourceInput()).Get(ctx, nil)
 		r.turns++
 		switch e := r.judge(ctx, err); {
 		case e != event{}:
@@ -197,22 +202,46 @@ func (r *replicator) judge(ctx workflow.Context, err error) event {
 	return event{stuck: err}
 }
 
-// snapshots keeps a snapshot of the lineage that is younger than a day in every bucket.
+// snapshots keeps a snapshot of the lineage in every bucket that is younger than a day and brings back all that is chosen.
 func (r *replicator) snapshots(ctx workflow.Context, _ workflow.Channel) {
 	for ctx.Err() == nil {
 		taken, err := r.snapshot(ctx)
-		if err != nil {
-			if r.pause(ctx, "snapshot", err) != nil {
-				return // cancelled, or fenced: shipping notices that too and ends the round
-			}
-			continue
+		if err == nil {
+			r.say(ctx, "snapshot", fmt.Sprintf("%s in %s", taken.ID, strings.Join(taken.Complete, " and ")))
+			err = r.watch(ctx, taken.StartedAt.Add(snapshotEvery))
 		}
-		r.say(ctx, "snapshot", fmt.Sprintf("%s in %s", taken.ID, strings.Join(taken.Complete, " and ")))
-		age := workflow.Now(ctx).Sub(taken.StartedAt)
-		if workflow.Sleep(ctx, max(snapshotEvery-age, time.Minute)) != nil {
-			return
+		if err != nil && r.pause(ctx, "snapshot", err) != nil {
+			return // cancelled, or fenced: shipping notices that too and ends the round
 		}
 	}
+}
+
+// watch waits until another snapshot is due: the last one is too old, it does not bring back all that is chosen now, or
+// somebody says that the choice has changed. One that is under way is never cut short for that.
+func (r *replicator) watch(ctx workflow.Context, due time.Time) error {
+	ctx, cancel := workflow.WithCancel(ctx)
+	defer cancel()
+	timer := workflow.NewTimer(ctx, max(due.Sub(workflow.Now(ctx)), time.Minute))
+	for over := false; !over; {
+		var err error
+		watched := workflow.ExecuteActivity(r.beside(ctx, "does the snapshot bring back all that is chosen?"), source.WatchSnapshot, r.sourceInput())
+		workflow.NewSelector(ctx).
+			AddFuture(watched, func(f workflow.Future) {
+				var result activities.WatchSnapshotResult
+				err = f.Get(ctx, &result)
+				over = result.Reason != ""
+			}).
+			AddFuture(timer, func(f workflow.Future) { over, err = true, f.Get(ctx, nil) }).
+			AddReceive(workflow.GetSignalChannel(ctx, LookSignal), func(c workflow.ReceiveChannel, _ bool) {
+				c.Receive(ctx, nil)
+				over = true
+			}).
+			Select(ctx)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *replicator) snapshot(ctx workflow.Context) (taken activities.TakeSnapshotResult, err error) {
@@ -220,13 +249,13 @@ func (r *replicator) snapshot(ctx workflow.Context) (taken activities.TakeSnapsh
 	defer func() { r.taking = false }()
 	r.say(ctx, "snapshot", "being taken")
 	in := activities.TakeSnapshotInput{SourceInput: r.sourceInput(), MaxAgeSeconds: int(snapshotEvery / time.Second)}
-	err = workflow.ExecuteActivity(beside(ctx, r.in.Region, "base backup to both buckets"), source.TakeSnapshot, in).Get(ctx, &taken)
+	err = workflow.ExecuteActivity(r.beside(ctx, "base backup to both buckets"), source.TakeSnapshot, in).Get(ctx, &taken)
 	if err != nil || len(taken.Lacking) == 0 {
 		return taken, err
 	}
 	r.say(ctx, "snapshot", fmt.Sprintf("%s in %s, on its way to %s", taken.ID, strings.Join(taken.Complete, " and "), strings.Join(taken.Lacking, " and ")))
 	mirror := activities.MirrorSnapshotInput{SourceInput: r.sourceInput(), ID: taken.ID}
-	err = workflow.ExecuteActivity(beside(ctx, r.in.Region, "snapshot to the other bucket"), source.MirrorSnapshot, mirror).Get(ctx, nil)
+	err = workflow.ExecuteActivity(r.beside(ctx, "snapshot to the other bucket"), source.MirrorSnapshot, mirror).Get(ctx, nil)
 	taken.Complete = append(taken.Complete, taken.Lacking...)
 	return taken, err
 }
@@ -244,7 +273,7 @@ func (r *replicator) merge(ctx workflow.Context, _ workflow.Channel) {
 func (r *replicator) turnAfterTurn(ctx workflow.Context, part string, activity any, summary string) {
 	for ctx.Err() == nil {
 		r.say(ctx, part, "since "+clock(ctx))
-		err := workflow.ExecuteActivity(beside(ctx, r.in.Region, summary), activity, r.sourceInput()).Get(ctx, nil)
+		err := workflow.ExecuteActivity(r.beside(ctx, summary), activity, r.sourceInput()).Get(ctx, nil)
 		if err != nil && r.pause(ctx, part, err) != nil {
 			return
 		}
