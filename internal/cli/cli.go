@@ -90,7 +90,7 @@ func (a *app) root() *cobra.Command {
 	root.Version = version().Version
 	a.addGlobals(root)
 	root.AddCommand(
-		a.regionsCommand(), a.groupCommand(), a.workspaceCommand(), a.adoptCommand(), a.configureCommand(), a.statusCommand(),
+		a.regionsCommand(), a.hostsCommand(), a.groupCommand(), a.workspaceCommand(), a.adoptCommand(), a.configureCommand(), a.statusCommand(),
 		a.databasesCommand(), a.readinessCommand(), a.failoverCommand(), a.connectCommand(), a.operationsCommand(), a.versionCommand(),
 	)
 	return root

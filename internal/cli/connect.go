@@ -14,6 +14,8 @@ import (
 const connectLong = `Print the connection string of the side that serves. It never holds a password: clients find it where they always do
 (PGPASSWORD, PGPASSFILE, ~/.pgpass).
 
+A managed workspace is connected to as its administrator, unless --user names somebody else.
+
 --multi-host names both sides and lets the client find the one that takes writes, so that an application need not be
 told of a failover. The other side's address is known once a failover has happened.
 
@@ -44,6 +46,7 @@ func (a *app) connectCommand() *cobra.Command {
 	a.groupFlag(cmd, &req.Group)
 	f := cmd.Flags()
 	f.StringVar(&req.Workspace, "workspace", "", "workspace (may be left out when the group has one)")
+	_ = cmd.RegisterFlagCompletionFunc("workspace", a.completeWorkspaces(&req.Group))
 	f.StringVarP(&req.User, "user", "U", "", "user to connect as")
 	f.StringVarP(&req.Database, "database", "d", "", "database to connect to")
 	f.BoolVar(&multi, "multi-host", false, "name both sides; the client finds the one that takes writes")
@@ -72,6 +75,9 @@ func (a *app) connect(cmd *cobra.Command, req api.ConnectionRequest, multi, run 
 		if c.Sides == 1 {
 			a.advise("note: only %s has an address yet; the other side's is known after a failover", c.Region)
 		}
+	}
+	if c.PasswordFile != "" {
+		a.advise("note: the password of %s is in %s on host %s, where the server was made", c.User, c.PasswordFile, c.PasswordHost)
 	}
 	if run {
 		return a.psql(cmd, append([]string{url}, args...))

@@ -5,77 +5,54 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/smartdr/smartdr/internal/api"
 	"github.com/smartdr/smartdr/internal/cli/render"
 	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/topology"
 )
-
-func (a *app) regionsCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "regions", Short: "List the configured regions and whether their buckets and workers answer", Args: cobra.NoArgs,
-		Example: "  smartdr regions\n  smartdr regions -o json | jq -r '.[] | select(.reachable) | .name'",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := a.reading(cmd.Context())
-			defer cancel()
-			s, err := a.service()
-			if err != nil {
-				return err
-			}
-			regions := s.Regions(ctx)
-			return a.show(regions, func(st render.Style) string { return render.Regions(regions, st) })
-		},
-	}
-}
 
 func (a *app) groupCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "group", Short: "Create, list and show workspace groups", Args: cobra.NoArgs, RunE: showHelp,
-		Example: "  smartdr group create -f group.yaml\n  smartdr group list\n  smartdr group show prod",
+		Use: "group", Short: "Create, list, change, suspend and terminate workspace groups", Args: cobra.NoArgs, RunE: showHelp,
+		Example: "  smartdr group create -f group.yaml\n  smartdr group list\n  smartdr group show prod\n  smartdr group change prod --firewall 10.0.0.0/8",
 	}
-	cmd.AddCommand(a.groupCreateCommand(), a.groupListCommand(), a.groupShowCommand())
+	on := subject{a, "group"}
+	cmd.AddCommand(a.groupCreateCommand(), a.groupListCommand(), a.groupShowCommand(), a.groupChangeCommand(),
+		on.suspendCommand(), on.resumeCommand(), on.terminateCommand())
 	return cmd
 }
 
 func (a *app) groupListCommand() *cobra.Command {
-	return &cobra.Command{
+	var all bool
+	cmd := &cobra.Command{
 		Use: "list", Short: "List the workspace groups", Args: cobra.NoArgs,
 		Example: "  smartdr group list\n  smartdr group list -o json | jq -r '.groups[].name'",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := a.reading(cmd.Context())
-			defer cancel()
-			s, err := a.service()
-			if err != nil {
-				return err
-			}
-			groups, err := s.Groups(ctx)
-			if err != nil {
-				return err
-			}
-			return a.show(groups, func(st render.Style) string { return render.Groups(groups, st) })
-		},
+		RunE: reads(a, func(s *api.Service, ctx context.Context) (api.Groups, error) {
+			found, err := s.Groups(ctx)
+			found.Groups = slices.DeleteFunc(found.Groups, func(g topology.Group) bool { return !all && g.State == topology.GroupTerminated })
+			return found, err
+		}, render.Groups),
 	}
+	cmd.Flags().BoolVar(&all, "all", false, "also those that are terminated")
+	return cmd
 }
 
 func (a *app) groupShowCommand() *cobra.Command {
 	var group string
+	show := readsGroup(a, &group, (*api.Service).Group, render.Group)
 	cmd := &cobra.Command{
-		Use: "show [GROUP]", Short: "Show a workspace group", Args: cobra.MaximumNArgs(1),
+		Use: "show [GROUP]", Short: "Show a workspace group with its workspaces and its firewall", Args: cobra.MaximumNArgs(1),
 		Example:           "  smartdr group show prod\n  smartdr group show prod -o json",
 		ValidArgsFunction: a.completeGroups,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				group = args[0]
 			}
-			return a.readGroup(cmd, group, func(ctx context.Context, s *api.Service, name string) error {
-				g, err := s.Group(ctx, name)
-				if err != nil {
-					return err
-				}
-				return a.show(g, func(st render.Style) string { return render.Group(g, st) })
-			})
+			return show(cmd, args)
 		},
 	}
 	a.groupFlag(cmd, &group)

@@ -7,29 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/smartdr/smartdr/internal/api"
 	"github.com/smartdr/smartdr/internal/cli/render"
 	"github.com/smartdr/smartdr/internal/topology"
 )
-
-func (a *app) databasesCommand() *cobra.Command {
-	var group string
-	cmd := &cobra.Command{
-		Use: "databases", Short: "List a group's databases and whether they are replicated", Args: cobra.NoArgs,
-		Example: "  smartdr databases --group prod\n  smartdr databases -o json | jq -r '.[] | select(.replicated) | .name'",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.readGroup(cmd, group, func(ctx context.Context, s *api.Service, name string) error {
-				dbs, err := s.Databases(ctx, name)
-				if err != nil {
-					return err
-				}
-				return a.show(dbs, func(st render.Style) string { return render.Databases(dbs, st) })
-			})
-		},
-	}
-	a.groupFlag(cmd, &group)
-	return cmd
-}
 
 func (a *app) operationsCommand() *cobra.Command {
 	var group string

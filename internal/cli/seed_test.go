@@ -13,7 +13,9 @@ import (
 )
 
 // seed writes a group into the buckets. The states are those that a group goes through: created, pending, lost (it was
-// replicated, and nothing has been heard for an hour), alive, busy (a failover runs), done (one has ended).
+// replicated, and nothing has been heard for an hour), alive, busy (a failover runs), done (one has ended), failed over,
+// half (a failover has brought back one workspace of two); besides: mixed (adopted, managed, suspended and terminated
+// workspaces), terminated, optionless.
 func (w *world) seed(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: seed GROUP STATE")
@@ -22,12 +24,16 @@ func (w *world) seed(ts *testscript.TestScript, neg bool, args []string) {
 	defer cancel()
 	s := seeding{catalog: w.catalog(ts, ctx), group: args[0], now: time.Now().UTC()}
 	steps := map[string][]func(context.Context) error{
-		"created": {s.create},
-		"pending": {s.create, s.configure, s.pending},
-		"lost":    {s.create, s.configure, s.synced(time.Hour)},
-		"alive":   {s.create, s.configure, s.synced(0)},
-		"busy":    {s.create, s.configure, s.synced(time.Hour), s.begin},
-		"done":    {s.create, s.configure, s.synced(time.Hour), s.begin, s.end},
+		"created":    {s.create},
+		"mixed":      {s.create, s.change(mix)},
+		"terminated": {s.create, s.change(func(g *topology.Group) { g.State = topology.GroupTerminated })},
+		"optionless": {s.create, s.change(func(g *topology.Group) { g.SmartDR = false })},
+		"half":       {s.create, s.configure, s.synced(time.Hour), s.change(halfOver)},
+		"pending":    {s.create, s.configure, s.pending},
+		"lost":       {s.create, s.configure, s.synced(time.Hour)},
+		"alive":      {s.create, s.configure, s.synced(0)},
+		"busy":       {s.create, s.configure, s.synced(time.Hour), s.begin},
+		"done":       {s.create, s.configure, s.synced(time.Hour), s.begin, s.end},
 	}[args[1]]
 	if steps == nil {
 		ts.Fatalf("no such state: %s", args[1])
@@ -70,6 +76,45 @@ func (s seeding) create(ctx context.Context) error {
 		}}}},
 	})
 	return err
+}
+
+// change changes the group's document.
+func (s seeding) change(do func(*topology.Group)) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := s.catalog.Update(ctx, s.group, func(g *topology.Group) error { do(g); return nil })
+		return err
+	}
+}
+
+func managed(name, size string, port int, state topology.WorkspaceState) topology.Workspace {
+	s, _ := topology.ParseSize(size)
+	return topology.Workspace{Name: name, State: state, Size: s, Sites: map[string]topology.Site{"east": {
+		Kind: topology.Managed, Host: "east-1", Instance: "/data/" + name,
+		Endpoint: topology.Endpoint{Hosts: []topology.HostPort{{Host: "db.east", Port: port}}},
+	}}}
+}
+
+// mix gives a group workspaces of all kinds, and a firewall.
+func mix(g *topology.Group) {
+	g.Firewall = topology.Firewall{Ranges: []string{"10.0.0.0/8", "192.0.2.7/32"}}
+	reports := managed("reports", "S-1", 6001, topology.WorkspaceActive)
+	reports.Settings, reports.HBA = map[string]string{"work_mem": "64MB"}, []string{"hostssl all auditor 10.9.0.0/16 cert"}
+	g.Workspaces = append(g.Workspaces, reports,
+		managed("ledger", "S-0", 6002, topology.WorkspaceSuspended), managed("old", "S-0", 6003, topology.WorkspaceTerminated))
+}
+
+// halfOver is what a failover to west leaves that has brought back main alone.
+func halfOver(g *topology.Group) {
+	g.Workspaces = append(g.Workspaces, managed("reports", "S-1", 6001, topology.WorkspaceActive))
+	g.Active, g.Epoch = "west", 2
+	w := g.Workspace("main")
+	w.Sites["west"] = topology.Site{
+		Kind: topology.Managed, Host: "west-1", Instance: "/data/main",
+		Endpoint: topology.Endpoint{Hosts: []topology.HostPort{{Host: "db.west", Port: 6000}}},
+	}
+	next := w.Lineages[0]
+	next.ID, next.Epoch, next.Region, next.Parent = "0002-01234567", 2, "west", &topology.Fork{Lineage: lineage, At: next.Start}
+	w.Lineage, w.Lineages = next.ID, append(w.Lineages, next)
 }
 
 func (s seeding) configure(ctx context.Context) error {

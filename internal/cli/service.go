@@ -53,23 +53,46 @@ func (a *app) completeGroups(cmd *cobra.Command, _ []string, _ string) ([]string
 }
 
 // completeWorkspaces offers the workspaces of the group that was named, else of the only one there is.
-func (a *app) completeWorkspaces(group *string) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (a *app) completeWorkspaces(group *string) completion {
+	offer := a.completeOf(group, func(ctx context.Context, s *api.Service, name string) (names []string, err error) {
+		all, err := s.Workspaces(ctx, name)
+		for _, w := range all {
+			names = append(names, w.Name)
+		}
+		return names, err
+	})
+	return func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return a.complete(cmd.Context(), func(ctx context.Context, s *api.Service) (names []string, err error) {
+		return offer(cmd, args, begun)
+	}
+}
+
+// completion is how cobra asks for names.
+type completion = func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective)
+
+func (a *app) completeOf(group *string, ask func(ctx context.Context, s *api.Service, group string) ([]string, error)) completion {
+	return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return a.complete(cmd.Context(), func(ctx context.Context, s *api.Service) ([]string, error) {
 			name, err := a.anyGroup(ctx, cmd, *group)
 			if err != nil {
 				return nil, err
 			}
-			all, err := s.Workspaces(ctx, name)
-			for _, w := range all {
-				names = append(names, w.Name)
-			}
-			return names, err
+			return ask(ctx, s, name)
 		})
 	}
+}
+
+// completeDatabases offers the databases of the group that was named, else of the only one there is.
+func (a *app) completeDatabases(group *string) completion {
+	return a.completeOf(group, func(ctx context.Context, s *api.Service, name string) (names []string, err error) {
+		all, err := s.Databases(ctx, name)
+		for _, d := range all {
+			names = append(names, d.Workspace+"/"+d.Name)
+		}
+		return names, err
+	})
 }
 
 func (a *app) completeRegions(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {

@@ -103,3 +103,42 @@ func rulesOf(path string) ([]string, error) {
 	}
 	return rules, nil
 }
+
+// alteration is a change of a workspace, as flags say it.
+type alteration struct {
+	api.WorkspaceChange
+	set                []string
+	hbaFile, identFile string
+	source             topology.Source
+}
+
+func (in *alteration) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&in.Size, "size", "", "what it needs of a host")
+	addTuning(cmd, &in.set, &in.hbaFile, &in.identFile)
+	f.StringSliceVar(&in.Reset, "reset", nil, "back to what its size says, or PostgreSQL's default; may be repeated")
+	f.BoolVar(&in.Restart, "restart", false, "restart the server now, if something waits for it")
+	addSourceFlags(cmd, &in.source.ConnString, &in.source.PasswordFile, &in.source.PasswordEnv)
+}
+
+func (in alteration) request(cmd *cobra.Command, name string) (req api.WorkspaceChange, err error) {
+	req = in.WorkspaceChange
+	req.Workspace = name
+	if req.Set, err = assignments(cmd, in.set); err != nil {
+		return req, err
+	}
+	for _, file := range []struct {
+		path  string
+		lines **[]string
+	}{{in.hbaFile, &req.HBA}, {in.identFile, &req.Ident}} {
+		if rules, err := rulesOf(file.path); err != nil {
+			return req, err
+		} else if rules != nil {
+			*file.lines = &rules
+		}
+	}
+	if in.source != (topology.Source{}) {
+		req.Source = &in.source
+	}
+	return req, nil
+}

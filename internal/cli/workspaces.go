@@ -15,7 +15,9 @@ func (a *app) workspaceCommand() *cobra.Command {
 		Use: "workspace", Short: "Create, list, change, suspend and terminate the workspaces of a group", Args: cobra.NoArgs, RunE: showHelp,
 		Example: "  smartdr workspace list --group prod\n  smartdr workspace create --group prod --name reports --size S-1\n  smartdr workspace change reports --group prod --set work_mem=64MB",
 	}
-	cmd.AddCommand(a.workspaceListCommand(), a.workspaceShowCommand(), a.workspaceCreateCommand())
+	on := subject{a, "workspace"}
+	cmd.AddCommand(a.workspaceListCommand(), a.workspaceShowCommand(), a.workspaceCreateCommand(), a.workspaceChangeCommand(),
+		on.suspendCommand(), on.resumeCommand(), on.terminateCommand())
 	return cmd
 }
 
@@ -100,4 +102,38 @@ func (a *app) changedWorkspace(done api.ChangedWorkspace, err error, what string
 		a.advise("note: %s", note)
 	}
 	return a.show(done, func(st render.Style) string { return render.Workspace(done.Workspace, st) })
+}
+
+const workspaceChangeLong = `Change a workspace. Settings take effect at once where PostgreSQL can take them; what waits for a restart is said, and
+--restart does it now: connections are cut, and the server is back within seconds.
+
+--hba-file and --ident-file replace the workspace's own lines; an empty file leaves none. Of an adopted workspace only its
+size, which a host must have for it after a failover, and the way to reach it can be changed.`
+
+const workspaceChangeExample = `  smartdr workspace change reports --group prod --size S-2 --restart
+  smartdr workspace change reports --group prod --set work_mem=128MB --set jit=off
+  smartdr workspace change reports --group prod --reset jit
+  smartdr workspace change reports --group prod --hba-file reports.hba
+  smartdr workspace change legacy --group prod --connection postgresql://smartdr@db10.east/postgres`
+
+func (a *app) workspaceChangeCommand() *cobra.Command {
+	var in alteration
+	cmd := &cobra.Command{
+		Use: "change WORKSPACE", Short: "Change a workspace's size, settings or access rules", Args: cobra.ExactArgs(1),
+		Long: workspaceChangeLong, Example: workspaceChangeExample,
+		ValidArgsFunction: a.completeWorkspaces(&in.Group),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.changes(cmd, in.Group, func(ctx context.Context, s *api.Service) error {
+				req, err := in.request(cmd, args[0])
+				if err != nil {
+					return err
+				}
+				done, err := s.ChangeWorkspace(ctx, req)
+				return a.changedWorkspace(done, err, "is changed")
+			})
+		},
+	}
+	a.groupFlag(cmd, &in.Group)
+	in.addFlags(cmd)
+	return cmd
 }

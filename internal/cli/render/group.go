@@ -25,7 +25,12 @@ func Group(g topology.Group, style Style) string {
 		fmt.Fprintf(&b, "Under way  %s %s since %s\n", g.Operation.Kind, g.Operation.ID, Moment(g.Operation.StartedAt))
 	}
 	var rows [][]cell
+	var over []string
 	for _, w := range g.Workspaces {
+		if w.State == topology.WorkspaceTerminated {
+			over = append(over, w.Name)
+			continue
+		}
 		for _, region := range sitesOf(g, w) {
 			s := w.Sites[region]
 			rows = append(rows, []cell{
@@ -35,6 +40,9 @@ func Group(g topology.Group, style Style) string {
 		}
 	}
 	b.WriteString("\n" + style.table([]string{"WORKSPACE", "REGION", "KIND", "STATE", "SIZE", "HOST", "ENDPOINT"}, rows))
+	if len(over) > 0 {
+		b.WriteString("\nTerminated  " + strings.Join(over, ", ") + "\n")
+	}
 	return b.String()
 }
 

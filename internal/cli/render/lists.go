@@ -35,14 +35,27 @@ func Groups(g api.Groups, style Style) string {
 	for _, group := range g.Groups {
 		rows = append(rows, []cell{
 			plain(group.Name), plain(group.Primary), plain(orDash(group.Secondary)), plain(group.Active),
-			plain(fmt.Sprint(group.Epoch)), plain(fmt.Sprint(len(group.Workspaces))), plain(busy(group)),
+			plain(fmt.Sprint(group.Epoch)), plain(fmt.Sprint(alive(group))), plain(busy(group)),
 		})
 	}
 	return style.silent(g.Silent) + style.table([]string{"GROUP", "PRIMARY", "SECONDARY", "SERVES", "EPOCH", "WORKSPACES", "UNDER WAY"}, rows)
 }
 
+// alive counts the workspaces that are not terminated.
+func alive(g topology.Group) (n int) {
+	for _, w := range g.Workspaces {
+		if w.State != topology.WorkspaceTerminated {
+			n++
+		}
+	}
+	return n
+}
+
 func busy(g topology.Group) string {
-	if g.Operation == nil {
+	switch {
+	case g.State == topology.GroupTerminated:
+		return string(g.State)
+	case g.Operation == nil:
 		return ""
 	}
 	return g.Operation.Kind

@@ -82,3 +82,12 @@ func lines(heading string, all []string) string {
 	}
 	return "\n" + heading + "\n  " + strings.Join(all, "\n  ") + "\n"
 }
+
+// Termination writes what terminating something would remove, and what stays.
+func Termination(t api.Termination, style Style) string {
+	what := "group " + style.paint(bold, t.Group)
+	if t.Workspace != "" {
+		what = "workspace " + style.paint(bold, t.Workspace) + " of group " + t.Group
+	}
+	return "Terminating " + what + lines("\nRemoved for good", t.Removed) + lines("Stays", t.Stays)
+}
