@@ -18,6 +18,7 @@ import (
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/telemetry"
+	"github.com/smartdr/smartdr/internal/usage"
 	"github.com/smartdr/smartdr/workflows"
 )
 
@@ -42,7 +43,8 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	stores, err := cfg.OpenStores(ctx)
+	meter := &usage.Meter{}
+	stores, err := cfg.OpenStores(ctx, meter.Store)
 	if err != nil {
 		return err
 	}
@@ -61,6 +63,8 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	metrics.Usage(meter)
+	defer activities.KeepCounting(target.Site, meter)()
 	return work(ctx, c, target)
 }
 

@@ -78,6 +78,19 @@ func checking(ctx workflow.Context, queue string) workflow.Context {
 	})
 }
 
+// measuring is for listing buckets, which takes minutes where there are a million objects. It is tried once: the next time
+// comes anyway.
+func measuring(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              TaskQueue,
+		Summary:                "list what the buckets hold",
+		ScheduleToStartTimeout: time.Minute,
+		StartToCloseTimeout:    10 * time.Minute,
+		HeartbeatTimeout:       heartbeat,
+		RetryPolicy:            retry(time.Second, time.Second, 1),
+	})
+}
+
 // beside is for what goes on beside a server for as long as it takes: a transient fault is waited out, a region
 // without workers too, and only the heartbeat says that a worker is gone. StartToClose is far above a turn, because a
 // shipper goes on through an outage of Temporal and its context must not end meanwhile.

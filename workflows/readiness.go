@@ -20,6 +20,7 @@ func (e *entity) watchReadiness(ctx workflow.Context) {
 		}
 		g := *e.replicated()
 		e.readiness = checkReadiness(ctx, g.Name, g.Other(g.Active))
+		measureStored(ctx, g.Name)
 		changed := func() bool { now := e.replicated(); return now == nil || now.Epoch != g.Epoch }
 		if _, err := workflow.AwaitWithTimeout(ctx, readinessEvery, changed); err != nil {
 			return
@@ -49,6 +50,12 @@ func checkReadiness(ctx workflow.Context, group, to string) string {
 		return "**Readiness could not be checked:** " + FailureOf(err).Message
 	}
 	return readinessDetails(r)
+}
+
+// measureStored keeps it known what the buckets hold, which is what they mostly cost. The activity lists no more than once an
+// hour. What fails is tried again the next time.
+func measureStored(ctx workflow.Context, group string) {
+	_ = workflow.ExecuteActivity(measuring(ctx), control.MeasureStored, activities.ReadGroupInput{Group: group}).Get(ctx, nil)
 }
 
 // readinessDetails is a check's result in markdown, for the Temporal UI.

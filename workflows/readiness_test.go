@@ -22,6 +22,7 @@ func readinessEnv(g *topology.Group, away ...string) (env *testsuite.TestWorkflo
 	env.RegisterWorkflow(Replication)
 	env.RegisterActivity(&activities.Control{})
 	observed(env, g)
+	env.OnActivity(control.MeasureStored, mock.Anything, mock.Anything).Return(activities.MeasureStoredResult{}, nil).Maybe()
 	asked = &[]string{}
 	env.OnActivity(control.CheckReadiness, mock.Anything, mock.Anything).Return(
 		func(ctx context.Context, in activities.ReadGroupInput) (activities.CheckReadinessResult, error) {

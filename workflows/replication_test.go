@@ -32,6 +32,7 @@ func childEnv(t *testing.T, child func(workflow.Context, WorkspaceReplicationInp
 	env.RegisterWorkflow(Replication)
 	env.RegisterWorkflowWithOptions(child, workflow.RegisterOptions{Name: WorkspaceReplicationType})
 	env.RegisterActivity(&activities.Control{})
+	env.OnActivity(control.MeasureStored, mock.Anything, mock.Anything).Return(activities.MeasureStoredResult{}, nil).Maybe()
 	env.OnActivity(control.CheckReadiness, mock.Anything, mock.Anything).Return(activities.CheckReadinessResult{State: topology.ReadinessOK}, nil).Maybe()
 	return env
 }

@@ -32,6 +32,7 @@ type Region struct {
 	PathStyle   bool        `yaml:"pathStyle,omitempty" json:"pathStyle,omitempty"`
 	Credentials Credentials `yaml:"credentials,omitempty" json:"credentials,omitzero"`
 	Worker      Worker      `yaml:"worker,omitempty" json:"worker,omitzero"`
+	Prices      Prices      `yaml:"prices,omitempty" json:"prices,omitzero"`
 }
 
 // Credentials says where the keys to a bucket are. With no field set, the AWS SDK's own places hold: environment,

@@ -41,9 +41,12 @@ func fromEnv(region, name string) (Secret, error) {
 	return NewSecret(v), nil
 }
 
+// Under is put between a region's bucket and what tries again, so that it sees each attempt.
+type Under func(region string, s objectstore.Store) objectstore.Store
+
 // OpenStore returns a region's bucket, with keys that begin after objectstore.Root. It reads the credentials and does not
 // connect; objectstore.Check does. Errors are fault.Invalid.
-func (c *Config) OpenStore(ctx context.Context, region string) (objectstore.Store, error) {
+func (c *Config) OpenStore(ctx context.Context, region string, under ...Under) (objectstore.Store, error) {
 	r, err := c.Region(region)
 	if err != nil {
 		return nil, err
@@ -55,11 +58,15 @@ func (c *Config) OpenStore(ctx context.Context, region string) (objectstore.Stor
 	if err := r.Credentials.checkFile(region); err != nil {
 		return nil, err
 	}
+	wraps := make([]func(objectstore.Store) objectstore.Store, len(under))
+	for i, u := range under {
+		wraps[i] = func(s objectstore.Store) objectstore.Store { return u(region, s) }
+	}
 	s, err := objectstore.Open(ctx, objectstore.S3Config{
 		Bucket: r.Bucket, Prefix: r.Prefix + objectstore.Root, Region: r.S3Region, Endpoint: r.Endpoint, PathStyle: r.PathStyle,
 		AccessKey: k.access.Reveal(), SecretKey: k.secret.Reveal(), SessionToken: k.token.Reveal(),
 		Profile: r.Credentials.Profile, CredentialsFile: r.Credentials.File,
-	})
+	}, wraps...)
 	if err != nil {
 		return nil, fmt.Errorf("region %s: %w", region, err)
 	}
@@ -80,11 +87,11 @@ func (k Credentials) checkFile(region string) error {
 }
 
 // OpenStores opens every region's bucket.
-func (c *Config) OpenStores(ctx context.Context) (map[string]objectstore.Store, error) {
+func (c *Config) OpenStores(ctx context.Context, under ...Under) (map[string]objectstore.Store, error) {
 	stores := make(map[string]objectstore.Store, len(c.Regions))
 	var errs []error
 	for _, name := range c.RegionNames() {
-		s, err := c.OpenStore(ctx, name)
+		s, err := c.OpenStore(ctx, name, under...)
 		if err != nil {
 			errs = append(errs, err)
 			continue

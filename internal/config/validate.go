@@ -28,7 +28,7 @@ func (c *Config) Validate() error {
 			return c.wrong("%w", err).WithHint("%s", fault.HintOf(err))
 		}
 		r := c.Regions[name]
-		for _, check := range []func(string, Region) error{c.checkBucket, c.checkCredentials, c.checkWorker} {
+		for _, check := range []func(string, Region) error{c.checkBucket, c.checkCredentials, c.checkWorker, c.checkPrices} {
 			if err := check(name, r); err != nil {
 				return err
 			}

@@ -31,11 +31,16 @@ type S3 struct {
 
 var _ Store = (*S3)(nil)
 
-// Open returns the store that cfg describes, with transient failures tried again by the default policy.
-func Open(ctx context.Context, cfg S3Config) (Store, error) {
-	s, err := NewS3(ctx, cfg)
+// Open returns the store that cfg describes, with transient failures tried again by the default policy. What is under, as a
+// counter, sees each attempt.
+func Open(ctx context.Context, cfg S3Config, under ...func(Store) Store) (Store, error) {
+	bare, err := NewS3(ctx, cfg)
 	if err != nil {
 		return nil, err
+	}
+	s := Store(bare)
+	for _, wrap := range under {
+		s = wrap(s)
 	}
 	return WithRetry(s, RetryPolicy{}), nil
 }

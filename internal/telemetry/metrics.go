@@ -27,6 +27,8 @@ type Metrics struct {
 	mu        sync.Mutex
 	wal       map[shipper]topology.WALProgress
 	readiness map[string]topology.Readiness // by group
+	stored    map[string][]topology.Stored  // by group
+	counts    Counts                        // nil for none
 }
 
 // shipper names what a series belongs to.
@@ -40,7 +42,7 @@ func NewMetrics() (*Metrics, error) {
 		return nil, err
 	}
 	meter := sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter)).Meter("github.com/smartdr/smartdr")
-	return m, errors.Join(m.register(meter), m.registerReadiness(meter))
+	return m, errors.Join(m.register(meter), m.registerReadiness(meter), m.registerUsage(meter))
 }
 
 // WAL takes what a shipper announces.
