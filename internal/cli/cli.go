@@ -91,7 +91,7 @@ func (a *app) root() *cobra.Command {
 	a.addGlobals(root)
 	root.AddCommand(
 		a.regionsCommand(), a.hostsCommand(), a.groupCommand(), a.workspaceCommand(), a.adoptCommand(), a.configureCommand(), a.statusCommand(),
-		a.databasesCommand(), a.readinessCommand(), a.failoverCommand(), a.connectCommand(), a.operationsCommand(), a.versionCommand(),
+		a.databasesCommand(), a.readinessCommand(), a.costCommand(), a.failoverCommand(), a.connectCommand(), a.operationsCommand(), a.versionCommand(),
 	)
 	return root
 }
