@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/metadata"
@@ -61,7 +62,29 @@ func tryAccess(ctx context.Context, s *postgres.Server, a metadata.Access) ([]ba
 	if err := dropKept(s); err != nil {
 		return nil, err
 	}
-	return nil, s.Reload(ctx)
+	return nil, follow(ctx, s)
+}
+
+// followWithin is how long a server may take to follow new rules. One that finds an error in its settings never says that it
+// has read them, and follows the rules all the same.
+const followWithin = 3 * time.Second
+
+// follow makes the server read its files, and waits until it has.
+func follow(ctx context.Context, s *postgres.Server) error {
+	before, err := loadedAt(ctx, s)
+	if err != nil {
+		return err
+	}
+	if err := s.Reload(ctx); err != nil {
+		return err
+	}
+	for end := time.Now().Add(followWithin); time.Now().Before(end); pauseFor(ctx, 20*time.Millisecond) {
+		after, err := loadedAt(ctx, s)
+		if err != nil || after.After(before) {
+			return err
+		}
+	}
+	return nil
 }
 
 func badRules(ctx context.Context, s *postgres.Server) ([]badRule, error) {

@@ -67,30 +67,29 @@ func (r HBARule) isControl() bool {
 		(r.Method == "peer" && slices.Contains(r.Options, "map="+controlMap) || r.Method == "trust")
 }
 
-// withoutFirewall returns the captured rules without those that a firewall put in front. Only where this host's control comes
-// first they are ours: a rule of the same form on a primary of its own is the user's, and keeps somebody out.
+// withoutFirewall returns the captured rules without those that a firewall put in front. The marks tell them from a rule of
+// the same form that is the user's own, and keeps somebody out.
 func (m Metadata) withoutFirewall() []HBARule {
-	control := m.controlRules()
-	if control < 2 {
+	begin := slices.IndexFunc(m.HBA, HBARule.isFirewallMark)
+	if begin < 0 {
 		return m.HBA
 	}
-	rules := m.HBA[control:]
-	for len(rules) > 0 && rules[0].isFirewall() {
-		rules = rules[1:]
+	after := m.HBA[begin+1:]
+	end := slices.IndexFunc(after, HBARule.isFirewallMark)
+	if end < 0 {
+		return m.HBA
 	}
-	return slices.Concat(m.HBA[:control], rules)
+	return slices.Concat(m.HBA[:begin], after[end+1:])
 }
 
-// isFirewall knows what writeRejects writes.
-func (r HBARule) isFirewall() bool {
-	return r.Type == "host" && slices.Equal(r.Databases, []string{"all", "replication"}) && slices.Equal(r.Users, []string{"all"}) &&
-		r.Netmask != "" && r.Method == "reject"
-}
+func (r HBARule) isFirewallMark() bool { return r.format() == firewallMark }
 
 // carry returns the rule as a line, "" if it cannot be carried over, and a note if somebody should know. A rule that
 // cannot be carried over and stands before wider ones becomes a reject, so that what it covered does not fall to them.
 func (r HBARule) carry(m Metadata, h Host) (line, note string) {
 	switch {
+	case r.isFirewallMark():
+		return "", ""
 	case r.isControl() && slices.Contains(r.Options, "map="+controlMap):
 		return "", ""
 	case ambiguous(r, m):

@@ -52,13 +52,22 @@ func lineError(what string, i int, err error) error {
 	return fault.Newf(fault.Invalid, "read "+what, "line %d: %w", i+1, err)
 }
 
+// firewallMark stands before and after the rules of a firewall, so that they are known again when rules are captured. Nobody
+// connects by that name, and nobody is let in.
+const firewallMark = `local all "smartdr firewall" reject`
+
 // writeRejects refuses everything outside the firewall's ranges, replication too, which "all" does not mean.
 func writeRejects(b *strings.Builder, f topology.Firewall) error {
 	outside, err := f.Complement()
+	if err != nil || len(outside) == 0 {
+		return err
+	}
+	b.WriteString(firewallMark + "\n")
 	for _, p := range outside {
 		fmt.Fprintf(b, "host all,replication all %s reject\n", p)
 	}
-	return err
+	b.WriteString(firewallMark + "\n")
+	return nil
 }
 
 // maxRule is the longest line, in bytes, that is taken.

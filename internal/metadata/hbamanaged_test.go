@@ -12,6 +12,7 @@ import (
 
 func TestManagedHBA(t *testing.T) {
 	own := []string{`hostssl app "a b" 10.1.0.0/16 scram-sha-256`, "", "# for the backup host", "host replication standby 10.2.0.1 255.255.255.255 scram-sha-256"}
+	mark := firewallMark + "\n"
 	ownText := strings.Join(own, "\n") + "\n"
 	for name, c := range map[string]struct {
 		f    topology.Firewall
@@ -19,9 +20,9 @@ func TestManagedHBA(t *testing.T) {
 	}{
 		"nothing said": {topology.Firewall{}, ownText},
 		"everybody":    {topology.Firewall{AllowAll: true}, ownText + "host all all all scram-sha-256\n"},
-		"nobody":       {topology.Firewall{Ranges: []string{}}, "host all,replication all 0.0.0.0/0 reject\nhost all,replication all ::/0 reject\n" + ownText},
+		"nobody":       {topology.Firewall{Ranges: []string{}}, mark + "host all,replication all 0.0.0.0/0 reject\nhost all,replication all ::/0 reject\n" + mark + ownText},
 		"half of IPv4": {topology.Firewall{Ranges: []string{"0.0.0.0/1"}},
-			"host all,replication all 128.0.0.0/1 reject\nhost all,replication all ::/0 reject\n" + ownText + "host all all 0.0.0.0/1 scram-sha-256\n"},
+			mark + "host all,replication all 128.0.0.0/1 reject\nhost all,replication all ::/0 reject\n" + mark + ownText + "host all all 0.0.0.0/1 scram-sha-256\n"},
 	} {
 		text, err := ManagedHBA(c.f, own)
 		_, body, _ := strings.Cut(text, "\n")
