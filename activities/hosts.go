@@ -24,6 +24,9 @@ const (
 	announceAgain = 5 * time.Second
 	// inspectEvery is how old what is known of a host's programs gets: looking runs some of them.
 	inspectEvery = 10 * time.Minute
+	// presentFor is how old an announcement of a host may be that has not picked up work for two minutes, if it is only Temporal
+	// that was away.
+	presentFor = 90 * time.Second
 )
 
 // machineFile says which machine a data folder is of. The servers below it are known by the host's name, so the name
@@ -139,6 +142,9 @@ func (t *Target) describe(ctx context.Context) (topology.Host, error) {
 	}
 	if h.Placed, err = t.placed(); err != nil {
 		return h, err
+	}
+	for i, p := range h.Placed {
+		h.Placed[i].Spare = t.reclaimable(ctx, p.Group, p.Workspace)
 	}
 	h.Programs, err = t.offered(ctx)
 	return h, err

@@ -107,7 +107,11 @@ type StartLineageInput struct {
 type PlanFailoverInput struct {
 	Group string `json:"group"`
 	To    string `json:"to"`
-	Force bool   `json:"force"` // even if the serving region looks alive
+	Force bool   `json:"force"` // even if the serving region looks alive, or without workspaces that cannot be brought back
+	// Operation is the one to go on with, whose plan stands already; empty for a new one.
+	Operation string              `json:"operation,omitempty"`
+	Without   []string            `json:"without,omitempty"` // hosts that take no work
+	Refused   map[string][]string `json:"refused,omitempty"` // by workspace: hosts that cannot run it
 }
 
 // FailoverPlan says what will be restored, from what, to which point.
@@ -134,7 +138,10 @@ type WorkspacePlan struct {
 	Omitted       []OmittedDatabase      `json:"omitted,omitempty"`
 	Lineage       string                 `json:"lineage,omitempty"` // id of the new one; set by FixRecoveryPoint
 	Need          Need                   `json:"need,omitzero"`
-	Host          string                 `json:"host,omitempty"` // where it is to run
+	Host          string                 `json:"host,omitempty"`  // where it is to run
+	Error         string                 `json:"error,omitempty"` // why it cannot be brought back; the rest is empty then
+	Hint          string                 `json:"hint,omitempty"`
+	Serving       *topology.Endpoint     `json:"serving,omitempty"` // how clients reach it, if this operation has published it already
 	Notes         []string               `json:"notes,omitempty"`
 }
 
@@ -187,6 +194,9 @@ type FixRecoveryPointInput struct {
 	To        string         `json:"to"`
 	Operation string         `json:"operation"`
 	Epoch     topology.Epoch `json:"epoch"` // the one claimed
+	// Hosts says by workspace where each is to run. A plan that stands already keeps its hosts, unless Resume is set.
+	Hosts  map[string]string `json:"hosts,omitempty"`
+	Resume bool              `json:"resume,omitempty"`
 }
 
 // RestoreInput names one workspace that is being brought up: the input of every phase of its restore.
@@ -232,6 +242,7 @@ type PublishEndpointInput struct {
 // Attached is a workspace that is ready to be published.
 type Attached struct {
 	Workspace string           `json:"workspace"`
+	Host      string           `json:"host,omitempty"`
 	Place     Place            `json:"place"`
 	Source    topology.Source  `json:"source"` // how SmartDR reaches it, from its region
 	Lineage   topology.Lineage `json:"lineage"`

@@ -23,7 +23,7 @@ const stopWithin = 20 * time.Second
 // since it was published once. Nothing is one while the bucket that decides over the group is silent.
 func (t *Target) leftovers(ctx context.Context, group, workspace string) ([]string, error) {
 	files, err := filepath.Glob(filepath.Join(t.DataDir, group, workspace, "e*", ownerFile))
-	if err != nil || len(files) == 0 {
+	if err != nil || !slices.ContainsFunc(files, unserved) {
 		return nil, err
 	}
 	loaded, err := t.Catalog.Load(ctx, group)
@@ -48,7 +48,15 @@ func (t *Target) leftovers(ctx context.Context, group, workspace string) ([]stri
 	return dirs, nil
 }
 
-// failed reports whether a folder belongs to a failover of the workspace that failed and never served.
+// unserved reports whether a folder, named by its owner's file, is not known to have served.
+func unserved(file string) bool {
+	var o owner
+	found, err := readState(filepath.Dir(file), ownerFile, &o)
+	return err == nil && found && !o.Published
+}
+
+// failed reports whether a folder belongs to a failover that is over and did not make it serve: it failed, or brought the
+// workspace up on another host.
 func (t *Target) failed(ctx context.Context, dir, group string, w topology.Workspace) (bool, error) {
 	var o owner
 	if _, err := readState(dir, ownerFile, &o); err != nil {
@@ -64,7 +72,7 @@ func (t *Target) failed(ctx context.Context, dir, group string, w topology.Works
 	if fault.Is(err, fault.Missing) {
 		return false, nil
 	}
-	return err == nil && op.State == topology.OperationFailed, err
+	return err == nil && op.State != topology.OperationActive, err
 }
 
 // sweep removes leftovers, since their disk space is needed. One that cannot be removed is no reason to stop.

@@ -30,21 +30,47 @@ func (t *Target) ProvisionTopology(ctx context.Context, in RestoreInput) (Place,
 
 func (t *Target) provision(ctx context.Context, in RestoreInput) (Place, error) {
 	dir := instanceDir(t.DataDir, in.Group, in.Plan.Workspace, in.Epoch)
-	var o owner
-	found, err := readState(dir, ownerFile, &o)
-	if err != nil {
+	if err := own(dir, in); err != nil {
 		return Place{}, err
 	}
-	if !found || o.Operation != in.Operation {
-		return Place{}, fault.Newf(fault.Missing, "provision", "%s is not the folder of operation %s", dir, in.Operation).
-			WithHint("the region's worker moved to another host or data folder: run the failover again")
-	}
 	t.sweep(ctx, in)
+	var o owner
 	if err := t.choosePort(dir, &o); err != nil {
 		return Place{}, err
 	}
 	t.tell(ctx)
 	return t.place(dir, o.Port, in.Plan)
+}
+
+// own makes a folder the operation's, by the plan that it has now.
+func own(dir string, in RestoreInput) error {
+	var o owner
+	found, err := readState(dir, ownerFile, &o)
+	switch {
+	case err != nil:
+		return err
+	case found && o.Operation != in.Operation:
+		return fault.Newf(fault.Diverged, "provision", "%s belongs to operation %s", dir, o.Operation)
+	case found && o.Plan.Lineage == in.Plan.Lineage:
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fault.New(diskKind(err), "make instance folder", err)
+	}
+	o.Group, o.Workspace, o.Epoch, o.Operation, o.Plan = in.Group, in.Plan.Workspace, in.Epoch, in.Operation, in.Plan
+	return writeState(dir, ownerFile, o)
+}
+
+// checkOwned refuses to go on where the folder is not the one that ProvisionTopology has made: the host has lost its disk, or
+// its worker another data folder.
+func checkOwned(in RestoreInput) error {
+	var o owner
+	found, err := readState(in.Place.Instance, ownerFile, &o)
+	if err != nil || found && o.Operation == in.Operation {
+		return err
+	}
+	return fault.Newf(fault.Missing, "restore", "%s is not the folder of operation %s any more", in.Place.Instance, in.Operation).
+		WithHint("the host's worker moved to another data folder, or lost what was in it: resume the failover")
 }
 
 // choosePort gives an instance a port if it has none, and writes that down before another one can choose the same.
@@ -139,6 +165,9 @@ func (t *Target) RestoreSnapshot(ctx context.Context, in RestoreInput) (PhaseRes
 }
 
 func (t *Target) restoreSnapshot(ctx context.Context, in RestoreInput, p *pulse) (PhaseResult, error) {
+	if err := checkOwned(in); err != nil {
+		return PhaseResult{}, err
+	}
 	if done, err := readState(in.Place.Instance, walFile, new(restore.FetchedWAL)); done || err != nil {
 		return PhaseResult{Note: "was there already"}, err // recovery may have begun: the files are the server's now
 	}
@@ -172,6 +201,9 @@ func (t *Target) FetchWAL(ctx context.Context, in RestoreInput) (PhaseResult, er
 }
 
 func (t *Target) fetchWAL(ctx context.Context, in RestoreInput, p *pulse) (PhaseResult, error) {
+	if err := checkOwned(in); err != nil {
+		return PhaseResult{}, err
+	}
 	if done, err := readState(in.Place.Instance, walFile, new(restore.FetchedWAL)); done || err != nil {
 		return PhaseResult{Note: "was there already"}, err
 	}
@@ -220,6 +252,9 @@ func (t *Target) AttachBranch(ctx context.Context, in RestoreInput) (AttachBranc
 }
 
 func (t *Target) attachBranch(ctx context.Context, in RestoreInput, p *pulse) (AttachBranchResult, error) {
+	if err := checkOwned(in); err != nil {
+		return AttachBranchResult{}, err
+	}
 	var fetched restore.FetchedWAL
 	if found, err := readState(in.Place.Instance, walFile, &fetched); err != nil || !found {
 		return AttachBranchResult{}, errors.Join(err, fault.Newf(fault.Missing, "attach", "the WAL of %s was not fetched", in.Place.Instance))

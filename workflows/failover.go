@@ -3,6 +3,7 @@ package workflows
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -14,7 +15,8 @@ import (
 
 // Failover brings a group up in its other region, from what the bucket there holds. It needs a worker in that region
 // and nothing of the region it leaves. Until the epoch is claimed it refuses and changes nothing; from then on it
-// only goes forward, and what stops it for good is recorded in the operation.
+// only goes forward, and what stops it for good is recorded in the operation. Each workspace is published as soon as it is
+// ready; one that cannot be brought up keeps none of the others down, and the operation can be resumed for it.
 func Failover(ctx workflow.Context, in FailoverInput) (FailoverResult, error) {
 	if in.Group == "" {
 		return FailoverResult{}, invalid(`give one, as in {"group":"prod"}`, "failover needs a group")
@@ -27,7 +29,11 @@ func Failover(ctx workflow.Context, in FailoverInput) (FailoverResult, error) {
 	if err != nil {
 		return FailoverResult{}, err
 	}
-	if err := f.choose(ctx); err != nil {
+	choose := f.choose
+	if in.Resume {
+		choose = f.resume
+	}
+	if err := choose(ctx); err != nil {
 		return FailoverResult{}, err
 	}
 	err = f.run(ctx)
@@ -38,24 +44,30 @@ func Failover(ctx workflow.Context, in FailoverInput) (FailoverResult, error) {
 type failover struct {
 	in       FailoverInput
 	op       topology.Operation
+	planned  activities.FailoverPlan // before the claim: with the hosts
 	labels   labels
 	labelled string // the phase that the search attribute names
 }
 
 // choose finds out the two regions and refuses what can be refused by the group's document alone.
 func (f *failover) choose(ctx workflow.Context) error {
-	var g topology.Group
-	read := asked(ctx, TaskQueue, "read the group")
-	if err := workflow.ExecuteActivity(read, control.ReadGroup, activities.ReadGroupInput{Group: f.in.Group}).Get(ctx, &g); err != nil {
-		return refuse(err)
+	g, err := f.readGroup(ctx)
+	if err != nil {
+		return err
 	}
 	to := f.in.To
 	if to == "" {
 		to = g.Other(g.Active)
 	}
+	down := notBack(g)
 	switch {
+	case g.State == topology.GroupTerminated:
+		return invalid("", "group %q was terminated", g.Name)
 	case g.Replication == nil || g.Secondary == "":
 		return invalid("configure replication first", "group %q was never configured to replicate anywhere", g.Name)
+	case len(down) > 0 && !f.in.Force:
+		return invalid("resume it first: smartdr failover --group "+g.Name+" --resume; or leave them behind with force (--force)",
+			"the last failover of group %q has not brought back %s", g.Name, strings.Join(down, ", "))
 	case to == g.Active:
 		return invalid("", "group %q is served from %q already", g.Name, to)
 	case to != g.Primary && to != g.Secondary:
@@ -63,6 +75,23 @@ func (f *failover) choose(ctx workflow.Context) error {
 	}
 	f.op.From, f.op.To = g.Active, to
 	return f.labels.set(ctx, groupKey.ValueSet(g.Name), regionKey.ValueSet(to))
+}
+
+func (f *failover) readGroup(ctx workflow.Context) (g topology.Group, err error) {
+	read := asked(ctx, TaskQueue, "read the group")
+	err = workflow.ExecuteActivity(read, control.ReadGroup, activities.ReadGroupInput{Group: f.in.Group}).Get(ctx, &g)
+	return g, refuse(err)
+}
+
+// notBack returns the workspaces that have no server in the region that serves: the failover to there has not brought them up.
+func notBack(g topology.Group) (names []string) {
+	for i := range g.Workspaces {
+		w := &g.Workspaces[i]
+		if _, there := w.Sites[g.Active]; !there && w.Recoverable() {
+			names = append(names, w.Name)
+		}
+	}
+	return names
 }
 
 // run holds the group's lock from BeginOperation to EndOperation, which comes whatever happens in between.
@@ -83,18 +112,6 @@ func (f *failover) run(ctx workflow.Context) error {
 	}
 	stop()
 	return f.finish(ctx, err)
-}
-
-// plan makes every check that can be made before anything is changed.
-func (f *failover) plan(ctx workflow.Context) error {
-	return f.phase(ctx, "Plan", "", func(p *topology.Phase) error {
-		in := activities.PlanFailoverInput{Group: f.in.Group, To: f.op.To, Force: f.in.Force}
-		var plan activities.FailoverPlan
-		look := asked(ctx, RegionQueue(f.op.To), "what would be restored, and to which point")
-		err := workflow.ExecuteActivity(look, target.PlanFailover, in).Get(ctx, &plan)
-		p.Note = planNote(plan)
-		return err
-	})
 }
 
 // begin takes the group's lock. It may get an operation that was abandoned before, which then goes on.
@@ -121,7 +138,9 @@ func (f *failover) claim(ctx workflow.Context) error {
 		var claimed activities.ClaimEpochResult
 		claim := forward(ctx, f.op.To, "the point of no return")
 		err := workflow.ExecuteActivity(claim, target.ClaimEpoch, in).Get(ctx, &claimed)
-		f.op.Epoch = claimed.Epoch
+		if err == nil {
+			f.op.Epoch = claimed.Epoch
+		}
 		return err
 	})
 }

@@ -18,7 +18,9 @@ type planDocument struct {
 	Plan      json.RawMessage `json:"plan"`
 }
 
-func planKey(group, operation string) string { return operationsPrefix(group) + operation + "/plan.json" }
+func planKey(group, operation string) string {
+	return operationsPrefix(group) + operation + "/plan.json"
+}
 
 // FixPlan makes change's result the plan of an operation, by a conditional write, and returns the plan that holds then.
 // change gets the plan that is there, or nil; what it returns unchanged is not written. When another attempt was

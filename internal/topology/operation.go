@@ -49,8 +49,9 @@ type Recovered struct {
 	Lineage   string        `json:"lineage"` // the new one
 	Endpoint  Endpoint      `json:"endpoint"`
 	Databases []string      `json:"databases"`
-	Host      string        `json:"host,omitempty"`  // that it was placed on
-	Error     string        `json:"error,omitempty"` // why it does not serve; the operation can be resumed for it
+	Host      string        `json:"host,omitempty"`   // that it was placed on
+	Serves    bool          `json:"serves,omitempty"` // clients can use the endpoint
+	Error     string        `json:"error,omitempty"`  // why it does not serve; the operation can be resumed for it
 	Hint      string        `json:"hint,omitempty"`
 	Notes     []string      `json:"notes,omitempty"` // what differs from the primary, and why
 }

@@ -22,6 +22,9 @@ const placeTries = 20_000
 // Errors are fault.Invalid: they name a workspace that has no place, what it needs and the most that any host has.
 func Place(needs []Need, hosts []Host, now time.Time) (map[string]string, error) {
 	p := &placer{rooms: rooms(needs, hosts, now), placed: map[string]string{}, tries: placeTries}
+	if len(needs) == 0 {
+		return p.placed, nil
+	}
 	if len(p.rooms) == 0 {
 		return nil, nobodyFresh(hosts, now)
 	}
