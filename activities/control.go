@@ -31,6 +31,9 @@ func (c *Control) RecordGroup(ctx context.Context, in RecordGroupInput) (topolog
 	p := beat(ctx)
 	defer p.end()
 	for _, w := range in.Group.Workspaces {
+		if w.Managed(in.Group.Active) {
+			continue // it is reached by a socket that is not there yet
+		}
 		if _, err := dsn.Parse(w.Sites[in.Group.Active].Source); err != nil {
 			return topology.Group{}, judge(ctx, err)
 		}
