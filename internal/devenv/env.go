@@ -20,11 +20,12 @@ const (
 
 // EnvOptions describe two regions. The zero value of all but Dir is a choice.
 type EnvOptions struct {
-	Dir         string // everything is below it
-	Major       int    // of the primary's PostgreSQL; default: the newest that is installed
-	NoUI        bool   // Temporal without web UI
-	NoWorkers   bool   // regions without workers; the caller starts them
-	NoPrimary   bool   // no PostgreSQL in the primary region
+	Dir         string         // everything is below it
+	Major       int            // of the primary's PostgreSQL; default: the newest that is installed
+	NoUI        bool           // Temporal without web UI
+	Hosts       map[string]int // by region; how many, each with a worker; default: one
+	NoWorkers   bool           // regions without workers; the caller starts them
+	NoPrimary   bool           // no PostgreSQL in the primary region
 	Settings    map[string]string
 	WellKnown   bool                                   // Temporal on its usual ports, 7233 and 8233, if they are free
 	Outlive     bool                                   // everything lives on when this process ends

@@ -41,7 +41,9 @@ func (e *Env) State() State {
 	for _, name := range []string{Primary, Secondary} {
 		r := e.Regions[name]
 		s.record(r.Gateway.Process)
-		s.record(r.Worker)
+		for _, h := range r.Hosts {
+			s.record(h.Worker)
+		}
 		s.Stores = append(s.Stores, r.Gateway.S3Config().Endpoint)
 	}
 	if e.Server != nil {
