@@ -2,26 +2,18 @@ package activities
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/smartdr/smartdr/internal/archive"
-	"github.com/smartdr/smartdr/internal/catalog"
 	"github.com/smartdr/smartdr/internal/fault"
-	"github.com/smartdr/smartdr/internal/metadata"
-	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/ship"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
-const (
-	// mergeEvery is how long small segments stay small: one a second becomes one a minute.
-	mergeEvery = time.Minute
-	// captureEvery is how old captured settings may be at a failover.
-	captureEvery = 5 * time.Minute
-)
+// mergeEvery is how long small segments stay small: one a second becomes one a minute.
+const mergeEvery = time.Minute
 
 // ShipSegments streams WAL to both buckets for one turn, or longer while Temporal is away.
 func (s *Source) ShipSegments(ctx context.Context, in SourceInput) (ShipSegmentsResult, error) {
@@ -111,39 +103,6 @@ func mergeIn(ctx context.Context, a *archive.Archive, cell int64) error {
 		}
 	}
 	return nil
-}
-
-// CaptureMetadata keeps what a physical copy lacks, every five minutes for one turn.
-func (s *Source) CaptureMetadata(ctx context.Context, in SourceInput) error {
-	return s.everySoOften(ctx, in, captureEvery, s.capture)
-}
-
-func (s *Source) capture(ctx context.Context, in SourceInput, sub subject) error {
-	conn, err := postgres.Open(ctx, sub.source)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // only read from
-	m, err := metadata.Capture(ctx, conn)
-	if err != nil {
-		return err
-	}
-	document, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
-	return s.Catalog.PutMetadata(ctx, in.Group, in.Workspace, catalog.Metadata{
-		Epoch: in.Epoch, CapturedAt: m.CapturedAt, Databases: names(m.Databases), Server: document,
-	})
-}
-
-func names(databases []metadata.Database) (all []string) {
-	for _, d := range databases {
-		if !d.Template {
-			all = append(all, d.Name)
-		}
-	}
-	return all
 }
 
 // everySoOften does something at once and then in intervals, until the turn is over.

@@ -2,14 +2,12 @@ package metadata
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/smartdr/smartdr/internal/dsn"
 )
@@ -50,44 +48,48 @@ func (c *capture) run(ctx context.Context, read func(context.Context) error) err
 
 func (c *capture) readServer(ctx context.Context) error {
 	for _, read := range []func(context.Context) error{
-		c.readIdentity, c.readSettings, c.readConfigFiles, c.readRoles, c.readDatabases, c.readTablespaces, c.readSubscriptions,
+		c.readIdentity, c.readSettings, c.readConfigFiles, c.readRoles, c.readDatabases, c.readTablespaces, c.readSubscriptions, c.readLogicalSlots,
 	} {
 		if err := read(ctx); err != nil {
 			return err
 		}
 	}
 	for _, o := range []struct {
-		what, todo string
-		read       func(context.Context, pgx.Tx) error
+		what, needs string
+		read        func(context.Context, pgx.Tx) error
 	}{
-		{"the access rules (pg_hba.conf)", "GRANT EXECUTE ON FUNCTION pg_hba_file_rules() TO %s;", c.readHBA},
-		{"the user name maps (pg_ident.conf)", "GRANT EXECUTE ON FUNCTION pg_ident_file_mappings() TO %s;", c.readIdent},
-		{"the settings of databases and roles", "GRANT SELECT ON pg_db_role_setting TO %s;", c.readRoleSettings},
-		{"", "", c.readShadowed},
-		{"the lines of the configuration files", "GRANT EXECUTE ON FUNCTION pg_show_all_file_settings() TO %s;", c.readFileSettings},
-		{"the system identifier", "GRANT EXECUTE ON FUNCTION pg_control_system() TO %s;", c.readSystemID},
+		{"the access rules (pg_hba.conf)", "pg_hba_file_rules()", c.readHBA},
+		{"the user name maps (pg_ident.conf)", "pg_ident_file_mappings()", c.readIdent},
+		{"the settings of databases and roles", "pg_db_role_setting", c.readRoleSettings},
+		{"", "pg_show_all_file_settings()", c.readShadowed},
+		{"the lines of the configuration files", "pg_show_all_file_settings()", c.readFileSettings},
+		{"the system identifier", "pg_control_system()", c.readSystemID},
 	} {
-		if err := c.optional(ctx, o.what, o.todo, o.read); err != nil {
+		if err := c.optional(ctx, o.what, o.needs, o.read); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-const insufficientPrivilege = "42501"
-
-// optional reads in a savepoint, and turns a missing privilege into a note, unless what is empty.
-func (c *capture) optional(ctx context.Context, what, todo string, read func(context.Context, pgx.Tx) error) error {
-	err := pgx.BeginFunc(ctx, c.tx, func(tx pgx.Tx) error { return read(ctx, tx) })
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.Code == insufficientPrivilege {
-		if what == "" {
-			return nil
-		}
-		c.note("%s could not be read; in the database postgres, run: "+todo, what, identifier(c.conn.Config().User))
-		return nil
+// optional reads what the role may read, and else says which privilege is missing, unless what is empty. It asks first: each
+// refusal would be an error in the server's log, every minute.
+func (c *capture) optional(ctx context.Context, what, needs string, read func(context.Context, pgx.Tx) error) error {
+	check, grant := `select has_table_privilege($1::text, 'select')`, "SELECT ON "
+	if strings.HasSuffix(needs, ")") {
+		check, grant = `select has_function_privilege($1::text, 'execute')`, "EXECUTE ON FUNCTION "
 	}
-	return err
+	var may bool
+	if err := c.tx.QueryRow(ctx, check, needs).Scan(&may); err != nil {
+		return err
+	}
+	if may {
+		return read(ctx, c.tx)
+	}
+	if what != "" {
+		c.note("%s could not be read; in the database postgres, run: GRANT %s%s TO %s;", what, grant, needs, identifier(c.conn.Config().User))
+	}
+	return nil
 }
 
 func (c *capture) note(format string, args ...any) {
@@ -229,14 +231,5 @@ func (c *capture) readTablespaces(ctx context.Context) error {
 		return err
 	}
 	c.m.Tablespaces, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Tablespace])
-	return err
-}
-
-func (c *capture) readSubscriptions(ctx context.Context) error {
-	rows, err := c.tx.Query(ctx, `select d.datname || '.' || s.subname from pg_subscription s join pg_database d on d.oid = s.subdbid where s.subenabled order by 1`)
-	if err != nil {
-		return err
-	}
-	c.m.Subscriptions, err = pgx.CollectRows(rows, pgx.RowTo[string])
 	return err
 }

@@ -2,7 +2,7 @@ package metadata
 
 import (
 	"context"
-	"time"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -42,33 +42,37 @@ func (c *capture) readEachDatabase(ctx context.Context) error {
 		if err := c.readDatabase(ctx, d.Name); ctx.Err() != nil {
 			return dsn.ConnectError(opCapture, ctx.Err())
 		} else if err != nil {
-			c.note("the extensions of database %s could not be read: %s", d.Name, dsn.Redact(err.Error()))
+			c.m.Unread = append(c.m.Unread, d.Name)
+			c.note("what database %s holds could not be read: %s", d.Name, dsn.Redact(err.Error()))
 		}
 	}
 	return nil
 }
 
+// readDatabase keeps nothing of a database that could be read in part only.
 func (c *capture) readDatabase(ctx context.Context, name string) error {
-	conn := c.conn
-	if name != conn.Config().Database {
-		cfg := conn.Config()
-		cfg.Database, cfg.ConnectTimeout = name, 10*time.Second
-		var err error
-		if conn, err = pgx.ConnectConfig(ctx, cfg); err != nil {
+	conn, done, err := inDatabase(ctx, c.conn, name)
+	if err != nil {
+		return err
+	}
+	defer done()
+	before := c.m
+	before.Pipelines.Subscriptions = slices.Clone(before.Pipelines.Subscriptions)
+	for _, read := range []func(context.Context, *pgx.Conn, string) error{c.readExtensions, c.readPipelines, c.readUnlogged} {
+		if err := read(ctx, conn, name); err != nil {
+			c.m = before
 			return err
 		}
-		defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // only read from
 	}
+	return nil
+}
+
+func (c *capture) readExtensions(ctx context.Context, conn *pgx.Conn, _ string) error {
 	rows, err := conn.Query(ctx, `select current_database()::text, extname::text, extversion from pg_extension order by extname`)
 	if err != nil {
 		return err
 	}
-	extensions, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Extension])
-	c.m.Extensions = append(c.m.Extensions, extensions...)
-	if err != nil {
-		return err
-	}
-	return c.readUnlogged(ctx, conn, name)
+	return collect(rows, &c.m.Extensions)
 }
 
 func (c *capture) readUnlogged(ctx context.Context, conn *pgx.Conn, name string) error {

@@ -177,13 +177,13 @@ func CompareServers(ctx context.Context, a, b *pgx.Conn, leftOut ...string) (dif
 	if err != nil {
 		return nil, nil, err
 	}
-	notes = slices.Concat(notesA, notesB, unseenNotes(inA), unseenNotes(inB))
+	notes = slices.Concat(notesA, notesB, Unseen(inA), Unseen(inB))
 	slices.Sort(notes)
 	return CompareInventories(inA.AfterFailover(leftOut...), inB.AfterFailover(leftOut...)), slices.Compact(notes), nil
 }
 
-// unseenNotes says what the role that took an inventory may not read.
-func unseenNotes(v Inventory) (notes []string) {
+// Unseen says what the role that took an inventory may not read.
+func Unseen(v Inventory) (notes []string) {
 	for _, p := range v.Parts {
 		for _, g := range p.Unseen {
 			notes = append(notes, fmt.Sprintf("not compared, since only a superuser may read them: %s", g))

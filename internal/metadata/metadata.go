@@ -28,7 +28,8 @@ type Metadata struct {
 	Databases     []Database     `json:"databases"`
 	Tablespaces   []Tablespace   `json:"tablespaces,omitempty"`
 	Extensions    []Extension    `json:"extensions"`
-	Subscriptions []string       `json:"subscriptions,omitempty"` // "database.name", enabled ones
+	Pipelines     Pipelines      `json:"pipelines,omitzero"`
+	Unread        []string       `json:"unread,omitempty"` // databases that could not be connected to
 
 	Notes []string `json:"notes,omitempty"` // what could not be read, and what an operator should know
 }

@@ -286,11 +286,11 @@ func (o *overrides) fences() {
 
 // subscriptions must not take over the publisher's slot from a primary that may still live (3.4).
 func (o *overrides) subscriptions() {
-	if len(o.m.Subscriptions) == 0 {
+	if len(o.m.Pipelines.Enabled()) == 0 {
 		return
 	}
 	o.CommandLine["max_logical_replication_workers"] = "0"
-	o.note("subscriptions do not run before their positions were compared (%s)", strings.Join(o.m.Subscriptions, ", "))
+	o.note("subscriptions do not run before their positions were compared (%s)", strings.Join(o.m.Pipelines.Enabled(), ", "))
 }
 
 // listNever says which settings of the primary an operator may miss.

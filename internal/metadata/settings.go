@@ -185,7 +185,7 @@ func CaptureSettings(ctx context.Context, conn *pgx.Conn) (Metadata, error) {
 			return err
 		}
 		for _, read := range []func(context.Context, pgx.Tx) error{c.readShadowed, c.readFileSettings} {
-			if err := c.optional(ctx, "", "", read); err != nil {
+			if err := c.optional(ctx, "", "pg_show_all_file_settings()", read); err != nil {
 				return err
 			}
 		}
