@@ -174,7 +174,15 @@ func (t *Target) furnish(ctx context.Context, s *postgres.Server, in NewServer) 
 			return err
 		}
 	}
-	return openTo(ctx, s, in.Firewall, in.HBA, in.Ident)
+	hba, ident, err := choices{hba: in.HBA, ident: in.Ident, firewall: in.Firewall}.rules()
+	if err != nil {
+		return err
+	}
+	if err := applyAccess(ctx, s, metadata.Access{HBA: hba, Ident: ident}); err != nil {
+		return err
+	}
+	_, err = reload(ctx, s)
+	return err
 }
 
 // wanted are a workspace's settings: those that it chose, and those of its size.
@@ -183,24 +191,4 @@ func wanted(size topology.Size, chosen map[string]string) map[string]string {
 	maps.Copy(all, size.Tuning())
 	maps.Copy(all, chosen)
 	return all
-}
-
-// openTo writes the access rules of a server that SmartDR made, and makes it follow them.
-func openTo(ctx context.Context, s *postgres.Server, f topology.Firewall, rules, maps []string) error {
-	hba, err := metadata.ManagedHBA(f, rules)
-	if err != nil {
-		return err
-	}
-	ident, err := metadata.ManagedIdent(maps)
-	if err != nil {
-		return err
-	}
-	if err := s.WriteHBA(hba); err != nil {
-		return err
-	}
-	if err := appendText(s.IdentFile(), ident); err != nil {
-		return err
-	}
-	_, err = reload(ctx, s)
-	return err
 }

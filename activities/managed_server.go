@@ -78,7 +78,7 @@ func (t *Target) apply(ctx context.Context, m ownServer, reset []string, mayRest
 	if err != nil {
 		return nil, err
 	}
-	if err := t.applyRules(ctx, m); err != nil {
+	if notes, err = t.applyRules(ctx, m); err != nil {
 		return nil, err
 	}
 	waiting, err := reload(ctx, m.server)
@@ -91,11 +91,11 @@ func (t *Target) apply(ctx context.Context, m ownServer, reset []string, mayRest
 	waiting = slices.Compact(slices.Sorted(slices.Values(slices.Concat(waiting, freed))))
 	switch {
 	case len(waiting) == 0:
-		return nil, nil
+		return notes, nil
 	case !mayRestart:
-		return []string{waitingNote(waiting)}, nil
+		return append(notes, waitingNote(waiting)), nil
 	}
-	return []string{"restarted for " + strings.Join(waiting, ", ")}, former.restart(ctx, m.server)
+	return append(notes, "restarted for "+strings.Join(waiting, ", ")), former.restart(ctx, m.server)
 }
 
 // resize lets the host count with the size that the server has now.

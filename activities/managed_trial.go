@@ -5,11 +5,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/metadata"
@@ -85,7 +82,7 @@ func (t *Target) try(ctx context.Context, bin postgres.Binaries, c choices) erro
 	if err := s.Start(ctx); err != nil {
 		return refusedStart(s, err)
 	}
-	return tryRules(ctx, s, hba, ident)
+	return applyAccess(ctx, s, metadata.Access{HBA: hba, Ident: ident})
 }
 
 func (c choices) rules() (hba, ident string, err error) {
@@ -153,32 +150,11 @@ func refusedStart(s *postgres.Server, err error) error {
 	hint := "Choose other settings; nothing was changed."
 	for _, l := range s.Log() {
 		switch l.Severity {
-		case "FATAL", "ERROR", "DETAIL":
+		case "FATAL", "ERROR", "DETAIL", "": // without: what is found out before there is a log
 			why = append(why, l.Text)
 		case "HINT":
 			hint = l.Text + " " + hint
 		}
 	}
 	return fault.Newf(fault.Invalid, "check settings", "PostgreSQL refuses them: %s", strings.Join(why, "; ")).WithHint("%s", hint)
-}
-
-// tryRules asks the server what it makes of access rules and user name maps. It need not load them for that.
-func tryRules(ctx context.Context, s *postgres.Server, hba, ident string) error {
-	if err := s.WriteHBA(hba); err != nil {
-		return err
-	}
-	if err := appendText(s.IdentFile(), ident); err != nil {
-		return err
-	}
-	var wrong []string
-	err := ask(ctx, s, func(conn *pgx.Conn) (err error) {
-		wrong, err = metadata.FileErrors(ctx, conn)
-		return err
-	})
-	wrong = slices.DeleteFunc(wrong, func(w string) bool { return !strings.HasPrefix(w, "pg_") })
-	if err != nil || len(wrong) == 0 {
-		return err
-	}
-	return fault.Newf(fault.Invalid, "check access rules", "PostgreSQL refuses them: %s", strings.Join(wrong, "; ")).
-		WithHint("Put the lines right; SmartDR's own come before them. Nothing was changed.")
 }

@@ -117,6 +117,7 @@ func (k *keeper) keep(ctx context.Context, dir string, o owner, all bool) error 
 			return k.start(ctx, s, dir, o)
 		}
 	case rest:
+		delete(k.starts, dir)
 		if running {
 			k.Log.InfoContext(ctx, "stopping a server whose workspace is suspended or terminated", "instance", dir)
 			return stopFast(ctx, s)
