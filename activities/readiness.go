@@ -17,7 +17,7 @@ func (c *Control) CheckReadiness(ctx context.Context, in ReadGroupInput) (CheckR
 	p := beat(ctx)
 	defer p.end()
 	r, err := readiness.Check(ctx, readiness.Inputs{
-		Catalog: c.Catalog, Stores: c.Stores, Group: in.Group, From: c.Region, Write: true, Temporal: c.answers,
+		Catalog: c.Catalog, Stores: c.Stores, Group: in.Group, From: c.Region, Write: true, Temporal: c.temporalAnswers(),
 	})
 	if err != nil {
 		return CheckReadinessResult{}, judge(ctx, err)
@@ -26,12 +26,17 @@ func (c *Control) CheckReadiness(ctx context.Context, in ReadGroupInput) (CheckR
 	return summary(r), judge(ctx, c.Catalog.PutReadiness(ctx, r))
 }
 
-// answers asks whether Temporal does. The activity was ordered by it a moment ago; it may have gone since.
-func (c *Control) answers(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	_, err := c.Temporal.CheckHealth(ctx, &client.CheckHealthRequest{})
-	return err
+// temporalAnswers returns how to ask whether Temporal answers: it ordered this a moment ago, and may have gone since.
+func (c *Control) temporalAnswers() func(context.Context) error {
+	if c.Temporal == nil {
+		return nil
+	}
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		_, err := c.Temporal.CheckHealth(ctx, &client.CheckHealthRequest{})
+		return err
+	}
 }
 
 // summaryItems keeps what goes into Temporal's history small.
