@@ -222,7 +222,7 @@ func (s *Service) concerned(ctx context.Context, req Lifecycle, what string, sta
 	case !w.Managed(g.Active):
 		return g, fault.Newf(fault.Invalid, opChange, "workspace %s was adopted: SmartDR does not run its server and cannot %s it", w.Name, what)
 	case !slices.Contains(states, w.State):
-		return g, fault.Newf(fault.Invalid, opChange, "workspace %s is %s: there is nothing to %s", w.Name, standing(g, *w).State, what)
+		return g, fault.Newf(fault.Invalid, opChange, "workspace %s is %s: there is nothing to %s", w.Name, Standing(g, *w).State, what)
 	}
 	return g, nil
 }

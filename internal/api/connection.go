@@ -63,7 +63,7 @@ func serving(g topology.Group, w topology.Workspace) error {
 	refused := func(format string, args ...any) *fault.Error {
 		return fault.Newf(fault.Missing, opConnect, format, args...)
 	}
-	switch now := standing(g, w); {
+	switch now := Standing(g, w); {
 	case g.State == topology.GroupTerminated:
 		return refused("group %s is terminated", g.Name)
 	case now.State == string(topology.WorkspaceSuspended):

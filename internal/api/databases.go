@@ -71,7 +71,7 @@ func (s *Service) ChangeDatabases(ctx context.Context, req DatabasesChange) (Cha
 		return ChangedGroup{}, err
 	}
 	err = firstOf(
-		func() error { return optionOn(g) },
+		func() error { return g.Replicable(opChange) },
 		func() error { return configured(g) },
 		func() error { return validDatabases(slices.Concat(req.Add, req.Remove)) },
 		func() error { return g.CheckChoice(slices.Concat(req.Add, req.Remove)) },
@@ -81,14 +81,6 @@ func (s *Service) ChangeDatabases(ctx context.Context, req DatabasesChange) (Cha
 	}
 	summary := "choose the databases of " + req.Group
 	return s.changeGroup(ctx, req.Group, workflows.ChangeDatabasesType, summary, workflows.ChangeDatabasesInput(req))
-}
-
-func optionOn(g topology.Group) error {
-	if g.SmartDR {
-		return nil
-	}
-	return fault.Newf(fault.Invalid, opChange, `group %s was made without the option "SmartDR and database branching"`, g.Name).
-		WithHint("Turn it on: smartdr group change --group %s --smartdr", g.Name)
 }
 
 func configured(g topology.Group) error {

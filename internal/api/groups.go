@@ -100,7 +100,7 @@ func (s *Service) Configure(ctx context.Context, req ConfigureRequest) (Configur
 		return Configured{}, err
 	}
 	err = firstOf(
-		func() error { return optionOn(g) },
+		func() error { return g.Replicable(opChange) },
 		func() error { return s.knownRegion(req.Secondary) },
 		func() error { return differs(req.Secondary, g.Primary) },
 		func() error { return validDatabases(req.Databases) },

@@ -20,7 +20,7 @@ func (s *Service) Workspaces(ctx context.Context, group string) ([]Workspace, er
 	}
 	out := []Workspace{}
 	for _, w := range g.Workspaces {
-		out = append(out, standing(g, w))
+		out = append(out, Standing(g, w))
 	}
 	return out, nil
 }
@@ -35,11 +35,11 @@ func (s *Service) Workspace(ctx context.Context, group, name string) (Workspace,
 	if err != nil {
 		return Workspace{}, err
 	}
-	return standing(g, *w), nil
+	return Standing(g, *w), nil
 }
 
-// standing says how a workspace stands: in the region that serves, or where it was last if it is not there.
-func standing(g topology.Group, w topology.Workspace) Workspace {
+// Standing says how a workspace stands: in the region that serves, or where it was last if it is not there.
+func Standing(g topology.Group, w topology.Workspace) Workspace {
 	out := Workspace{
 		Group: g.Name, Name: w.Name, State: string(w.State), Reason: w.Reason, Size: w.Size, Region: g.Active,
 		Settings: w.Settings, HBA: w.HBA, Ident: w.Ident, Lineage: w.Lineage, Sites: w.Sites,
@@ -138,5 +138,5 @@ func (s *Service) changeWorkspace(ctx context.Context, group, name, workflow, su
 	if err != nil {
 		return ChangedWorkspace{}, err
 	}
-	return ChangedWorkspace{Workspace: standing(g, out.Workspace), Warnings: out.Warnings, Notes: out.Notes}, nil
+	return ChangedWorkspace{Workspace: Standing(g, out.Workspace), Warnings: out.Warnings, Notes: out.Notes}, nil
 }

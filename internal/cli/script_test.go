@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs testdata/script/*.txtar: the command line as its own process, against two real object stores and a
 // real Temporal. In the scripts `code N command ...` runs a command that must end with exit code N, and
-// `seed GROUP STATE` writes a group into the buckets as replication would have left it.
+// `seed GROUP STATE` writes a group into the buckets as replication would have left it, and `hosts` what two hosts announce.
 func TestScripts(t *testing.T) {
 	w := startWorld(t)
 	testscript.Run(t, testscript.Params{
@@ -31,8 +31,9 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               w.setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code,
-			"seed": w.seed,
+			"code":  code,
+			"seed":  w.seed,
+			"hosts": w.hosts,
 		},
 	})
 }

@@ -182,3 +182,17 @@ func (s seeding) end(ctx context.Context) error {
 	op.Error, op.Hint = "chunk 3f is not what was written", "Restore it from the other bucket."
 	return s.catalog.EndOperation(ctx, op)
 }
+
+// hosts announces one host that is there and one that was there an hour ago.
+func (w *world) hosts(ts *testscript.TestScript, _ bool, _ []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	c, now := w.catalog(ts, ctx), time.Now().UTC()
+	size, err := topology.ParseSize("S-1")
+	ts.Check(err)
+	ts.Check(c.PutHost(ctx, topology.Host{
+		Name: "east-1", Region: "east", AnnouncedAt: now, MemoryBytes: 64 << 30, CPUs: 16, DiskBytes: 800 << 30,
+		Placed: []topology.Placed{{Group: "prod", Workspace: "main", Epoch: 1, Size: size}}, Programs: []topology.Program{{Version: 180001}},
+	}))
+	ts.Check(c.PutHost(ctx, topology.Host{Name: "west-1", Region: "west", AnnouncedAt: now.Add(-time.Hour), MemoryBytes: 8 << 30, CPUs: 2}))
+}

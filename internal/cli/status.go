@@ -23,7 +23,9 @@ const statusLong = `Show how far each database's replication is.
   Inactive  a failover now would have it, but nobody has shipped for more than a minute
   Error     shipping stands still for a reason that needs somebody
 
-LAG is the age and size of what the server has flushed and the bucket does not hold, when it was measured.
+Databases that are left out are not shown: smartdr databases lists them. Workspaces that do not serve are named above, and
+why. LAG is the age and size of what the server has flushed and the bucket does not hold; AGE is how long ago that was
+measured.
 Read from the buckets alone; where Temporal answers, the shippers' newest word is shown.`
 
 const statusExample = `  smartdr status
@@ -114,9 +116,14 @@ func ended(ctx context.Context, wait bool) error {
 	return fmt.Errorf("not every database is Active yet: %w", ctx.Err())
 }
 
+// inSync reports whether every database that is to be replicated now is Active; those of a suspended workspace rest.
 func inSync(s topology.GroupStatus) bool {
 	known := 0
 	for _, w := range s.Workspaces {
+		of := s.Group.Workspace(w.Workspace)
+		if of != nil && (of.State == topology.WorkspaceSuspended || of.State == topology.WorkspaceTerminated) {
+			continue
+		}
 		if len(w.Databases) == 0 {
 			return false
 		}

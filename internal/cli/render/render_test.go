@@ -129,6 +129,17 @@ func TestGolden(t *testing.T) {
 		"preview":        Preview(previewOf(false), now, pipe),
 		"preview_unsafe": Preview(previewOf(true), now, pipe),
 		"group":          Group(group(), pipe),
+		"group_mixed":    Group(mixed(), pipe),
+		"status_mixed":   Status(mixedStatus(), now, pipe),
+		"status_half":    Status(halfOver(), now, pipe),
+		"status_over":    Status(over(), now, pipe),
+		"workspaces":     Workspaces(standings(mixed()), pipe),
+		"workspaces_tty": Workspaces(standings(halfOver().Group), tty),
+		"workspace":      Workspace(standings(mixed())[1], pipe),
+		"no_workspaces":  Workspaces(nil, pipe),
+		"termination":    Termination(termination(), pipe),
+		"hosts":          Hosts(hostList(), now, pipe),
+		"no_hosts":       Hosts(api.Hosts{Silent: map[string]string{"west": "connection refused"}}, now, pipe),
 		"groups":         Groups(api.Groups{Groups: []topology.Group{group(), busy.Group, bare.Group}}, pipe),
 		"regions": Regions([]api.Region{
 			{Name: "east", Provider: "AWS", Bucket: "dr-east", Reachable: true, Workers: &three},
@@ -167,7 +178,7 @@ func TestUnits(t *testing.T) {
 		{Duration(59600 * time.Millisecond), "1 m 00 s"}, {Duration(185 * time.Second), "3 m 05 s"}, {Duration(130 * time.Minute), "2 h 10 m"},
 		{Duration(73 * time.Hour), "3 d 01 h"}, {Ago(time.Time{}, now), "-"}, {Moment(time.Time{}), "-"},
 		{Percent(99.99), "99%"}, {Percent(100), "100%"}, {Percent(-1), "0%"},
-		{bar(0), "░░░░░░░░░░░░░░░░░░░░"}, {bar(100), "████████████████████"}, {bar(50), "██████████░░░░░░░░░░"},
+		{bar(0), "░░░░░░░░░░"}, {bar(100), "██████████"}, {bar(50), "█████░░░░░"},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)

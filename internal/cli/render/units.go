@@ -66,7 +66,7 @@ func Percent(p float64) string {
 	return fmt.Sprintf("%d%%", int(max(p, 0)))
 }
 
-const barWidth = 20
+const barWidth = 10 // so that a table with bars fits into 100 columns
 
 func bar(percent float64) string {
 	full := min(barWidth, max(0, int(percent*barWidth/100)))
