@@ -29,6 +29,12 @@ const usedCollations = `select current_database()::text, quote_ident(n.nspname) 
 	where c.collprovider in ('c', 'i') and coalesce(c.collcollate, '') not in ('C', 'POSIX') and exists (select from pg_attribute a where a.attcollation = c.oid and a.attrelid >= 16384)
 	order by 2`
 
+func (c *capture) readCollations(ctx context.Context, conn *pgx.Conn, _ string) error {
+	used, err := readCollations(ctx, conn)
+	c.m.Collations = append(c.m.Collations, used...)
+	return err
+}
+
 func readCollations(ctx context.Context, conn *pgx.Conn) ([]Collation, error) {
 	rows, err := conn.Query(ctx, usedCollations)
 	if err != nil {

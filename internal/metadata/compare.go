@@ -199,22 +199,54 @@ func isC(locale string) bool {
 	return false
 }
 
-// compareCollations: another libc may sort otherwise than the indexes were built (postgres-edge-cases 3.1).
+// compareCollations: another library may sort otherwise than the indexes were built (postgres-edge-cases 3.1).
 func compareCollations(m Metadata, h Host) []Problem {
-	var names []string
-	var version string
-	for _, d := range m.Databases {
-		if h.LibcVersion != "" && !d.Template && d.Provider == "c" && !isC(d.Collate) && d.CollationActual != "" && d.CollationActual != h.LibcVersion {
-			names, version = append(names, d.Name), d.CollationActual
+	differ, unknown := map[string][]string{}, map[string][]string{}
+	sort := func(what, provider, actual string) {
+		here, known := h.sortsBy(provider)
+		switch {
+		case !known:
+		case actual == "":
+			unknown[providerName(provider)] = append(unknown[providerName(provider)], what)
+		case !slices.Contains(here, actual):
+			key := fmt.Sprintf("%s %s, and this host has %s", providerName(provider), actual, strings.Join(here, " and "))
+			differ[key] = append(differ[key], what)
 		}
 	}
-	if len(names) == 0 {
-		return nil
+	for _, d := range m.Databases {
+		if !d.Template && (d.Provider == "i" || d.Provider == "c" && !isC(d.Collate)) {
+			sort("database "+d.Name, d.Provider, d.CollationActual)
+		}
 	}
-	return []Problem{{
-		Text: fmt.Sprintf("Database %s sorts text by glibc %s, and this host has glibc %s: indexes on text may be in the wrong order here.", strings.Join(names, ", "), version, h.LibcVersion),
-		Todo: "After the failover, REINDEX these databases before they are used, then ALTER DATABASE ... REFRESH COLLATION VERSION.",
-	}}
+	for _, c := range m.Collations {
+		sort("collation "+c.Name+" in database "+c.Database, c.Provider, c.Actual)
+	}
+	var out []Problem
+	for _, key := range slices.Sorted(maps.Keys(differ)) {
+		out = append(out, Problem{
+			Text: fmt.Sprintf("Text is sorted by %s, in %s: indexes on it may be in the wrong order here.", key, strings.Join(differ[key], ", ")),
+			Todo: "After the failover, REINDEX what is named before it is used, then ALTER DATABASE ... REFRESH COLLATION VERSION or ALTER COLLATION ... REFRESH VERSION.",
+		})
+	}
+	for _, provider := range slices.Sorted(maps.Keys(unknown)) {
+		out = append(out, Problem{
+			Text: fmt.Sprintf("It is not known by which version of %s text is sorted in %s: indexes on it may be in the wrong order here.", provider, strings.Join(unknown[provider], ", ")),
+			Todo: "After the failover, REINDEX what is named before it is used.",
+		})
+	}
+	return out
+}
+
+// sortsBy returns the versions that a host sorts by with a provider's collations; false where nothing is known, and for
+// PostgreSQL's own (b), which are the same everywhere.
+func (h Host) sortsBy(provider string) (versions []string, known bool) {
+	switch {
+	case provider == "c" && h.LibcVersion != "":
+		return []string{h.LibcVersion}, true
+	case provider == "i" && len(h.ICUVersions) > 0:
+		return h.ICUVersions, true
+	}
+	return nil, false
 }
 
 func compareMemory(m Metadata, h Host) []Problem {

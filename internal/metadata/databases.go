@@ -58,7 +58,7 @@ func (c *capture) readDatabase(ctx context.Context, name string) error {
 	defer done()
 	before := c.m
 	before.Pipelines.Subscriptions = slices.Clone(before.Pipelines.Subscriptions)
-	for _, read := range []func(context.Context, *pgx.Conn, string) error{c.readExtensions, c.readPipelines, c.readUnlogged} {
+	for _, read := range []func(context.Context, *pgx.Conn, string) error{c.readExtensions, c.readCollations, c.readPipelines, c.readUnlogged} {
 		if err := read(ctx, conn, name); err != nil {
 			c.m = before
 			return err

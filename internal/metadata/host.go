@@ -29,6 +29,7 @@ type Host struct {
 	Locales     map[string]bool `json:"locales,omitempty"`     // as locale -a lists them, in normal form
 	Features    map[string]bool `json:"features,omitempty"`    // optional parts that PostgreSQL was built with, see features
 	LibcVersion string          `json:"libcVersion,omitempty"` // glibc's, as PostgreSQL records it as a collation version
+	ICUVersions []string        `json:"icuVersions,omitempty"` // of its collations, as PostgreSQL records them; nil is unknown
 	FreeBytes   int64           `json:"freeBytes"`             // of the file system of the data directory
 	MemoryBytes int64           `json:"memoryBytes"`           // of the host, or of the control group that we run in
 }
@@ -48,6 +49,9 @@ func Inspect(ctx context.Context, bin postgres.Binaries, dataDir string) (Host, 
 		maps.Copy(h.Libraries, names(filepath.Join(lib, "plugins"), ".so", "plugins/"))
 	}
 	h.Locales, h.Features = locales(ctx), features(filepath.Join(bin.BinDir, "postgres"))
+	if !h.lacks("icu") {
+		h.ICUVersions = icuVersions(ctx, bin)
+	}
 	h.LibcVersion = strings.TrimPrefix(output(ctx, "getconf", "GNU_LIBC_VERSION"), "glibc ")
 	return h, nil
 }

@@ -28,6 +28,7 @@ type Metadata struct {
 	Databases     []Database     `json:"databases"`
 	Tablespaces   []Tablespace   `json:"tablespaces,omitempty"`
 	Extensions    []Extension    `json:"extensions"`
+	Collations    []Collation    `json:"collations,omitempty"` // that tables and indexes use, beside the databases' own
 	Pipelines     Pipelines      `json:"pipelines,omitzero"`
 	Unread        []string       `json:"unread,omitempty"` // databases that could not be connected to
 
