@@ -29,7 +29,7 @@ func TestCreateIsIdempotentByID(t *testing.T) {
 		t.Errorf("got %+v", first)
 	}
 	_, err := w.Create(t.Context(), newGroup("prod"))
-	wantKind(t, err, fault.Invalid, "prod")
+	wantKind(t, err, fault.Taken, "prod")
 	if e := must(w.NewestEpoch(t.Context(), "prod"))(t); e != 1 {
 		t.Errorf("epoch %d is the newest, want 1", e)
 	}
