@@ -67,7 +67,11 @@ func (s Style) moneyTable(c topology.Cost) string {
 			if i == 0 {
 				region = r.Region
 			}
-			rows = append(rows, row(region, part.what, money(part.to, r.Prices.Currency), money(part.whole, r.Prices.Currency)))
+			to, whole := money(part.to, r.Prices.Currency), money(part.whole, r.Prices.Currency)
+			if i == 0 && r.Stored == nil {
+				to, whole = "-", "-"
+			}
+			rows = append(rows, row(region, part.what, to, whole))
 		}
 		sum := sums[r.Prices.Currency]
 		sums[r.Prices.Currency] = [2]float64{sum[0] + r.ToDate.Sum(), sum[1] + r.Projected.Sum()}
