@@ -8,29 +8,63 @@ import (
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
-var mainSettings = map[string]string{"wal_level": "logical", "max_prepared_transactions": "10"}
+// theme is one kind of what a failover has to bring back.
+type theme struct {
+	name   string
+	create func(*world)                     // before replication begins: it comes with the snapshot
+	change func(*world)                     // while replication runs: it comes with the WAL, or with what is captured by SQL
+	check  func(*world, topology.Operation) // after the failover
+}
+
+var themes = []theme{
+	{"users", (*world).createUsers, (*world).changeUsers, (*world).checkUsers},
+	{"access", (*world).createAccess, (*world).changeAccess, (*world).checkAccess},
+	{"settings", (*world).createSettings, (*world).changeSettings, (*world).checkSettings},
+	{"pipelines", (*world).createPipelines, (*world).changePipelines, (*world).checkPipelines}, // a slot would wait for prepared transactions
+	{"physical", (*world).createPhysical, (*world).changePhysical, (*world).checkPhysical},
+}
 
 func TestTopologySurvives(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0)
-	w.createUsers()
-	w.replicate()
-	w.startLoads()
-	for _, s := range w.spaces {
-		s.before = take(t, s.was.Server)
-	}
-	w.waitShipped()
+	w.fill()
 	w.lose()
 	op := w.failOver()
-	w.checkLedgers(op)
-	for _, s := range w.spaces {
-		expect(t, s.name, differences(s.before, take(t, s.is)))
+	t.Run("ledger", func(t *testing.T) { w.in(t).checkLedgers(op) })
+	t.Run("catalogs", func(t *testing.T) { w.in(t).checkCatalogs() })
+	for _, th := range themes {
+		t.Run(th.name, func(t *testing.T) { th.check(w.in(t), op) })
 	}
 }
 
-// checkLedgers looks for every acknowledged commit before the recovery point, as the role that made it.
-func (w *world) checkLedgers(op topology.Operation) {
+// fill makes everything, and remembers it once it has been shipped.
+func (w *world) fill() {
 	w.t.Helper()
+	for _, th := range themes {
+		th.create(w)
+	}
+	w.replicate()
+	w.startLoads()
+	for _, th := range themes {
+		th.change(w)
+	}
+	w.waitCaptured()
+	for _, s := range w.spaces {
+		s.before = take(w.t, s.was)
+		s.settings = w.settings(s.was)
+	}
+	w.waitShipped()
+}
+
+// in returns the world for a subtest.
+func (w *world) in(t *testing.T) *world {
+	c := *w
+	c.t = t
+	return &c
+}
+
+// checkLedgers looks for every acknowledged commit before the recovery point.
+func (w *world) checkLedgers(op topology.Operation) {
 	for _, s := range w.spaces {
 		conn := open(w.t, s.is, bankDB)
 		r, err := ledger.Verify(context.WithoutCancel(w.t.Context()), conn, s.load.Commits(), recovered(w.t, op, s.name).Point.RecordEnd, w.cut)
@@ -44,5 +78,12 @@ func (w *world) checkLedgers(op topology.Operation) {
 			w.t.Errorf("%s: no acknowledged commit was due: the test shows nothing", s.name)
 		}
 		w.t.Logf("%s: %d commits acknowledged, %d due, %d kept, %.2f s lost", s.name, r.Acknowledged, r.Due, r.Kept, r.Loss.Seconds())
+	}
+}
+
+// checkCatalogs compares what the servers hold with what those of the lost region held.
+func (w *world) checkCatalogs() {
+	for _, s := range w.spaces {
+		expect(w.t, s.name, differences(s.before, take(w.t, s.is)))
 	}
 }

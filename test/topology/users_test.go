@@ -2,6 +2,8 @@ package topology_test
 
 import (
 	"fmt"
+
+	"github.com/smartdr/smartdr/internal/topology"
 )
 
 // shopDB has an owner that cannot log in, and a dozen roles that may do different things in it.
@@ -53,6 +55,7 @@ func (w *world) createShop() {
 		`set role shop_owner; create table sales.customers (id int primary key generated always as identity, name text not null, card text, tenant name not null default current_user)`,
 		`set role shop_owner; create table sales.orders (id bigserial primary key, customer int not null references sales.customers, amount numeric(12,2) not null check (amount > 0),
 			placed timestamptz not null default now()) with (fillfactor = 80)`,
+		`set role shop_owner; create table sales.paid (id int primary key)`,
 		`set role shop_owner; create type sales.state as enum ('new', 'paid'); create domain sales.euro as numeric(12,2) check (value >= 0)`,
 		`set role shop_owner; create view sales.totals with (security_barrier) as select customer, sum(amount) as total from sales.orders group by customer`,
 		`set role shop_owner; create materialized view sales.best as select name from sales.customers order by id limit 10`,
@@ -85,4 +88,70 @@ func (w *world) grantInShop() {
 		"alter default privileges for role deploy grant usage on sequences to writers",
 		"set role shop_owner; create table sales.later (id int)", // gets its grants from these
 	)
+}
+
+// changeUsers changes what the snapshot holds.
+func (w *world) changeUsers() {
+	w.t.Helper()
+	p := w.space(mainSpace).was
+	w.run(p, shopDB, "drop owned by locked")
+	w.run(p, "postgres",
+		"drop role locked", w.role("newcomer", "login in role readers"), "grant connect on database shop to newcomer",
+		w.password("report"), "alter role batch nobypassrls", "alter role app set lock_timeout = '5s'", "alter role report reset default_transaction_read_only")
+	w.run(p, shopDB, "reassign owned by deploy to shop_owner", "revoke select (name) on sales.customers from readers")
+}
+
+// try is one statement as one role, and how it must end.
+type try struct {
+	role, statement string
+	code            string // SQLSTATE; empty: it works
+}
+
+// mayDo is what roles may do in the shop, before and after.
+var mayDo = []try{
+	{"report", "select id from sales.customers", ""},
+	{"report", "select name from sales.customers", forbidden}, // revoked while replication ran
+	{"report", "insert into sales.orders (customer, amount) values (1, 1)", forbidden},
+	{"newcomer", "select * from sales.later", ""},                      // by default privileges
+	{"app", "insert into orders (customer, amount) values (1, 1)", ""}, // by its search_path
+	{"app", "call sales.pay(1)", ""},
+	{"analyst", "select id from sales.customers", forbidden}, // does not inherit
+	{"analyst", "set role writers; update sales.orders set amount = 2 where id = 1", ""},
+	{"auditor", "select card from sales.customers", ""},
+	{"auditor", "select private.card_of(1)", ""},
+	{"app", "select private.card_of(1)", forbidden},
+	{"batch", "select 1 / count(*) from sales.customers", divisionByZero}, // row security shows it none
+	{"tenant_a", "select 1 / (count(*) filter (where tenant = 'tenant_b')) from sales.customers", divisionByZero},
+	{"tenant_a", "insert into sales.customers (name, tenant) values ('x', 'tenant_b')", forbidden},
+	{"tenant_a", "insert into sales.customers (name) values ('mine')", ""},
+	{"dba", "select * from sales.customers", ""},
+	{`Strange "Name"`, "grant connect on database shop to cdc", ""},
+}
+
+const (
+	forbidden      = "42501"
+	divisionByZero = "22012"
+	wrongPassword  = "28P01"
+	notLetIn       = "28000"
+)
+
+// checkUsers logs every role in with its password and lets it try.
+func (w *world) checkUsers(topology.Operation) {
+	s := w.space(mainSpace).is
+	for role, password := range w.passwords {
+		if role == teller || role == feeder {
+			continue // they are at home elsewhere
+		}
+		for _, c := range []struct{ password, code string }{{password, ""}, {"guess", wrongPassword}} {
+			if got := sqlState(w.attempt(s, "127.0.0.1", role, c.password, shopDB, "select 1")); got != c.code {
+				w.t.Errorf("%s with password %t: SQLSTATE %q, want %q", role, c.code == "", got, c.code)
+			}
+		}
+	}
+	for _, m := range mayDo {
+		err := w.attempt(s, "127.0.0.1", m.role, w.passwords[m.role], shopDB, "begin; "+m.statement+"; rollback")
+		if got := sqlState(err); got != m.code {
+			w.t.Errorf("%s: %s: SQLSTATE %q, want %q: %v", m.role, m.statement, got, m.code, err)
+		}
+	}
 }

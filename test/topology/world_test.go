@@ -7,7 +7,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +17,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
@@ -32,26 +33,29 @@ const group = devenv.GroupName
 type world struct {
 	t         *testing.T
 	env       *devenv.Env
-	feed      *devenv.Postgres
+	feed      *postgres.Server
 	spaces    []*space
 	passwords map[string]string // by role
 	cut       time.Time         // when the primary region was killed
+
+	tablespaces string // files of the lost region's tablespaces, when it was lost
 }
 
 // space is a workspace: where it was, and after a failover where it is.
 type space struct {
-	name   string
-	was    *devenv.Postgres
-	is     *postgres.Server // nil before the failover
-	load   *ledger.Load
-	before inventory
+	name     string
+	was      *postgres.Server
+	is       *postgres.Server // nil before the failover
+	load     *ledger.Load
+	before   inventory
+	settings map[string]string // of before
 }
 
 // The workspaces. Each has database bank, with a ledger that belongs to role teller.
 const (
 	mainSpace   = "main"    // adopted: most of what there is to lose is here
-	ordersSpace = "orders"  // another segment size, no checksums
-	reportSpace = "reports" // sorts by ICU
+	ordersSpace = "orders"  // managed, with WAL segments of 1 MiB and no checksums
+	reportSpace = "reports" // managed, sorts by ICU
 
 	bankDB, teller = "bank", "teller"
 )
@@ -68,33 +72,80 @@ func newWorld(t *testing.T, major int) *world {
 	}
 	w.env = env
 	t.Cleanup(w.end)
-	w.addWorkspace(mainSpace, env.Server)
-	w.addWorkspace(ordersSpace, w.startServer(ordersSpace, devenv.PostgresOptions{
-		Major: major, Init: postgres.InitOptions{SegmentSize: wal.SegmentSize(1 << 20)}}))
-	w.addWorkspace(reportSpace, w.startServer(reportSpace, devenv.PostgresOptions{Major: major, Init: postgres.InitOptions{Checksums: true}}))
-	w.feed = w.startServer("feed", devenv.PostgresOptions{Major: major, Settings: map[string]string{"wal_level": "logical"}})
+	w.feed = w.startServer("elsewhere", major)
+	w.createGroup(major)
+	for _, s := range w.spaces {
+		w.createBank(s.was)
+	}
 	return w
 }
 
-// startServer starts a server in the primary region, besides the one that env has.
-func (w *world) startServer(name string, o devenv.PostgresOptions) *devenv.Postgres {
+// createGroup adopts the server that is there, with a role that may do no more than the manual asks for, and has two more made.
+func (w *world) createGroup(major int) {
 	w.t.Helper()
-	o.Dir = filepath.Join(w.env.Dir, "regions", devenv.Primary, name)
-	p, err := devenv.StartPostgres(w.t.Context(), o)
+	text := fmt.Sprintf(`name: %s
+primary: %s
+firewall: [%s]
+workspaces:
+  - name: %s
+    connection: %s
+    passwordFile: %s
+  - name: %s
+    postgres: %d
+    size: 256MiB/0.1
+    settings: {work_mem: 6MB}
+    hba: ["host bank teller 127.0.0.5/32 reject"]
+    init: {segmentSizeMB: 1, noChecksums: true}
+  - name: %s
+    postgres: %d
+    size: 256MiB/0.1
+    init: {icuLocale: de-DE}
+`, group, devenv.Primary, firewall, mainSpace, w.env.Server.URL(devenv.ReplicationRole, "postgres"), filepath.Join(w.env.Dir, "regions", devenv.Primary, "replication.password"), ordersSpace, major, reportSpace, major)
+	file := filepath.Join(w.env.Dir, "topology.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+	w.smartdr("group", "create", "-f", file)
+	w.spaces = append(w.spaces, &space{name: mainSpace, was: w.env.Server.Server})
+	for _, name := range []string{ordersSpace, reportSpace} {
+		w.spaces = append(w.spaces, &space{name: name, was: w.managed(devenv.Primary, name)})
+	}
+}
+
+// managed finds the server of a workspace among those that a region's worker runs.
+func (w *world) managed(region, name string) *postgres.Server {
+	w.t.Helper()
+	servers, err := w.env.Regions[region].Servers()
+	for _, s := range servers {
+		if filepath.Base(filepath.Dir(s.InstanceDir())) == name {
+			return s
+		}
+	}
+	w.t.Fatalf("%s has no server of workspace %s among %d, %v", region, name, len(servers), err)
+	return nil
+}
+
+// startServer starts a server outside of both regions, that others may subscribe to.
+func (w *world) startServer(place string, major int) *postgres.Server {
+	w.t.Helper()
+	p, err := devenv.StartPostgres(w.t.Context(), devenv.PostgresOptions{
+		Dir: filepath.Join(w.env.Dir, place), Major: major, Settings: map[string]string{"wal_level": "logical"}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return p
+	return p.Server
 }
 
-// addWorkspace makes the ledger of a workspace-to-be.
-func (w *world) addWorkspace(name string, p *devenv.Postgres) {
+// createBank makes a ledger that belongs to an ordinary role.
+func (w *world) createBank(s *postgres.Server) {
 	w.t.Helper()
-	w.spaces = append(w.spaces, &space{name: name, was: p})
-	w.run(p, "postgres", w.role(teller, "login"), "create database "+bankDB+" owner "+teller)
-	conn := w.connect(p, teller, bankDB)
-	defer conn.Close(context.WithoutCancel(w.t.Context())) //nolint:errcheck // nothing hangs on a clean goodbye
-	if err := ledger.Setup(w.t.Context(), conn); err != nil {
+	w.run(s, "postgres", w.role(teller, "login"), "create database "+bankDB+" owner "+teller)
+	conn := open(w.t, s, bankDB)
+	_, err := conn.Exec(w.t.Context(), "set role "+teller)
+	if err == nil {
+		err = ledger.Setup(w.t.Context(), conn)
+	}
+	if err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -149,24 +200,27 @@ func (w *world) role(name, options string) string {
 	return fmt.Sprintf("create role %s %s password '%s'", pgx.Identifier{name}.Sanitize(), options, w.passwords[name])
 }
 
-// run executes statements as the superuser, each by itself.
-func (w *world) run(p *devenv.Postgres, database string, statements ...string) {
-	w.t.Helper()
-	for _, s := range statements {
-		if err := p.Exec(w.t.Context(), database, s); err != nil {
-			w.t.Fatalf("%v\n%s", err, s)
-		}
-	}
+// password returns the statement that gives a role another password.
+func (w *world) password(name string) string {
+	w.passwords[name] = rand.Text()
+	return fmt.Sprintf("alter role %s password '%s'", pgx.Identifier{name}.Sanitize(), w.passwords[name])
 }
 
-// connect connects as an ordinary role would.
-func (w *world) connect(p *devenv.Postgres, role, database string) *pgx.Conn {
+// run executes statements as the superuser, each by itself in a session of its own.
+func (w *world) run(s *postgres.Server, database string, statements ...string) {
 	w.t.Helper()
-	conn, err := devenv.Connect(w.t.Context(), p.URL(role, database), w.passwords[role])
-	if err != nil {
-		w.t.Fatal(err)
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	defer cancel()
+	for _, statement := range statements {
+		conn, err := s.Open(ctx, database)
+		if err == nil {
+			_, err = conn.PgConn().Exec(ctx, statement).ReadAll()
+			_ = conn.Close(ctx) // the statement's error is what counts
+		}
+		if err != nil {
+			w.t.Fatalf("%v\n%s", err, statement)
+		}
 	}
-	return conn
 }
 
 // smartdr runs the CLI and fails the test unless it exits with 0.
@@ -187,20 +241,9 @@ func (w *world) status() (s topology.GroupStatus, err error) {
 	return s, json.Unmarshal([]byte(out), &s)
 }
 
-// replicate creates the group of all workspaces and waits until every database is in the secondary's bucket.
+// replicate waits until every chosen database is in the secondary's bucket.
 func (w *world) replicate() {
 	w.t.Helper()
-	var b strings.Builder
-	fmt.Fprintf(&b, "name: %s\nprimary: %s\nworkspaces:\n", group, devenv.Primary)
-	for _, s := range w.spaces {
-		source := s.was.RemoteSource("postgres")
-		fmt.Fprintf(&b, "  - name: %s\n    connection: %s\n    passwordFile: %s\n", s.name, source.ConnString, source.PasswordFile)
-	}
-	file := filepath.Join(w.env.Dir, "topology.yaml")
-	if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
-		w.t.Fatal(err)
-	}
-	w.smartdr("group", "create", "-f", file)
 	w.smartdr("configure", "--group", group, "--secondary", devenv.Secondary, "--wait", "--timeout", "3m")
 }
 
@@ -209,7 +252,7 @@ func (w *world) startLoads() {
 	w.t.Helper()
 	for _, s := range w.spaces {
 		l, err := ledger.Start(w.t.Context(), func(ctx context.Context) (*pgx.Conn, error) {
-			return devenv.Connect(ctx, s.was.URL(teller, bankDB), w.passwords[teller])
+			return devenv.Connect(ctx, fmt.Sprintf("postgresql://%s@127.0.0.1:%d/%s?sslmode=disable", teller, s.was.Port, bankDB), w.passwords[teller])
 		}, ledger.Options{Name: s.name, Writers: 1, Pause: 10 * time.Millisecond})
 		if err != nil {
 			w.t.Fatal(err)
@@ -223,7 +266,7 @@ func (w *world) waitShipped() {
 	w.t.Helper()
 	target := map[string]wal.LSN{}
 	for _, s := range w.spaces {
-		target[s.name] = w.flushed(s.was.Server)
+		target[s.name] = w.flushed(s.was)
 	}
 	devtest.Within(w.t, 2*time.Minute, fmt.Sprintf("WAL up to %v to be shipped", target), func() bool {
 		st, err := w.status()
@@ -236,6 +279,45 @@ func (w *world) waitShipped() {
 		}
 		return err == nil && len(target) == 0
 	})
+}
+
+// capturedWithin is how soon a change of settings or access rules has to be safe. A failover that is right about rows and wrong
+// about who may see them is worth little.
+const capturedWithin = 10 * time.Second
+
+// waitCaptured waits until the secondary's bucket holds settings and access rules that were read after this was called.
+func (w *world) waitCaptured() {
+	w.t.Helper()
+	now := time.Now()
+	for _, s := range w.spaces {
+		for !w.capturedAt(s.name).After(now) {
+			if time.Since(now) > capturedWithin {
+				w.t.Errorf("what was changed on %s is not captured after %s", s.name, capturedWithin)
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+}
+
+// capturedAt returns when the metadata of a workspace that are in the secondary's bucket were read.
+func (w *world) capturedAt(name string) time.Time {
+	w.t.Helper()
+	var m struct{ CapturedAt time.Time }
+	err := filepath.WalkDir(w.env.Regions[devenv.Secondary].Gateway.DataDir(), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "/"+name+"/metadata.json") {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(b, &m)
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // what goes on beside us replaces files
+		w.t.Fatal(err)
+	}
+	return m.CapturedAt
 }
 
 // flushed returns how far a server's WAL is.
@@ -267,12 +349,7 @@ func (w *world) scan(s *postgres.Server, database, query string, into ...any) {
 func (w *world) lose() {
 	w.t.Helper()
 	w.cut = time.Now()
-	var g errgroup.Group
-	g.Go(func() error { return w.env.KillRegion(w.t.Context(), devenv.Primary) })
-	for _, s := range w.spaces {
-		g.Go(func() error { return s.was.Kill(w.t.Context()) })
-	}
-	if err := g.Wait(); err != nil {
+	if err := w.env.KillRegion(w.t.Context(), devenv.Primary); err != nil {
 		w.t.Fatal(err)
 	}
 	for _, s := range w.spaces {
@@ -280,6 +357,7 @@ func (w *world) lose() {
 			s.load.Wait()
 		}
 	}
+	w.tablespaces = listing(w, filepath.Dir(w.tablespaceDir("any")))
 }
 
 // failOver fails over and finds the servers that it brought up.
@@ -290,27 +368,10 @@ func (w *world) failOver() topology.Operation {
 	if op.State != topology.OperationCompleted || len(op.Workspaces) != len(w.spaces) {
 		w.t.Fatalf("the failover is %s (%s) with %d workspaces, want Completed with %d", op.State, op.Error, len(op.Workspaces), len(w.spaces))
 	}
-	w.findServers(op)
+	for _, s := range w.spaces {
+		s.is = w.managed(devenv.Secondary, s.name)
+	}
 	return op
-}
-
-// findServers finds the server of each workspace by the port of its endpoint.
-func (w *world) findServers(op topology.Operation) {
-	w.t.Helper()
-	servers, err := w.env.Regions[devenv.Secondary].Servers()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for _, r := range op.Workspaces {
-		for _, s := range servers {
-			if len(r.Endpoint.Hosts) == 1 && s.Port == r.Endpoint.Hosts[0].Port {
-				w.space(r.Workspace).is = s
-			}
-		}
-		if w.space(r.Workspace).is == nil {
-			w.t.Fatalf("no server of %s has the endpoint %v of workspace %s", devenv.Secondary, r.Endpoint, r.Workspace)
-		}
-	}
 }
 
 // lastOperation returns the group's newest operation.
