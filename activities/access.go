@@ -200,12 +200,19 @@ func (t *Target) letIn(ctx context.Context, s *postgres.Server, in RestoreInput,
 	}
 	wrong, err := tryAccess(ctx, s, a)
 	if err != nil || len(wrong) == 0 {
-		return a.Notes, err
+		return ruleNotes(a), err
 	}
 	if a, err = without(a, wrong); err != nil {
 		return nil, err
 	}
-	return a.Notes, applyAccess(ctx, s, a)
+	return ruleNotes(a), applyAccess(ctx, s, a)
+}
+
+func ruleNotes(a metadata.Access) (notes []string) {
+	for _, n := range a.Notes {
+		notes = append(notes, n.String())
+	}
+	return notes
 }
 
 // without makes rules refuse that the server does not understand, and leaves out user name maps that it does not.
@@ -213,7 +220,7 @@ func without(a metadata.Access, wrong []badRule) (metadata.Access, error) {
 	for _, w := range wrong {
 		if w.File == "pg_ident.conf" {
 			a.Ident = strings.Replace(a.Ident, w.text+"\n", "", 1)
-			a.Notes = append(a.Notes, fmt.Sprintf("a user name map is not understood here (%s) and was left out: %s", w.Err, w.text))
+			a.Notes = append(a.Notes, metadata.RuleNote{Rule: w.text, Text: fmt.Sprintf("a user name map is not understood here (%s) and was left out", w.Err)})
 			continue
 		}
 		reject, ok := metadata.RejectInstead(w.text)
@@ -221,7 +228,7 @@ func without(a metadata.Access, wrong []badRule) (metadata.Access, error) {
 			return a, notUnderstood(wrong)
 		}
 		a.HBA = strings.Replace(a.HBA, w.text+"\n", reject+"\n", 1)
-		a.Notes = append(a.Notes, fmt.Sprintf("an access rule is not understood here (%s) and refuses until it is replaced: %s", w.Err, w.text))
+		a.Notes = append(a.Notes, metadata.RuleNote{Rule: w.text, Text: fmt.Sprintf("an access rule is not understood here (%s) and refuses until it is replaced", w.Err)})
 	}
 	return a, nil
 }

@@ -24,5 +24,5 @@ func (t *Target) applyRules(ctx context.Context, m ownServer) ([]string, error) 
 	if err != nil {
 		return nil, err
 	}
-	return a.Notes, applyAccess(ctx, m.server, a)
+	return ruleNotes(a), applyAccess(ctx, m.server, a)
 }

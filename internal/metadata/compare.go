@@ -34,6 +34,7 @@ func compareVersion(m Metadata, h Host) []Problem {
 		return nil
 	}
 	return []Problem{{
+		Name: fmt.Sprintf("PostgreSQL %d", major),
 		Text: fmt.Sprintf("The server is PostgreSQL %d, and this host has PostgreSQL %d.", major, h.Major),
 		Todo: fmt.Sprintf("Install PostgreSQL %d here, or name its folder in worker.pgBinDirs.", major), Blocking: true,
 	}}
@@ -45,6 +46,7 @@ func compareFeatures(m Metadata, h Host) []Problem {
 	lacking := func(feature, why string) {
 		if h.lacks(feature) {
 			out = append(out, Problem{
+				Name: feature,
 				Text: fmt.Sprintf("PostgreSQL on this host is built without %s, %s.", feature, why),
 				Todo: "Install a build with it, as Debian's and Red Hat's are.", Blocking: true,
 			})
@@ -76,6 +78,7 @@ func compareExtensions(m Metadata, h Host) []Problem {
 	var out []Problem
 	for _, name := range slices.Sorted(maps.Keys(missing)) {
 		out = append(out, Problem{
+			Name: name,
 			Text: fmt.Sprintf("Extension %s, used by database %s, is not installed on this host.", name, strings.Join(missing[name], ", ")),
 			Todo: fmt.Sprintf("Install the package that brings %s.control for PostgreSQL %d.", name, m.ServerVersion/10000), Blocking: true,
 		})
@@ -108,6 +111,7 @@ func compareLibraries(m Metadata, h Host) []Problem {
 
 func missingLibrary(lib, setting string, m Metadata, blocking bool) Problem {
 	return Problem{
+		Name: lib,
 		Text: fmt.Sprintf("Library %s, named by %s, is not installed on this host.", lib, setting),
 		Todo: fmt.Sprintf("Install the package that brings %s.so for PostgreSQL %d.", path.Base(lib), m.ServerVersion/10000), Blocking: blocking,
 	}
@@ -183,6 +187,7 @@ func compareLocales(m Metadata, h Host) []Problem {
 	var out []Problem
 	for _, l := range slices.Sorted(maps.Keys(missing)) {
 		out = append(out, Problem{
+			Name: l,
 			Text: fmt.Sprintf("Locale %s, used by database %s, is not installed on this host.", l, strings.Join(missing[l], ", ")),
 			Todo: "Install it: on Debian with locale-gen, on Red Hat with the glibc-langpack of its language.", Blocking: true,
 		})
@@ -224,12 +229,14 @@ func compareCollations(m Metadata, h Host) []Problem {
 	var out []Problem
 	for _, key := range slices.Sorted(maps.Keys(differ)) {
 		out = append(out, Problem{
+			Name: strings.Join(differ[key], ", "),
 			Text: fmt.Sprintf("Text is sorted by %s, in %s: indexes on it may be in the wrong order here.", key, strings.Join(differ[key], ", ")),
 			Todo: "After the failover, REINDEX what is named before it is used, then ALTER DATABASE ... REFRESH COLLATION VERSION or ALTER COLLATION ... REFRESH VERSION.",
 		})
 	}
 	for _, provider := range slices.Sorted(maps.Keys(unknown)) {
 		out = append(out, Problem{
+			Name: strings.Join(unknown[provider], ", "),
 			Text: fmt.Sprintf("It is not known by which version of %s text is sorted in %s: indexes on it may be in the wrong order here.", provider, strings.Join(unknown[provider], ", ")),
 			Todo: "After the failover, REINDEX what is named before it is used.",
 		})

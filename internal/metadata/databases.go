@@ -79,6 +79,7 @@ func (c *capture) readUnlogged(ctx context.Context, conn *pgx.Conn, name string)
 	var n int
 	err := conn.QueryRow(ctx, `select count(*) from pg_class where relpersistence = 'u' and relkind in ('r', 'p', 'm')`).Scan(&n)
 	if n > 0 {
+		c.m.Unlogged = append(c.m.Unlogged, Unlogged{name, n})
 		c.note("database %s has %d unlogged tables: they are empty after a failover", name, n)
 	}
 	return err

@@ -22,15 +22,23 @@ var unknownRules = []HBARule{
 	{Type: "host", Databases: []string{"all"}, Users: []string{"all"}, Address: "samenet", Method: "scram-sha-256"},
 }
 
+// RuleNote says what became of a rule that was not carried over as it is.
+type RuleNote struct {
+	Rule string // as the primary has it, without secrets
+	Text string
+}
+
+func (n RuleNote) String() string { return n.Text + ": " + n.Rule }
+
 // HBA writes the access rules of a restored server in pg_hba.conf's form, in the primary's order, and says which could not
 // be carried over; in front of them stands the group's firewall. Rules for this host's control are not among them, nor those of
 // a firewall that the captured server had. FileErrors tells what the server makes of it. Errors are fault.Invalid: a range
 // of the firewall that cannot be read.
-func HBA(m Metadata, p Place) (text string, notes []string, err error) {
+func HBA(m Metadata, p Place) (text string, notes []RuleNote, err error) {
 	rules := m.withoutFirewall()
 	if !m.HBAKnown {
 		rules = unknownRules
-		notes = append(notes, "the primary's access rules are not known: only this host and its networks get in, with passwords; add rules to pg_hba.conf beside the data directory")
+		notes = append(notes, RuleNote{"pg_hba.conf", "the primary's access rules are not known: only this host and its networks get in, with passwords; add rules to pg_hba.conf beside the data directory"})
 	}
 	var b strings.Builder
 	b.WriteString("# Written by SmartDR: the group's firewall, and the primary's rules.\n")
@@ -41,7 +49,7 @@ func HBA(m Metadata, p Place) (text string, notes []string, err error) {
 	for _, r := range rules {
 		line, note := r.carry(m, p.Host)
 		if note != "" {
-			notes = append(notes, note)
+			notes = append(notes, RuleNote{r.format(), note})
 		}
 		if line == "" || slices.Contains(written, line) {
 			continue
@@ -93,18 +101,18 @@ func (r HBARule) carry(m Metadata, h Host) (line, note string) {
 	case r.isControl() && slices.Contains(r.Options, "map="+controlMap):
 		return "", ""
 	case ambiguous(r, m):
-		return "", fmt.Sprintf("the access rule %q was left out: a database is named like a keyword of pg_hba.conf", r.format())
+		return "", "an access rule was left out, since a database is named like a keyword of pg_hba.conf"
 	case r.Redacted:
 		r.Method, r.Options = "reject", nil
-		return r.format(), fmt.Sprintf("an access rule holds a secret, which is not captured: it refuses until it is restored by hand: %s", r.format())
+		return r.format(), "an access rule holds a secret, which is not captured, and refuses until it is restored by hand"
 	}
 	if h.lacks(methodFeature[r.Method]) || r.Type == "hostgssenc" && h.lacks("gssapi") {
 		method := r.Method
 		r.Method, r.Options, r.Type = "reject", nil, strings.Replace(r.Type, "hostgssenc", "host", 1)
-		return r.format(), fmt.Sprintf("PostgreSQL on this host is built without %s: an access rule refuses until it is replaced: %s", method, r.format())
+		return r.format(), fmt.Sprintf("PostgreSQL on this host is built without %s, and an access rule refuses until it is replaced", method)
 	}
 	if slices.Contains([]string{"gss", "pam", "ldap", "ident", "radius", "oauth"}, r.Method) {
-		note = fmt.Sprintf("an access rule needs something on this host that may not be there (%s): %s", r.Method, r.format())
+		note = fmt.Sprintf("an access rule needs something on this host that may not be there (%s)", r.Method)
 	}
 	return r.format(), note
 }

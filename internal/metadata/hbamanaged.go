@@ -185,7 +185,7 @@ func checkMap(line string) error {
 // Access is who may get into a server besides its host's control.
 type Access struct {
 	HBA, Ident string
-	Notes      []string // what could not be carried over
+	Notes      []RuleNote // what could not be carried over
 }
 
 // AccessOf decides who may get into a workspace's server that SmartDR runs: the firewall first, then the rules that the

@@ -29,6 +29,7 @@ type Metadata struct {
 	Tablespaces   []Tablespace   `json:"tablespaces,omitempty"`
 	Extensions    []Extension    `json:"extensions"`
 	Collations    []Collation    `json:"collations,omitempty"` // that tables and indexes use, beside the databases' own
+	Unlogged      []Unlogged     `json:"unlogged,omitempty"`
 	Pipelines     Pipelines      `json:"pipelines,omitzero"`
 	Unread        []string       `json:"unread,omitempty"` // databases that could not be connected to
 
@@ -106,6 +107,12 @@ type Tablespace struct {
 	InPlace  bool   `json:"inPlace,omitempty"` // a directory in pg_tblspc
 }
 
+// Unlogged says how many tables of a database are unlogged.
+type Unlogged struct {
+	Database string `json:"database"`
+	Tables   int    `json:"tables"`
+}
+
 // Extension is one extension of one database.
 type Extension struct {
 	Database string `json:"database"`
@@ -115,7 +122,8 @@ type Extension struct {
 
 // Problem is a reason why a server would not run, or not be whole, on a host; and what to do.
 type Problem struct {
-	Check    string `json:"check"` // what was compared: "postgres", "extensions", "libraries", "disk", "locales", "collations", "memory"
+	Name     string `json:"name,omitempty"` // of the extension, library, locale, ... that it is about
+	Check    string `json:"check"`          // what was compared: "postgres", "extensions", "libraries", "disk", "locales", "collations", "memory"
 	Text     string `json:"text"`
 	Todo     string `json:"todo"`
 	Blocking bool   `json:"blocking"` // the restore must not begin

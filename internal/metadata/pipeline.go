@@ -125,6 +125,7 @@ func (m Metadata) Completed(older Metadata) Metadata {
 	unread := func(database string) bool { return slices.Contains(m.Unread, database) }
 	m.Extensions = takeOver(m.Extensions, older.Extensions, func(e Extension) bool { return unread(e.Database) })
 	m.Collations = takeOver(m.Collations, older.Collations, func(c Collation) bool { return unread(c.Database) })
+	m.Unlogged = takeOver(m.Unlogged, older.Unlogged, func(u Unlogged) bool { return unread(u.Database) })
 	p, o := &m.Pipelines, older.Pipelines
 	p.Publications = takeOver(p.Publications, o.Publications, func(x Publication) bool { return unread(x.Database) })
 	p.Servers = takeOver(p.Servers, o.Servers, func(x ForeignServer) bool { return unread(x.Database) })

@@ -254,7 +254,7 @@ func TestHBA(t *testing.T) {
 			if diff := cmp.Diff(want, body); diff != "" {
 				t.Error(diff)
 			}
-			if (c.note == "") != (len(notes) == 0) || c.note != "" && !strings.Contains(notes[0], c.note) {
+			if (c.note == "") != (len(notes) == 0) || c.note != "" && !strings.Contains(notes[0].String(), c.note) {
 				t.Errorf("notes %q, want one that says %q", notes, c.note)
 			}
 		})
