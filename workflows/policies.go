@@ -16,6 +16,8 @@ const (
 	// readinessEvery is how old the answer to "would a failover work now" may be. A check costs a dozen requests for each
 	// workspace and one for each thousand of its segments.
 	readinessEvery = 5 * time.Minute
+	// readinessAgain is readinessEvery while something is in the way, as the first snapshot: whoever puts it right looks.
+	readinessAgain = time.Minute
 	// replicationRun is how long one run of Replication lasts: about 700 events.
 	replicationRun = 30 * time.Minute
 	// recheckChildren is how often a child that an earlier run started is asked for by starting it again.

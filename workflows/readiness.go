@@ -19,10 +19,14 @@ func (e *entity) watchReadiness(ctx workflow.Context) {
 			return
 		}
 		g := *e.replicated()
-		e.readiness = checkReadiness(ctx, g.Name, g.Other(g.Active))
+		found, every := checkReadiness(ctx, g.Name, g.Other(g.Active)), readinessEvery
+		if found.State == topology.ReadinessBlocking {
+			every = readinessAgain
+		}
+		e.readiness = found.text
 		measureStored(ctx, g.Name)
 		changed := func() bool { now := e.replicated(); return now == nil || now.Epoch != g.Epoch }
-		if _, err := workflow.AwaitWithTimeout(ctx, readinessEvery, changed); err != nil {
+		if _, err := workflow.AwaitWithTimeout(ctx, every, changed); err != nil {
 			return
 		}
 	}
@@ -37,9 +41,15 @@ func (e *entity) replicated() *topology.Group {
 	return &s.Group
 }
 
+// checked is what a check found, and how it is shown.
+type checked struct {
+	activities.CheckReadinessResult
+	text string
+}
+
 // checkReadiness asks a worker of the region that a failover would go to, since what counts is what works from there: its
 // keys, its clock, its way to the buckets. If there is none any other worker says so.
-func checkReadiness(ctx workflow.Context, group, to string) string {
+func checkReadiness(ctx workflow.Context, group, to string) checked {
 	var r activities.CheckReadinessResult
 	in := activities.ReadGroupInput{Group: group}
 	err := workflow.ExecuteActivity(checking(ctx, RegionQueue(to)), control.CheckReadiness, in).Get(ctx, &r)
@@ -47,9 +57,9 @@ func checkReadiness(ctx workflow.Context, group, to string) string {
 		err = workflow.ExecuteActivity(checking(ctx, TaskQueue), control.CheckReadiness, in).Get(ctx, &r)
 	}
 	if err != nil {
-		return "**Readiness could not be checked:** " + FailureOf(err).Message
+		return checked{text: "**Readiness could not be checked:** " + FailureOf(err).Message}
 	}
-	return readinessDetails(r)
+	return checked{r, readinessDetails(r)}
 }
 
 // measureStored keeps it known what the buckets hold, which is what they mostly cost. The activity lists no more than once an

@@ -53,6 +53,26 @@ func TestReadinessIsCheckedFromTheOtherRegion(t *testing.T) {
 	}
 }
 
+func TestReadinessIsCheckedAgainSoonWhileSomethingIsInTheWay(t *testing.T) {
+	g := noChildren()
+	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
+	env.RegisterWorkflow(Replication)
+	env.RegisterActivity(&activities.Control{})
+	observed(env, &g)
+	env.OnActivity(control.MeasureStored, mock.Anything, mock.Anything).Return(activities.MeasureStoredResult{}, nil)
+	checks := 0
+	env.OnActivity(control.CheckReadiness, mock.Anything, mock.Anything).Return(
+		func(context.Context, activities.ReadGroupInput) (activities.CheckReadinessResult, error) {
+			checks++
+			return activities.CheckReadinessResult{State: topology.ReadinessBlocking}, nil
+		})
+	env.RegisterDelayedCallback(env.CancelWorkflow, 210*time.Second)
+	env.ExecuteWorkflow(Replication, ReplicationInput{Group: "prod"})
+	if checks != 4 {
+		t.Errorf("checked %d times in three and a half minutes", checks)
+	}
+}
+
 func TestReadinessIsCheckedFromElsewhereWhenNobodyIsThere(t *testing.T) {
 	g := noChildren()
 	env, asked := readinessEnv(&g, "smartdr-west")
