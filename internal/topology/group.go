@@ -3,6 +3,7 @@
 package topology
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/smartdr/smartdr/internal/wal"
@@ -31,6 +32,18 @@ type Group struct {
 	Replication *Replication  `json:"replication,omitempty"` // nil until configured
 	Workspaces  []Workspace   `json:"workspaces"`
 	Operation   *OperationRef `json:"operation,omitempty"` // the one that excludes all others now
+}
+
+// UnmarshalJSON replaces the group as a whole. Without it a field that the document leaves out, such as the state of an active
+// workspace, would keep what a group that was read before had there.
+func (g *Group) UnmarshalJSON(b []byte) error {
+	type plain Group // without this method
+	var p plain
+	if err := json.Unmarshal(b, &p); err != nil {
+		return err
+	}
+	*g = Group(p)
+	return nil
 }
 
 // GroupState says what became of a group.
