@@ -22,6 +22,8 @@ const (
 	Unreachable Class = "unreachable"
 	// Unsafe: it would hurt, and nobody has agreed to that.
 	Unsafe Class = "unsafe"
+	// Partly: of what was asked for a part was done, and the rest can follow.
+	Partly Class = "partly"
 )
 
 // classed is an error whose class does not follow from its kind.

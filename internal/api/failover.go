@@ -26,10 +26,57 @@ func (s *Service) PreviewFailover(ctx context.Context, req FailoverRequest) (Fai
 	if err == nil {
 		err = s.notHeld(ctx, st.Group)
 	}
+	if err == nil && !req.Force {
+		err = cameBack(st.Group)
+	}
 	if err != nil {
 		return FailoverPreview{}, err
 	}
-	return preview(st, to, s.opts.Now()), nil
+	p := preview(st, to, s.opts.Now())
+	s.placePreview(ctx, st, &p)
+	return p, nil
+}
+
+// cameBack refuses a group with workspaces that its last failover has not brought up yet.
+func cameBack(g topology.Group) error {
+	for i := range g.Workspaces {
+		w := &g.Workspaces[i]
+		if _, there := w.Sites[g.Active]; !there && w.Recoverable() {
+			return fault.Newf(fault.Invalid, opFailover, "the last failover of group %s has not brought back workspace %s", g.Name, w.Name).
+				WithHint("Resume it: smartdr failover --group %s --resume; or leave that workspace behind with --force.", g.Name)
+		}
+	}
+	return nil
+}
+
+// Resumable returns the group's last failover and what it has to bring up still.
+func (s *Service) Resumable(ctx context.Context, group string) (topology.Operation, error) {
+	ops, err := s.Operations(ctx, group)
+	if err != nil {
+		return topology.Operation{}, err
+	}
+	at := slices.IndexFunc(ops, func(op topology.Operation) bool { return op.Kind == workflows.FailoverType })
+	if at < 0 {
+		return topology.Operation{}, fault.Newf(fault.Invalid, opFailover, "group %s has never been failed over: there is nothing to resume", group)
+	}
+	if ops[at].State == topology.OperationCompleted {
+		return ops[at], fault.Newf(fault.Invalid, opFailover, "the last failover of group %s (%s) brought everything up: there is nothing to resume", group, ops[at].ID)
+	}
+	return ops[at], nil
+}
+
+// resume goes on with the group's last failover.
+func (s *Service) resume(ctx context.Context, req FailoverRequest) (Started, error) {
+	op, err := s.Resumable(ctx, req.Group)
+	if err != nil {
+		return Started{}, err
+	}
+	in := workflows.FailoverInput{Group: req.Group, To: req.To, Resume: true}
+	run, err := s.start(ctx, workflows.FailoverID(req.Group), workflows.FailoverType, fmt.Sprintf("failover of %s to %s, resumed", req.Group, op.To), in)
+	if err != nil {
+		return Started{}, err
+	}
+	return Started{Group: req.Group, Operation: op.ID, Workflow: run.GetID(), Run: run.GetRunID()}, nil
 }
 
 // target returns the region to fail over to, or why there is none.
@@ -81,8 +128,12 @@ func (s *Service) notHeld(ctx context.Context, g topology.Group) error {
 	return nil
 }
 
-// StartFailover starts a failover and does not wait for it. What it would lose is asked with PreviewFailover.
+// StartFailover starts a failover, or goes on with the last one, and does not wait for it. What it would lose is asked with
+// PreviewFailover.
 func (s *Service) StartFailover(ctx context.Context, req FailoverRequest) (Started, error) {
+	if req.Resume {
+		return s.resume(ctx, req)
+	}
 	p, err := s.PreviewFailover(ctx, req)
 	if err != nil {
 		return Started{}, err

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -20,6 +21,9 @@ func preview(s topology.GroupStatus, to string, now time.Time) FailoverPreview {
 	}
 	p.Alive, p.Evidence = alive(s, now)
 	for _, w := range s.Group.Workspaces {
+		if !w.Recoverable() {
+			continue
+		}
 		wp := previewWorkspace(w, s, to)
 		if !wp.Ready && p.Ready {
 			p.Ready, p.Problem = false, wp.Problem
@@ -88,10 +92,42 @@ func alive(s topology.GroupStatus, now time.Time) (bool, string) {
 	return true, fmt.Sprintf("%s shipped WAL %s ago and its bucket answers", from, age)
 }
 
+// placePreview says on which host each workspace would be placed, as far as the hosts' announcements can be read. The failover
+// itself knows better what is needed: the preview goes by the last snapshot.
+func (s *Service) placePreview(ctx context.Context, st topology.GroupStatus, p *FailoverPreview) {
+	c, err := s.openCatalog(ctx)
+	if err != nil {
+		return
+	}
+	hosts, err := c.Hosts(ctx, p.To)
+	if err != nil || len(hosts) == 0 {
+		return
+	}
+	placed, err := topology.Place(previewNeeds(st, *p), hosts, s.opts.Now())
+	if err != nil {
+		p.Placement = err.Error()
+		return
+	}
+	for i := range p.Workspaces {
+		p.Workspaces[i].Host = placed[p.Workspaces[i].Workspace]
+	}
+}
+
+func previewNeeds(st topology.GroupStatus, p FailoverPreview) (all []topology.Need) {
+	for _, wp := range p.Workspaces {
+		w, ws := st.Group.Workspace(wp.Workspace), workspaceStatus(st, wp.Workspace)
+		if !wp.Ready || w == nil || ws == nil || ws.Snapshot == nil {
+			continue
+		}
+		all = append(all, topology.Need{Group: p.Group, Workspace: w.Name, Size: w.Size, DiskBytes: ws.Snapshot.TotalBytes})
+	}
+	return all
+}
+
 // Refusal says why a failover must not be started as things stand; nil when nothing is in the way.
 func (p FailoverPreview) Refusal(force bool) error {
 	switch {
-	case !p.Ready:
+	case !p.Ready && !(force && p.some()):
 		return fault.Newf(fault.Missing, opFailover, "%s", p.Problem).
 			WithHint("`smartdr status --group %s` shows how far replication is.", p.Group)
 	case p.Alive && !force:
@@ -99,6 +135,11 @@ func (p FailoverPreview) Refusal(force bool) error {
 			WithHint("If it is lost all the same, or is to be left, say so with --force."))
 	}
 	return nil
+}
+
+// some reports whether at least one workspace can be brought back.
+func (p FailoverPreview) some() bool {
+	return slices.ContainsFunc(p.Workspaces, func(w WorkspacePreview) bool { return w.Ready })
 }
 
 const opFailover = "failover"

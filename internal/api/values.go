@@ -54,7 +54,9 @@ type Configured struct {
 type FailoverRequest struct {
 	Group string `json:"group"`
 	To    string `json:"to,omitempty"`    // region; default: the one that does not serve now
-	Force bool   `json:"force,omitempty"` // even if the serving region looks alive
+	Force bool   `json:"force,omitempty"` // even if the serving region looks alive, or without workspaces that cannot be brought back
+	// Resume goes on with the group's last failover for the workspaces that it could not bring up.
+	Resume bool `json:"resume,omitempty"`
 }
 
 // FailoverPreview is what a failover now would bring back, and what it would lose.
@@ -63,12 +65,13 @@ type FailoverPreview struct {
 	From       string             `json:"from"` // the region that serves now
 	To         string             `json:"to"`
 	ReadAt     time.Time          `json:"readAt"`
-	Alive      bool               `json:"alive"`      // the serving region still seems to work
-	Evidence   string             `json:"evidence"`   // a sentence: why it seems alive, or why it does not
-	Ready      bool               `json:"ready"`      // every workspace has something to recover from
-	Problem    string             `json:"problem"`    // the first reason why it is not ready
-	Workspaces []WorkspacePreview `json:"workspaces"` // in the group's order
-	ReadFrom   []string           `json:"readFrom"`   // regions whose buckets answered
+	Alive      bool               `json:"alive"`               // the serving region still seems to work
+	Evidence   string             `json:"evidence"`            // a sentence: why it seems alive, or why it does not
+	Ready      bool               `json:"ready"`               // every workspace has something to recover from
+	Problem    string             `json:"problem"`             // the first reason why it is not ready
+	Placement  string             `json:"placement,omitempty"` // why the hosts there have no room for the workspaces, if they have none
+	Workspaces []WorkspacePreview `json:"workspaces"`          // in the group's order
+	ReadFrom   []string           `json:"readFrom"`            // regions whose buckets answered
 	Silent     map[string]string  `json:"silent,omitempty"`
 }
 
@@ -83,6 +86,7 @@ type WorkspacePreview struct {
 	LagSeconds float64   `json:"lagSeconds"`
 	LagBytes   int64     `json:"lagBytes"`
 	MeasuredAt time.Time `json:"measuredAt,omitzero"`
+	Host       string    `json:"host,omitempty"` // where it would be placed as things stand; empty when that is not known
 }
 
 // Started names an operation that runs now.

@@ -22,6 +22,7 @@ const (
 	exitUnreachable = 5
 	exitUnsafe      = 6
 	exitBlocked     = 7
+	exitPartly      = 8
 )
 
 const exitCodesText = `
@@ -35,11 +36,13 @@ Exit codes:
   5  no bucket, no Temporal or no worker answers
   6  it would hurt, and nobody has agreed to that (see --yes and --force of smartdr failover)
   7  a failover would not work now (smartdr readiness)
+  8  a failover brought up some workspaces and not others (see smartdr failover --resume)
 With -o json errors are JSON too: {"error": ..., "hint": ..., "code": ...} on stderr.`
 
 var exitCodes = map[api.Class]int{
 	api.Failed: exitFailed, api.Invalid: exitUsage, api.NotFound: exitNotFound,
 	api.Conflict: exitConflict, api.Unreachable: exitUnreachable, api.Unsafe: exitUnsafe,
+	api.Partly: exitPartly,
 }
 
 // exited is a program's own exit code, to be passed on without a word.

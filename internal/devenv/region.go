@@ -115,6 +115,9 @@ func (h *Host) logName() string {
 	return "worker-" + h.Name + ".log"
 }
 
+// DataDir is where the host's worker keeps the servers that it makes.
+func (h *Host) DataDir() string { return h.dir }
+
 // Servers returns the servers that the host's worker has made.
 func (h *Host) Servers() ([]*postgres.Server, error) { return serversBelow(h.dir) }
 

@@ -99,6 +99,9 @@ func Preview(p api.FailoverPreview, now time.Time, style Style) string {
 	if !p.Ready {
 		b.WriteString(style.paint(red, "It cannot be done: "+p.Problem+".") + "\n")
 	}
+	if p.Placement != "" {
+		b.WriteString(style.paint(red, "It cannot be done: "+p.Placement+".") + "\n")
+	}
 	var rows [][]cell
 	for _, w := range p.Workspaces {
 		if w.Ready {
@@ -107,9 +110,24 @@ func Preview(p api.FailoverPreview, now time.Time, style Style) string {
 	}
 	if len(rows) > 0 {
 		b.WriteString("\n" + style.table([]string{"WORKSPACE", "DATABASES", "RECOVERY POINT", "LAST COMMIT", "KNOWN LOSS", "COMPLETE TO"}, rows))
+		b.WriteString(placement(p))
 		b.WriteString("\nWhat was committed after \"complete to\" may be lost; known loss is what had not arrived when it was last measured.\n")
 	}
 	return b.String()
+}
+
+// placement says where the workspaces would run, as far as that is known.
+func placement(p api.FailoverPreview) string {
+	var parts []string
+	for _, w := range p.Workspaces {
+		if w.Host != "" {
+			parts = append(parts, w.Workspace+" on "+w.Host)
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "\nTo be placed in " + p.To + ": " + strings.Join(parts, ", ") + ".\n"
 }
 
 func previewRow(w api.WorkspacePreview, now time.Time) []cell {

@@ -38,9 +38,12 @@ func Operation(op topology.Operation, now time.Time, style Style) string {
 		fmt.Fprintf(&b, ", epoch %d", op.Epoch)
 	}
 	b.WriteString("\n\n" + style.phases(op, now))
-	if op.State == topology.OperationCompleted {
-		for _, w := range op.Workspaces {
+	for _, w := range op.Workspaces {
+		switch {
+		case w.Serves || op.State == topology.OperationCompleted:
 			b.WriteString("\n" + style.recovered(w))
+		case w.Error != "":
+			b.WriteString("\n" + style.down(w))
 		}
 	}
 	if op.Error != "" {
@@ -105,8 +108,24 @@ func (s Style) recovered(w topology.Recovered) string {
 	fmt.Fprintf(&b, "  complete to  %s\n", Moment(w.Point.AsOf))
 	fmt.Fprintf(&b, "  databases    %s\n", strings.Join(w.Databases, ", "))
 	fmt.Fprintf(&b, "  endpoint     %s\n", hosts(w.Endpoint))
+	if w.Host != "" {
+		fmt.Fprintf(&b, "  host         %s\n", w.Host)
+	}
 	for _, n := range w.Notes {
 		fmt.Fprintf(&b, "  note         %s\n", n)
+	}
+	return b.String()
+}
+
+// down says why a workspace does not serve.
+func (s Style) down(w topology.Recovered) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Workspace %s %s: %s\n", s.paint(bold, w.Workspace), s.paint(red, "does not serve"), w.Error)
+	if w.Host != "" {
+		fmt.Fprintf(&b, "  host         %s\n", w.Host)
+	}
+	if w.Hint != "" {
+		fmt.Fprintf(&b, "  hint         %s\n", w.Hint)
 	}
 	return b.String()
 }
