@@ -16,14 +16,14 @@ import (
 
 const (
 	// captureEvery is how soon a change of settings, access rules or roles is in the buckets.
-	captureEvery = time.Minute
+	captureEvery = 10 * time.Second
 	// signEvery is how often a capture is written that found nothing new, so that its age says whether anybody looks.
 	signEvery = 5 * time.Minute
 	// captureShare is the part of the time that looking may take: the looks at a server with very many objects are spaced out.
 	captureShare = 20
 )
 
-// CaptureMetadata keeps what a physical copy lacks, and an inventory of what it must hold, every minute for one turn.
+// CaptureMetadata keeps what a physical copy lacks, and an inventory of what it must hold, every few seconds for one turn.
 func (s *Source) CaptureMetadata(ctx context.Context, in SourceInput) error {
 	c := &capturer{Source: s}
 	return s.everySoOften(ctx, in, captureEvery, c.look)
