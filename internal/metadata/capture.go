@@ -113,10 +113,12 @@ func (c *capture) readSystemID(ctx context.Context, tx pgx.Tx) error {
 	return tx.QueryRow(ctx, `select system_identifier::text from pg_control_system()`).Scan(&c.m.SystemID)
 }
 
-// essential are settings that are captured even if they have their defaults.
+// essential are settings that are captured even if they have their defaults: those that decide whether a copy can start, and
+// those of the place.
 var essential = []string{
 	"max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions", "max_locks_per_transaction",
 	"shared_buffers", "wal_level", "wal_segment_size", "max_replication_slots",
+	"port", "listen_addresses", "unix_socket_directories", "data_directory", "config_file", "hba_file", "ident_file", "external_pid_file",
 }
 
 func (c *capture) readSettings(ctx context.Context) error {

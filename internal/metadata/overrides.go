@@ -129,28 +129,39 @@ func (o *overrides) minimums() {
 	}
 }
 
-// place lists what package postgres starts every server with, and what a host's file system decides.
+// place lists what package postgres starts every server with, and what a host's file system decides. What is not known of
+// the place is not listed.
 func (o *overrides) place() {
 	const log = "SmartDR reads the server's log, which is server.log in its instance folder"
 	const folder = "each server has files of its own, in its instance folder"
-	port := ""
+	var port, conf, pid string
 	if o.p.Port > 0 {
 		port = strconv.Itoa(o.p.Port)
+	}
+	if o.p.DataDir != "" {
+		conf, pid = filepath.Join(o.p.DataDir, mainConf), filepath.Join(filepath.Dir(o.p.DataDir), "server.pid")
 	}
 	for _, b := range []struct{ name, here, why string }{
 		{"port", port, "each server of a host has a port of its own"},
 		{"listen_addresses", o.p.Listen, "the worker's configuration says where servers listen"},
 		{"unix_socket_directories", o.p.SocketDir, "only this host's control uses the socket"},
 		{"unix_socket_permissions", "0777", "the socket's folder keeps others out"},
+		{"data_directory", o.p.DataDir, folder}, {"config_file", conf, folder}, {"external_pid_file", pid, folder},
 		{"hba_file", o.p.HBAFile, folder}, {"ident_file", o.p.IdentFile, folder},
 		{"log_destination", "stderr", log}, {"logging_collector", "off", log}, {"log_line_prefix", "%m [%p] ", log}, {"lc_messages", "C", log},
 	} {
-		s, known := o.m.inForce(b.name)
-		if !known || s.Source == "default" || s.outside() && o.m.controlled() || s.Value == b.here || b.here == "" {
-			continue
+		if s, known := o.m.inForce(b.name); known && b.here != "" && unquoted(s.Value) != b.here {
+			o.list(b.name, b.here, "%s", b.why)
 		}
-		o.list(b.name, b.here, "%s", b.why)
 	}
+}
+
+// unquoted reads a list of one item, as unix_socket_directories is.
+func unquoted(value string) string {
+	if items := splitList(value); len(items) == 1 && strings.HasPrefix(value, `"`) {
+		return items[0]
+	}
+	return value
 }
 
 // memory makes the server fit a smaller host (3.10): what would keep it from starting, and what follows from that.

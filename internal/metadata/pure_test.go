@@ -119,7 +119,7 @@ func TestMap(t *testing.T) {
 		"what the place decides": {
 			m: Metadata{Settings: append(setting("port", "6000", "logging_collector", "on", "listen_addresses", "127.0.0.1"), Setting{Name: "hba_file", Value: "/data/pg_hba.conf", Source: "default"})},
 			p: Place{Port: 5433, Listen: "127.0.0.1", HBAFile: "/i/pg_hba.conf"}, want: map[string]string{"port": none, "logging_collector": none},
-			notes: []string{"logging_collector is off here and on", "port is 5433 here and 6000"},
+			notes: []string{"hba_file is /i/pg_hba.conf here and /data/pg_hba.conf", "logging_collector is off here and on", "port is 5433 here and 6000"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

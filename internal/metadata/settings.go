@@ -194,6 +194,21 @@ func CaptureSettings(ctx context.Context, conn *pgx.Conn) (Metadata, error) {
 	return c.m, err
 }
 
+// forgetDefaults: what a server was started with is nothing special if it is the default all the same.
+func (c *capture) forgetDefaults(ctx context.Context) error {
+	rows, err := c.tx.Query(ctx, `select name from pg_settings where source = 'command line' and setting is not distinct from boot_val`)
+	if err != nil {
+		return err
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	for i, s := range c.m.Settings {
+		if slices.Contains(names, s.Name) {
+			c.m.Settings[i].Source = "default"
+		}
+	}
+	return err
+}
+
 // atNextStart returns m with the values that its server would have after a restart, as its copy does.
 func (m Metadata) atNextStart() Metadata {
 	last := map[string]FileSetting{}
@@ -250,7 +265,9 @@ func CompareSettings(captured, restored Metadata, mapped []SettingDifference) []
 		out = append(out, d)
 	}
 	for _, s := range restored.Settings {
-		if _, known := captured.inForce(s.Name); !known && s.Source == "configuration file" && !s.Redacted && !isLocal(s.Name) && !isNever(s.Name) {
+		_, known := captured.inForce(s.Name)
+		set := s.Source == "configuration file" && !isLocal(s.Name) || s.outside() && isRecovery(s.Name)
+		if set && !known && !s.Redacted && !isNever(s.Name) {
 			out = append(out, SettingDifference{Name: s.Name, Primary: "not set", Here: s.Value})
 		}
 	}
