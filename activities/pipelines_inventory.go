@@ -9,6 +9,7 @@ import (
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/metadata"
 	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/topology"
 )
 
 const (
@@ -50,7 +51,7 @@ func (t *Target) compareWithPrimary(ctx context.Context, server *postgres.Server
 	if err != nil {
 		return nil, err
 	}
-	leftOut, err := t.leftOut(ctx, in, primary)
+	leftOut, err := t.leftOut(ctx, in, primary.Databases())
 	if err != nil {
 		return nil, err
 	}
@@ -58,9 +59,9 @@ func (t *Target) compareWithPrimary(ctx context.Context, server *postgres.Server
 	return slices.Concat(notes, metadata.Unseen(primary), mismatchNotes(found, lookHint(primary, in))), nil
 }
 
-// leftOut names the databases of the primary that no failover brings back: those that were not chosen, and those that this
-// plan restores as zeros.
-func (t *Target) leftOut(ctx context.Context, in RestoreInput, primary metadata.Inventory) (names []string, err error) {
+// leftOut names those of the primary's databases that no failover brings back: they were not chosen, or this plan restores
+// them as zeros.
+func (t *Target) leftOut(ctx context.Context, in RestoreInput, primary []string) (names []string, err error) {
 	for _, d := range in.Plan.Omitted {
 		names = append(names, d.Name)
 	}
@@ -69,9 +70,9 @@ func (t *Target) leftOut(ctx context.Context, in RestoreInput, primary metadata.
 		return names, err
 	}
 	chosen, all := loaded.Group.Replication.Chosen(in.Plan.Workspace)
-	for _, p := range primary.Parts {
-		if !all && p.Database != "" && p.Database != "postgres" && !slices.Contains(chosen, p.Database) {
-			names = append(names, p.Database)
+	for _, name := range primary {
+		if !all && !slices.Contains(topology.SystemDatabases, name) && !slices.Contains(chosen, name) {
+			names = append(names, name)
 		}
 	}
 	return names, nil

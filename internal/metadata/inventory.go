@@ -58,6 +58,18 @@ func (v Inventory) Part(database string) *Part {
 	return &v.Parts[i]
 }
 
+// Databases returns the names of all databases, also of those that have no part.
+func (v Inventory) Databases() (names []string) {
+	if server := v.Part(""); server != nil {
+		for _, i := range server.Items {
+			if i.Kind == kindDatabase {
+				names = append(names, i.Name)
+			}
+		}
+	}
+	return names
+}
+
 // OldestLook returns the look of the part that was read longest ago.
 func (v Inventory) OldestLook() Look {
 	if len(v.Parts) == 0 {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/smartdr/smartdr/internal/dsn"
 	"github.com/smartdr/smartdr/internal/wal"
 )
 
@@ -184,4 +185,38 @@ func collect[T any](rows pgx.Rows, into *[]T) error {
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[T])
 	*into = append(*into, found...)
 	return err
+}
+
+// CapturePipelines reads a server's pipelines alone.
+func CapturePipelines(ctx context.Context, conn *pgx.Conn) (Pipelines, error) {
+	c := &capture{conn: conn}
+	err := c.run(ctx, func(ctx context.Context) error {
+		for _, read := range []func(context.Context) error{c.readIdentity, c.readDatabases, c.readSubscriptions, c.readLogicalSlots} {
+			if err := read(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return Pipelines{}, err
+	}
+	for _, d := range c.m.Databases {
+		if d.Template || !d.AllowConnections || d.Invalid {
+			continue
+		}
+		if err := c.pipelinesOf(ctx, d.Name); err != nil {
+			return Pipelines{}, dsn.ConnectError(opPipelines, err)
+		}
+	}
+	return c.m.Pipelines, nil
+}
+
+func (c *capture) pipelinesOf(ctx context.Context, database string) error {
+	conn, done, err := inDatabase(ctx, c.conn, database)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return c.readPipelines(ctx, conn, database)
 }
