@@ -48,7 +48,7 @@ func (c *capture) run(ctx context.Context, read func(context.Context) error) err
 
 func (c *capture) readServer(ctx context.Context) error {
 	for _, read := range []func(context.Context) error{
-		c.readIdentity, c.readSettings, c.readConfigFiles, c.readRoles, c.readDatabases, c.readTablespaces, c.readSubscriptions, c.readLogicalSlots,
+		c.readIdentity, c.readSettings, c.readConfigFiles, c.readRoles, c.readDatabases, c.readTablespaces, c.readSubscriptions, c.readLogicalSlots, c.readPrepared,
 	} {
 		if err := read(ctx); err != nil {
 			return err
