@@ -26,14 +26,20 @@ func (t Termination) Name() string {
 	return t.Workspace
 }
 
-// PreviewTerminate says what terminating would remove. It changes nothing.
+// PreviewTerminate says what terminating would remove. It changes nothing. What is terminated already may be terminated
+// again: that goes on with what could not be removed then.
 func (s *Service) PreviewTerminate(ctx context.Context, req Lifecycle) (Termination, error) {
-	if req.Workspace == "" {
-		g, err := s.changeable(ctx, req.Group)
-		return termination(g, ""), err
+	g, err := s.Group(ctx, req.Group)
+	if err == nil && g.State != topology.GroupTerminated {
+		err = g.Changeable(opChange)
 	}
-	g, _, err := s.changeableWorkspace(ctx, req.Group, req.Workspace)
-	return termination(g, req.Workspace), err
+	if err == nil && req.Workspace != "" {
+		_, err = findWorkspace(g, req.Workspace)
+	}
+	if err != nil {
+		return Termination{}, err
+	}
+	return termination(g, req.Workspace), nil
 }
 
 // Terminate takes a workspace or a whole group down, and waits until it is done.
@@ -47,11 +53,11 @@ func (s *Service) Terminate(ctx context.Context, req Lifecycle) (ChangedGroup, e
 // termination says what ends with one workspace, or with all of them.
 func termination(g topology.Group, only string) Termination {
 	t := Termination{Group: g.Name, Workspace: only, Removed: []string{}, Stays: []string{}}
-	if only == "" && g.Replication != nil {
+	if only == "" && g.Replication != nil && g.State != topology.GroupTerminated {
 		t.Removed = append(t.Removed, fmt.Sprintf("the replication of group %s to %s", g.Name, g.Other(g.Active)))
 	}
 	for _, w := range g.Workspaces {
-		if w.State == topology.WorkspaceTerminated || only != "" && w.Name != only {
+		if only != "" && w.Name != only {
 			continue
 		}
 		for _, region := range []string{g.Primary, g.Secondary} {
@@ -65,7 +71,11 @@ func termination(g topology.Group, only string) Termination {
 }
 
 func (t *Termination) add(g topology.Group, w topology.Workspace, region string, site topology.Site) {
-	if site.Kind == topology.Managed {
+	switch {
+	case site.Kind == topology.Managed && w.State == topology.WorkspaceTerminated:
+		t.Removed = append(t.Removed, fmt.Sprintf("workspace %s: what is left of its server in %s%s", w.Name, region, onHost(site)))
+		return
+	case site.Kind == topology.Managed:
 		t.Removed = append(t.Removed, fmt.Sprintf("workspace %s: its server in %s%s, with all its files", w.Name, region, onHost(site)))
 		return
 	}

@@ -68,7 +68,7 @@ servers that were adopted stay as they are, without SmartDR's replication slot. 
 retention ends. It says first exactly what would be removed and what stays, and asks for the name, unless --yes.
 
 --force goes on where something does not answer, such as the host of a lost server, and does not wait until all that was
-written last is shipped. What could not be removed then is named, and is removed when its host is back.`
+written last is shipped. What could not be removed is named then; terminate again when its host is back.`
 
 func (on subject) terminateCommand() *cobra.Command {
 	var yes, force bool

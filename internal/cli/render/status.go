@@ -183,6 +183,9 @@ func (s Style) reasons(st topology.GroupStatus) string {
 func (s Style) complaints(st topology.GroupStatus) string {
 	var b strings.Builder
 	for _, w := range st.Workspaces {
+		if of := st.Group.Workspace(w.Workspace); of != nil && of.State != topology.WorkspaceActive {
+			continue // its server is not there, and why is said above
+		}
 		for _, c := range complaintsOf(w) {
 			b.WriteString(s.paint(c.colour, "workspace "+w.Workspace+": "+c.text) + "\n")
 		}
