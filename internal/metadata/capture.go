@@ -48,7 +48,7 @@ func (c *capture) run(ctx context.Context, read func(context.Context) error) err
 
 func (c *capture) readServer(ctx context.Context) error {
 	for _, read := range []func(context.Context) error{
-		c.readIdentity, c.readSettings, c.readConfigFiles, c.readRoles, c.readDatabases, c.readTablespaces, c.readSubscriptions, c.readLogicalSlots, c.readPrepared,
+		c.readIdentity, c.readSettings, c.readRoles, c.readDatabases, c.readTablespaces, c.readSubscriptions, c.readLogicalSlots, c.readPrepared,
 	} {
 		if err := read(ctx); err != nil {
 			return err
@@ -161,13 +161,6 @@ func (c *capture) collectSettings(rows pgx.Rows) error {
 		c.note("settings that may hold secrets were not captured: %s", strings.Join(secret, ", "))
 	}
 	return err
-}
-
-// readConfigFiles reads nothing where the role may not know.
-func (c *capture) readConfigFiles(ctx context.Context) error {
-	return c.tx.QueryRow(ctx, `select coalesce((select setting from pg_settings where name = 'data_directory'), ''),
-		array(select f from (select sourcefile from pg_settings union select setting from pg_settings where name = 'config_file') s(f)
-			where f <> '' order by f)`).Scan(&c.m.DataDirectory, &c.m.ConfigFiles)
 }
 
 func (c *capture) readRoles(ctx context.Context) error {

@@ -15,24 +15,22 @@ type Metadata struct {
 	SystemID      string    `json:"systemID,omitempty"`
 	Superuser     bool      `json:"superuser"` // captured by a superuser
 
-	DataDirectory string                `json:"dataDirectory,omitempty"` // on the captured host; empty when it may not be read
-	ConfigFiles   []string              `json:"configFiles,omitempty"`   // that settings come from; empty when they may not be read
-	Settings      []Setting             `json:"settings"`                // that files or the command line set, and a few others
-	FileSettings  []FileSetting         `json:"fileSettings,omitempty"`  // lines of files, in the order in which they are read
-	FilesKnown    bool                  `json:"filesKnown,omitempty"`    // false: the lines could not be read
-	HBA           []HBARule             `json:"hba,omitempty"`
-	HBAKnown      bool                  `json:"hbaKnown"` // false: the rules could not be read
-	Ident         []IdentMapping        `json:"ident,omitempty"`
-	RoleSettings  []RoleSetting         `json:"roleSettings,omitempty"`
-	Superusers    []string              `json:"superusers"` // that may log in; the bootstrap superuser first
-	Databases     []Database            `json:"databases"`
-	Tablespaces   []Tablespace          `json:"tablespaces,omitempty"`
-	Extensions    []Extension           `json:"extensions"`
-	Collations    []Collation           `json:"collations,omitempty"` // that tables and indexes use, beside the databases' own
-	Unlogged      []Unlogged            `json:"unlogged,omitempty"`
-	Prepared      []PreparedTransaction `json:"prepared,omitempty"` // that have been open for more than a minute
-	Pipelines     Pipelines             `json:"pipelines,omitzero"`
-	Unread        []string              `json:"unread,omitempty"` // databases that could not be connected to
+	Settings     []Setting             `json:"settings"`               // that files or the command line set, and a few others
+	FileSettings []FileSetting         `json:"fileSettings,omitempty"` // lines of files, in the order in which they are read
+	FilesKnown   bool                  `json:"filesKnown,omitempty"`   // false: the lines could not be read
+	HBA          []HBARule             `json:"hba,omitempty"`
+	HBAKnown     bool                  `json:"hbaKnown"` // false: the rules could not be read
+	Ident        []IdentMapping        `json:"ident,omitempty"`
+	RoleSettings []RoleSetting         `json:"roleSettings,omitempty"`
+	Superusers   []string              `json:"superusers"` // that may log in; the bootstrap superuser first
+	Databases    []Database            `json:"databases"`
+	Tablespaces  []Tablespace          `json:"tablespaces,omitempty"`
+	Extensions   []Extension           `json:"extensions"`
+	Collations   []Collation           `json:"collations,omitempty"` // that tables and indexes use, beside the databases' own
+	Unlogged     []Unlogged            `json:"unlogged,omitempty"`
+	Prepared     []PreparedTransaction `json:"prepared,omitempty"` // that have been open for more than a minute
+	Pipelines    Pipelines             `json:"pipelines,omitzero"`
+	Unread       []string              `json:"unread,omitempty"` // databases that could not be connected to
 
 	Notes []string `json:"notes,omitempty"` // what could not be read, and what an operator should know
 }

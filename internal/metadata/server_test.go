@@ -119,13 +119,13 @@ func checkCapture(t *testing.T, conn *pgx.Conn, super bool) {
 		}
 		wantNotes(t, notes, "archive_command", "1 unlogged", "DROP DATABASE \"half\"", "access rule is wrong")
 		checkRules(t, m)
-		if !slices.ContainsFunc(m.ConfigFiles, func(f string) bool { return f == filepath.Join(m.DataDirectory, "postgresql.auto.conf") }) {
-			t.Errorf("configuration files %q of %q", m.ConfigFiles, m.DataDirectory)
+		if !m.FilesKnown || !slices.Contains(m.FileSettings, metadata.FileSetting{Name: "work_mem", Value: "33MB", Kind: metadata.ByAlterSystem}) {
+			t.Errorf("lines of files: %+v", m.FileSettings)
 		}
 		return
 	}
 	wantNotes(t, notes, `GRANT pg_read_all_settings TO "plain"`, "pg_hba_file_rules", "pg_ident_file_mappings", `my "db"`)
-	if m.HBAKnown || m.Setting("session_preload_libraries") != "" {
+	if m.HBAKnown || m.FilesKnown || m.Setting("session_preload_libraries") != "" {
 		t.Errorf("an ordinary role knows too much: %+v", m)
 	}
 }
