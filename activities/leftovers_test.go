@@ -17,7 +17,7 @@ func TestProvisionRemovesWhatAFailoverLeftThatFailed(t *testing.T) {
 	target := &Target{Site: w.Site, Hosting: Hosting{DataDir: postgrestest.TempDir(t), Listen: "127.0.0.1", AdvertiseHost: "127.0.0.1", FirstPort: 1, LastPort: 65535}}
 	s := startServer(t)
 	target.BinDirs = []string{s.Bin.BinDir, filepath.Dir(s.Bin.BinDir)}
-	operations := map[string]topology.OperationState{"failed": topology.OperationFailed, "active": topology.OperationActive, "now": topology.OperationActive}
+	operations := map[string]topology.OperationState{"failed": topology.OperationFailed, "active": topology.OperationActive, "moved": topology.OperationCompleted, "now": topology.OperationActive}
 	for id, state := range operations {
 		check(t, w.Catalog.PutOperation(t.Context(), topology.Operation{ID: id, Kind: "Failover", Group: "prod", State: state, StartedAt: time.Now()}))
 	}
@@ -34,6 +34,7 @@ func TestProvisionRemovesWhatAFailoverLeftThatFailed(t *testing.T) {
 	}
 	gone := place(2, "failed", "0002-00000000", nil)
 	running := place(3, "failed", "0003-00000000", nil)
+	moved := place(10, "moved", "0010-00000000", nil)
 	serverIn(t, s, running)
 	stay := map[string]string{
 		"marked as published": place(4, "failed", "0004-00000000", func(o *owner) { o.Published = true }),
@@ -47,13 +48,13 @@ func TestProvisionRemovesWhatAFailoverLeftThatFailed(t *testing.T) {
 		ws := &g.Workspaces[0]
 		ws.Lineages = append(ws.Lineages, topology.Lineage{ID: "0005-00000000", Epoch: 1, Region: "west", SystemID: "1", SegmentSize: 16 << 20})
 	})
-	if got := target.reclaimable(t.Context(), "prod", "main"); got < 2<<20 || got > 3<<20 {
-		t.Errorf("%d bytes would be set free, want about 2 MiB", got)
+	if got := target.reclaimable(t.Context(), "prod", "main"); got < 3<<20 || got > 4<<20 {
+		t.Errorf("%d bytes would be set free, want about 3 MiB", got)
 	}
 	in := RestoreInput{Group: "prod", To: "west", Operation: "now", Epoch: 9, Plan: WorkspacePlan{Workspace: "main", ServerVersion: s.Bin.Version}}
 	_, err := as(t, target.ProvisionTopology, in)
 	check(t, err)
-	for _, dir := range []string{gone, running} {
+	for _, dir := range []string{gone, running, moved} {
 		if _, err := os.Stat(dir); !os.IsNotExist(err) {
 			t.Errorf("%s is still there: %v", dir, err)
 		}

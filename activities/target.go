@@ -101,7 +101,17 @@ func (t *Target) planWorkspace(ctx context.Context, g topology.Group, w topology
 	}
 	plan, err := p.plan(ctx)
 	plan.Need = Need{Size: w.Size, DiskBytes: plan.diskBytes()}
+	plan.Databases = stillChosen(g, w.Name, plan.Databases)
 	return plan, err
+}
+
+// stillChosen leaves out databases that were taken from the choice after the snapshot: they are dropped after the promotion.
+func stillChosen(g topology.Group, workspace string, names []string) []string {
+	if g.Replication == nil {
+		return names
+	}
+	chosen, all := g.Replication.Chosen(workspace)
+	return slices.DeleteFunc(names, func(n string) bool { return !all && n != "postgres" && !slices.Contains(chosen, n) })
 }
 
 // diskBytes is what a restore needs of a disk: files and WAL, a tenth more for what recovery writes, and for a small server
