@@ -128,6 +128,7 @@ func (a *attach) prepare(ctx context.Context) error {
 	if err := a.loadState(); err != nil {
 		return err
 	}
+	a.keepQuiet()
 	if a.state.Attached != nil {
 		a.Server.Settings = a.lastingSettings(control.Minimums)
 		return nil
@@ -147,6 +148,9 @@ func (a *attach) recoverAndPromote(ctx context.Context) (Attached, error) {
 		return Attached{}, err
 	}
 	if !promoted {
+		if err := a.quiet(ctx); err != nil {
+			return Attached{}, err
+		}
 		if err := a.promote(ctx); err != nil {
 			return Attached{}, err
 		}

@@ -18,6 +18,7 @@ type attachState struct {
 	Plan      Plan           `json:"plan"`
 	Histories []wal.Timeline `json:"histories"`          // whose history files lay in pg_wal before the first start
 	Notes     []string       `json:"notes,omitempty"`    // what was left out
+	Quiet     bool           `json:"quiet,omitempty"`    // subscriptions were found that nobody had foreseen: none runs
 	Attached  *Attached      `json:"attached,omitempty"` // once everything is done
 }
 
