@@ -58,6 +58,9 @@ func TestBadFilesGetASentence(t *testing.T) {
 		"relative data folder":   {region("    worker: {dataDir: data}\n"), "not absolute"},
 		"relative programs":      {region("    worker: {pgBinDirs: [bin]}\n"), "not absolute"},
 		"ports upside down":      {region("    worker: {ports: 7000-6000}\n"), "range"},
+		"memory in words":        {region("    worker: {memory: much}\n"), "64GiB"},
+		"CPUs below nothing":     {region("    worker: {cpus: -1}\n"), "worker.cpus"},
+		"bad name of a host":     {region("    worker: {host: DB_1}\n"), `"DB_1"`},
 		"ports in words":         {region("    worker: {ports: many}\n"), "range"},
 		"nothing to connect to":  {region("    worker: {dataDir: /d, listen: \"*\"}\n"), "connect"},
 		"same bucket twice":      {region("  east:\n    bucket: b-w\n    prefix: ''\n"), "same bucket"},
@@ -191,6 +194,59 @@ func TestOpenStoreSaysWhichKeyIsMissing(t *testing.T) {
 		_, err = c.OpenStore(t.Context(), "west")
 		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), says) || fault.HintOf(err) == "" {
 			t.Errorf("got %v", err)
+		}
+	}
+}
+
+func TestHostsOfARegionShareOneFile(t *testing.T) {
+	text := []byte("regions: {west: {bucket: b-w, worker: {dataDir: /a, listen: 10.0.0.1, memory: 64GiB, cpus: 16, ports: 7000}}}")
+	for name, c := range map[string]struct {
+		own  Worker
+		want Worker
+	}{
+		"nothing said": {Worker{}, Worker{Memory: 64 << 30, CPUs: 16, DataDir: "/a", Listen: "10.0.0.1", AdvertiseHost: "10.0.0.1", Ports: Ports{7000, 7000}}},
+		"all of it": {Worker{Host: "db2", DataDir: "/b", Listen: "*", AdvertiseHost: "db2.example.com", Ports: Ports{8000, 8001}},
+			Worker{Host: "db2", Memory: 64 << 30, CPUs: 16, DataDir: "/b", Listen: "*", AdvertiseHost: "db2.example.com", Ports: Ports{8000, 8001}}},
+		"an address for clients follows": {Worker{Listen: "10.0.0.2"},
+			Worker{Memory: 64 << 30, CPUs: 16, DataDir: "/a", Listen: "10.0.0.2", AdvertiseHost: "10.0.0.2", Ports: Ports{7000, 7000}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg, err := parse("x.yaml", text)
+			if err == nil {
+				err = cfg.OverrideWorker("west", c.own)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, cfg.Regions["west"].Worker); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	cfg, err := parse("x.yaml", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for says, own := range map[string]Worker{"not absolute": {DataDir: "b"}, `"No Name"`: {Host: "No Name"}, "cannot connect": {Listen: "*"}} {
+		if err := cfg.OverrideWorker("west", own); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%+v: %v, want %q", own, err, says)
+		}
+		if cfg, err = parse("x.yaml", text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := cfg.OverrideWorker("mars", Worker{}); !fault.Is(err, fault.Invalid) {
+		t.Errorf("an unknown region: %v", err)
+	}
+}
+
+func TestHostName(t *testing.T) {
+	for machine, want := range map[string]string{
+		"db1": "db1", "DB1.example.com": "db1-example-com", "my_host": "my-host", "-x-": "x", "...": "", "": "",
+		strings.Repeat("a", 70): strings.Repeat("a", 63), "ü1": "1",
+	} {
+		if got := HostName(machine); got != want {
+			t.Errorf("%q became %q, want %q", machine, got, want)
 		}
 	}
 }
