@@ -114,7 +114,7 @@ func (e *Env) serverDir() string { return filepath.Join(e.Dir, "regions", Primar
 // createReplicationRole does what the manual tells an operator to do before a server is adopted.
 func (e *Env) createReplicationRole(ctx context.Context) error {
 	password := newPassword()
-	if err := os.WriteFile(e.replicationPasswordFile(), []byte(password+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(e.ReplicationPasswordFile(), []byte(password+"\n"), 0o600); err != nil {
 		return err
 	}
 	return e.Server.Exec(ctx, "postgres",
@@ -124,7 +124,8 @@ func (e *Env) createReplicationRole(ctx context.Context) error {
 		"grant execute on function pg_hba_file_rules(), pg_ident_file_mappings() to "+ReplicationRole)
 }
 
-func (e *Env) replicationPasswordFile() string {
+// ReplicationPasswordFile holds the password of ReplicationRole.
+func (e *Env) ReplicationPasswordFile() string {
 	return filepath.Join(e.Dir, "regions", Primary, "replication.password")
 }
 
@@ -159,7 +160,7 @@ const GroupName = "demo"
 
 func (e *Env) groupYAML() string {
 	return fmt.Sprintf("# For `smartdr group create -f`; written by smartdr-dev.\nname: %s\nprimary: %s\nworkspaces:\n  - name: main\n    connection: %s\n    passwordFile: %s\n",
-		GroupName, Primary, e.Server.URL(ReplicationRole, "postgres"), e.replicationPasswordFile())
+		GroupName, Primary, e.Server.URL(ReplicationRole, "postgres"), e.ReplicationPasswordFile())
 }
 
 // KillRegion ends everything in a region with SIGKILL, all at the same time: an object store that outlived its
