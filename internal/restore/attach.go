@@ -25,10 +25,12 @@ type AttachInput struct {
 	Server           *postgres.Server
 	Superuser        string // a role of the restored cluster; replaces Server.Superuser
 	Plan             Plan
-	Minimums         wal.Parameters    // the highest settings that the WAL asks for
-	Overrides        map[string]string // settings for this place; they win over the restored files, not over those that recovery needs
-	SlotName         string            // physical slot to create for the new lineage; empty for none
-	OmittedDatabases []uint32          // OIDs of databases that were restored as zeros
+	Minimums         wal.Parameters      // the highest settings that the WAL asks for
+	Overrides        map[string]string   // settings for this place; they win over the restored files, not over those that recovery needs
+	SlotName         string              // physical slot to create for the new lineage; empty for none
+	OmittedDatabases []uint32            // OIDs of databases that were restored as zeros
+	ReplayFrom       wal.LSN             // where recovery begins: the snapshot's start
+	Tablespaces      []CreatedTablespace // made by the WAL
 	Progress         func(AttachProgress)
 	Log              *slog.Logger
 }
@@ -173,6 +175,9 @@ func (a *attach) launch(ctx context.Context) error {
 		}
 		return a.Server.Launch(ctx)
 	}
+	if err := a.placeTablespaces(); err != nil {
+		return err
+	}
 	if err := a.makeStandby(); err != nil {
 		return err
 	}
@@ -254,6 +259,9 @@ func (a *attach) finish(ctx context.Context, attached Attached) error {
 	}
 	a.Server.Settings = a.lastingSettings(control.Minimums)
 	if err := a.Server.Save(); err != nil {
+		return err
+	}
+	if attached.Notes, err = a.settleTablespaces(attached.Notes); err != nil {
 		return err
 	}
 	a.state.Attached = &attached

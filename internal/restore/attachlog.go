@@ -94,13 +94,26 @@ func (r recoveryLog) reason() string {
 var pageInMessage = regexp.MustCompile(`^page \d+ of relation (\S+) (?:is uninitialized|does not exist)`)
 
 // checkPages fails when replay ignored a page of a database that was not left out. Those that were left out are zeros,
-// and replay stumbles over them (postgres-edge-cases 2.17).
+// and replay stumbles over them (postgres-edge-cases 2.17); so are copies of them.
 func (a *attach) checkPages() error {
 	if len(a.OmittedDatabases) == 0 {
 		return nil
 	}
+	fine := map[uint32]bool{}
 	for _, l := range a.Server.WholeLog() {
-		if m := pageInMessage.FindStringSubmatch(l.Text); m != nil && !a.omitted(m[1]) {
+		m := pageInMessage.FindStringSubmatch(l.Text)
+		if m == nil {
+			continue
+		}
+		oid, ok := databaseIn(m[1])
+		if ok && !fine[oid] {
+			zeroed, err := Zeroed(a.Server.DataDir, oid)
+			if err != nil {
+				return err
+			}
+			fine[oid] = zeroed || slices.Contains(a.OmittedDatabases, oid)
+		}
+		if !ok || !fine[oid] {
 			return fault.Newf(fault.Corrupt, opAttach, "replay met a damaged page outside of the databases that were left out: %s", l.Text).
 				WithHint("Restore from another snapshot.")
 		}
@@ -108,19 +121,19 @@ func (a *attach) checkPages() error {
 	return nil
 }
 
-// omitted reports whether a relation's path, base/<database>/... or pg_tblspc/<oid>/<version>/<database>/..., lies in a
-// database that was left out.
-func (a *attach) omitted(path string) bool {
+// databaseIn returns the database that a relation's path, base/<database>/... or pg_tblspc/<oid>/<version>/<database>/...,
+// lies in.
+func databaseIn(path string) (oid uint32, ok bool) {
 	parts := strings.Split(path, "/")
 	at := 1
 	if parts[0] == "pg_tblspc" {
 		at = 3
 	} else if parts[0] != "base" {
-		return false
+		return 0, false
 	}
 	if len(parts) <= at {
-		return false
+		return 0, false
 	}
-	oid, err := strconv.ParseUint(parts[at], 10, 32)
-	return err == nil && slices.Contains(a.OmittedDatabases, uint32(oid))
+	n, err := strconv.ParseUint(parts[at], 10, 32)
+	return uint32(n), err == nil
 }

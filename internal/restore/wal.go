@@ -37,11 +37,18 @@ type FetchedWAL struct {
 	LastCommit    time.Time    // of the last commit record; zero when there was none
 	LastCommitLSN wal.LSN      // its end
 	MaxParameters wal.Parameters
-	Tablespaces   []wal.TablespaceCreate // made by the WAL: replay needs their folders
-	FileCopies    []wal.FileCopy         // databases that were copied file by file
-	Histories     []wal.Timeline         // whose history files were written
+	Tablespaces   []CreatedTablespace // made by the WAL: replay needs their folders
+	FileCopies    []wal.FileCopy      // databases that were copied file by file
+	Histories     []wal.Timeline      // whose history files were written
 	Files         int
 	Fetched       int64 // stored bytes read; less when files of an earlier attempt were kept
+}
+
+// CreatedTablespace is a CREATE TABLESPACE that the WAL holds.
+type CreatedTablespace struct {
+	OID      uint32
+	Location string // on the primary; empty for one that lies in pg_tblspc itself
+	At       wal.LSN
 }
 
 // Run fetches. The whole chain is verified: the objects' own digests, that each continues the one before, and every

@@ -89,7 +89,7 @@ func (w *walWriter) scan(p piece, at wal.LSN, raw []byte) error {
 		case r.Parameters != nil:
 			out.MaxParameters = out.MaxParameters.Max(*r.Parameters)
 		case r.Tablespace != nil:
-			out.Tablespaces = append(out.Tablespaces, *r.Tablespace)
+			out.Tablespaces = append(out.Tablespaces, CreatedTablespace{r.Tablespace.OID, r.Tablespace.Location, r.Start})
 		case r.FileCopy != nil:
 			out.FileCopies = append(out.FileCopies, *r.FileCopy)
 		}
