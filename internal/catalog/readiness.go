@@ -59,6 +59,12 @@ func (c *Catalog) Readiness(ctx context.Context, group string) (topology.Readine
 	return d.Readiness, err
 }
 
+// InventoryCapturedAt returns when a workspace's inventory was read last, without what is in it; fault.Missing for never.
+func (c *Catalog) InventoryCapturedAt(ctx context.Context, group, workspace string) (time.Time, error) {
+	v, err := newestAnnounced[Inventory](ctx, c, nil, group, workspace, inventoryFile)
+	return v.CapturedAt, err
+}
+
 // Copy is what one bucket knows of a group, for comparing it with the other one.
 type Copy struct {
 	Revision int64

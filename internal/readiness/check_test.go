@@ -167,6 +167,9 @@ func (w *world) metadata() error {
 	if err != nil {
 		return err
 	}
+	if err := w.catalog.PutInventory(w.t.Context(), "prod", "main", catalog.Inventory{Epoch: 1, CapturedAt: time.Now(), Looks: json.RawMessage("{}")}); err != nil {
+		return err
+	}
 	return w.catalog.PutMetadata(w.t.Context(), "prod", "main", catalog.Metadata{Epoch: 1, CapturedAt: time.Now(), Databases: []string{"app"}, Server: b})
 }
 

@@ -54,6 +54,7 @@ type Workspace struct {
 	Metadata    *metadata.Metadata // as captured last; nil for never
 	CapturedAt  time.Time
 	MetadataErr error
+	InventoryAt time.Time // when roles, grants and the like were read last; zero for never
 }
 
 // Chain is the unbroken WAL that was found in To's bucket, from the snapshot on.

@@ -1,6 +1,7 @@
 package readiness
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -140,6 +141,11 @@ func (in Inputs) workspace(ctx context.Context, f *Facts, w *Workspace, lost err
 		w.Taking = &p
 	}
 	w.MetadataErr = in.metadata(ctx, group, w)
+	if at, err := in.Catalog.InventoryCapturedAt(ctx, group, w.Name); err == nil {
+		w.InventoryAt = at
+	} else if !fault.Is(err, fault.Missing) {
+		w.MetadataErr = cmp.Or(w.MetadataErr, err)
+	}
 	store, err := in.store(f.To)
 	if lost != nil {
 		err = lost

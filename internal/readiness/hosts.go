@@ -44,14 +44,14 @@ func judgeWorker(f Facts) item {
 // spare is what a restored server needs besides its files and the WAL to replay: WAL of its own, temporary files.
 const spare = 256 << 20
 
-// need is what a failover would ask of a host for the workspace; known is false before there is a snapshot.
-func (w *Workspace) need(group string) (n topology.Need, known bool) {
-	n = topology.Need{Group: group, Workspace: w.Name, Size: w.Size, DiskBytes: spare}
+// need is what a failover would ask of a host for the workspace: next to nothing before there is a snapshot.
+func (w *Workspace) need(group string) topology.Need {
+	n := topology.Need{Group: group, Workspace: w.Name, Size: w.Size, DiskBytes: spare}
 	if w.Snapshot != nil {
 		n.Major = w.Snapshot.ServerVersion / 10000
 		n.DiskBytes += w.Snapshot.TotalBytes + int64(w.Chain.Tip.LSN-min(w.Chain.From, w.Chain.Tip.LSN))
 	}
-	return n, w.Snapshot != nil
+	return n
 }
 
 // judgeCapacity places all workspaces, as a failover would now.
@@ -60,15 +60,13 @@ func judgeCapacity(f Facts) item {
 	if len(f.fresh()) == 0 {
 		return warning("Start a worker there.", check, "Whether the servers fit cannot be said: no host of %s is announced.", f.To)
 	}
-	var needs []topology.Need
+	needs := f.needs()
 	var unknown []string
 	var disk int64
-	for i := range f.Workspaces {
-		n, known := f.Workspaces[i].need(f.Group.Name)
-		if !known {
+	for i, n := range needs {
+		if f.Workspaces[i].Snapshot == nil {
 			unknown = append(unknown, n.Workspace)
 		}
-		needs = append(needs, n)
 		disk += n.DiskBytes
 	}
 	placed, err := topology.Place(needs, f.Hosts, f.Now)

@@ -62,12 +62,12 @@ func good() Facts {
 			Metadata: &metadata.Metadata{
 				ServerVersion: 180001, HBAKnown: true, Settings: []metadata.Setting{{Name: "shared_buffers", Value: "1GB"}, {Name: "shared_preload_libraries", Value: "pg_stat_statements"}},
 				Databases: []metadata.Database{
-					{Name: "app", Provider: "c", Collate: "en_US.UTF-8", CType: "en_US.UTF-8", CollationActual: "2.41"}, {Name: "postgres"}, {Name: "template1", Template: true},
+					{Name: "app", Provider: "c", Collate: "en_US.UTF-8", CType: "en_US.UTF-8", CollationVersion: "2.41", CollationActual: "2.41"}, {Name: "postgres"}, {Name: "template1", Template: true},
 				},
 				Extensions: []metadata.Extension{{Database: "app", Name: "pg_trgm"}},
 				HBA:        []metadata.HBARule{{Type: "host", Databases: []string{"all"}, Users: []string{"all"}, Address: "10.0.0.0", Netmask: "255.0.0.0", Method: "scram-sha-256"}},
 			},
-			CapturedAt: ago(3 * time.Minute),
+			CapturedAt: ago(3 * time.Minute), InventoryAt: ago(4 * time.Minute),
 		}},
 	}
 }
@@ -211,7 +211,11 @@ var judgeCases = map[string]struct {
 	"the slot has no limit":     {func(_ *Facts, w *Workspace) { w.WAL.Slot.SafeWALSize = nil }, "slot", isWarning, "has no limit", nil},
 	"the slot is not known":     {func(_ *Facts, w *Workspace) { w.WAL.Slot = topology.SlotState{} }, "slot", isWarning, "did not say", nil},
 
-	"never captured":           {func(_ *Facts, w *Workspace) { w.Metadata = nil }, "metadata", isWarning, "never captured", nil},
+	"never captured": {func(_ *Facts, w *Workspace) { w.Metadata = nil }, "metadata", isWarning, "never captured", nil},
+	"never listed":   {func(_ *Facts, w *Workspace) { w.InventoryAt = time.Time{} }, "metadata", isWarning, "never listed", nil},
+	"an open prepared transaction": {func(_ *Facts, w *Workspace) {
+		w.Metadata.Prepared = []metadata.PreparedTransaction{{GID: "t1", Database: "app", Since: ago(time.Hour)}}
+	}, "prepared transactions", isWarning, "t1 in app since 2026-11-22 21:10 UTC", nil},
 	"captured long ago":        {func(_ *Facts, w *Workspace) { w.CapturedAt = ago(time.Hour) }, "metadata", isWarning, "captured 60 min ago", nil},
 	"a capture cannot be read": {func(_ *Facts, w *Workspace) { w.Metadata, w.MetadataErr = nil, unreachable }, "metadata", isWarning, "could not be checked", nil},
 
@@ -229,7 +233,7 @@ var judgeCases = map[string]struct {
 	"a missing locale": {func(f *Facts, _ *Workspace) {
 		onlyHost(f, func(h *metadata.Host) { h.Locales = map[string]bool{"de_DE.utf8": true} })
 	}, "locales", isBlocking, "en_US.UTF-8", nil},
-	"another libc":              {func(f *Facts, _ *Workspace) { onlyHost(f, func(h *metadata.Host) { h.LibcVersion = "2.36" }) }, "collations", isWarning, "glibc 2.36", nil},
+	"another libc":              {func(f *Facts, _ *Workspace) { onlyHost(f, func(h *metadata.Host) { h.LibcVersion = "2.36" }) }, "collations", isWarning, "2.36", nil},
 	"less memory":               {func(f *Facts, _ *Workspace) { onlyHost(f, func(h *metadata.Host) { h.MemoryBytes = 2 << 30 }) }, "memory", isWarning, "shared_buffers is 1GB", nil},
 	"a host of another version": {func(f *Facts, _ *Workspace) { f.Hosts[0].Programs[0].Facts = json.RawMessage(`"old"`) }, "software", isWarning, "in a form that can be read", nil},
 	"no programs":               {func(f *Facts, w *Workspace) { f.Hosts[0].Programs, w.Snapshot.ServerVersion = nil, 0 }, "software", isWarning, "cannot be compared", nil},
@@ -245,7 +249,10 @@ var judgeCases = map[string]struct {
 	}, "server", isWarning, "2 unlogged tables", nil},
 	"a privilege that is missing": {func(_ *Facts, w *Workspace) {
 		w.Metadata.Notes = []string{"some settings were left out; run: GRANT x TO y;"}
-	}, "server", isWarning, "were left out.", nil},
+	}, "server", isWarning, "Some settings were left out.", nil},
+	"a privilege on a function": {func(_ *Facts, w *Workspace) {
+		w.Metadata.Notes = []string{"the rules could not be read; in the database postgres, run: GRANT EXECUTE ON FUNCTION f() TO y;"}
+	}, "server", isWarning, "The rules could not be read.", nil},
 
 	"a firewall that fits":           {func(f *Facts, _ *Workspace) { f.Group.Firewall.Ranges = []string{"10.0.0.0/8"} }, "firewall", isOK, "nobody whom", nil},
 	"a firewall that lets all in":    {func(f *Facts, _ *Workspace) { f.Group.Firewall.AllowAll = true }, "firewall", isOK, "as it would there", nil},

@@ -15,17 +15,25 @@ func judgeServer(f Facts, w *Workspace) []item {
 	if w.Metadata == nil {
 		return nil
 	}
-	items := []item{judgeDatabases(f, w), judgeFirewall(f, w)}
+	items := []item{judgeDatabases(f, w), judgePrepared(w), judgeFirewall(f, w)}
 	for _, note := range w.Metadata.Notes {
-		text, todo, found := strings.Cut(note, "; run: ")
-		if found {
-			todo = "Run: " + todo
-		} else {
-			todo = "Know it before a failover, or change it on the primary."
-		}
-		items = append(items, warning(todo, "server", "%s.", strings.TrimSuffix(text, ".")))
+		text, todo := parted(note)
+		items = append(items, warning(todo, "server", "%s.", text))
 	}
 	return items
+}
+
+// parted returns what a note of a capture says, and what it says is to be done.
+func parted(note string) (text, todo string) {
+	text, todo, found := strings.Cut(note, "; run: ")
+	if before, after, there := strings.Cut(note, "; in the database postgres, run: "); there {
+		text, todo, found = before, after+" (in the database postgres)", true
+	}
+	text = strings.TrimSuffix(strings.ToUpper(text[:1])+text[1:], ".")
+	if !found {
+		return text, "Know it before a failover, or change it on the primary."
+	}
+	return text, "Run: " + todo
 }
 
 func judgeDatabases(f Facts, w *Workspace) item {
@@ -58,6 +66,19 @@ func judgeDatabases(f Facts, w *Workspace) item {
 		return ok(check, "Left out by choice, and gone after a failover: %s.", strings.Join(left, ", "))
 	}
 	return ok(check, "All %d are replicated.", len(there))
+}
+
+func judgePrepared(w *Workspace) item {
+	const check = "prepared transactions"
+	var open []string
+	for _, p := range w.Metadata.Prepared {
+		open = append(open, fmt.Sprintf("%s in %s since %s", p.GID, p.Database, p.Since.UTC().Format("2006-01-02 15:04 UTC")))
+	}
+	if len(open) > 0 {
+		return warning("Run COMMIT PREPARED or ROLLBACK PREPARED for each on the primary.", check,
+			"Open, and with their locks so after a failover: %s.", strings.Join(open, ", "))
+	}
+	return ok(check, "None has been open for more than a minute.")
 }
 
 // judgeFirewall: an adopted primary has its own access rules, which SmartDR does not touch. After a failover the group's
@@ -136,6 +157,3 @@ func ones(mask netip.Addr) (n int) {
 func ruleText(r metadata.HBARule) string {
 	return strings.TrimSpace(fmt.Sprintf("%s %s %s %s %s", r.Type, strings.Join(r.Databases, ","), strings.Join(r.Users, ","), r.Address, r.Netmask)) + " " + r.Method
 }
-
-// drift lists how the servers would differ after a failover.
-func drift(f Facts) []topology.DriftItem { return nil }

@@ -165,10 +165,13 @@ func judgeMetadata(f Facts, w *Workspace) item {
 	case w.Metadata == nil:
 		return warning("See the worker's log: it is captured every five minutes while replication runs.",
 			check, "Settings, access rules and extensions of the server were never captured: whether a host can run it is not known.")
+	case w.InventoryAt.IsZero():
+		return warning("See the worker's log: it is read every few seconds while replication runs.",
+			check, "Roles, grants and owners were never listed: they come along, and nothing would show what is missing.")
 	case since > captureLateAfter && !w.idle():
 		return warning("See the worker's log: it is captured every five minutes while replication runs.",
 			check, "Settings, access rules and extensions were captured %s ago: what changed since would be missing.", age(since))
 	default:
-		return ok(check, "Settings, access rules and extensions were captured %s ago.", age(since))
+		return ok(check, "Settings, access rules and extensions were captured %s ago, roles and grants listed %s ago.", age(since), age(f.Now.Sub(w.InventoryAt)))
 	}
 }

@@ -133,8 +133,9 @@ type RegionCost struct {
 	EgressBytes  int64     `json:"egressBytes"`  // that left the region this month
 	CountedSince time.Time `json:"countedSince"` // within the month; zero: nothing was counted
 	Prices       Prices    `json:"prices"`
-	ToDate       Amounts   `json:"toDate"`    // this month until now
-	Projected    Amounts   `json:"projected"` // the whole month, at the present size and rate
+	ToDate       Amounts   `json:"toDate"`             // this month until now
+	Projected    Amounts   `json:"projected"`          // the whole month, at the present size and rate
+	TooEarly     bool      `json:"tooEarly,omitempty"` // counted for less than an hour: Projected has storage alone
 }
 
 // Amounts are money.

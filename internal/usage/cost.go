@@ -82,7 +82,7 @@ func (b Books) price(r *topology.RegionCost) {
 	}
 	r.ToDate.Requests = float64(r.Requests.Puts+r.Requests.Lists)/1000*r.Prices.PutPer1000 + float64(r.Requests.Gets+r.Requests.Heads)/1000*r.Prices.GetPer1000
 	r.ToDate.Egress = float64(r.EgressBytes) / gib * r.Prices.EgressPerGB
-	if r.CountedSince.IsZero() || !b.Now.After(r.CountedSince) {
+	if r.TooEarly = r.CountedSince.IsZero() || b.Now.Sub(r.CountedSince) < tooShort; r.TooEarly {
 		return
 	}
 	rest := float64(end.Sub(r.CountedSince)) / float64(b.Now.Sub(r.CountedSince))
@@ -106,8 +106,12 @@ func monthStart(t time.Time) time.Time {
 	return time.Date(t.Year(), t.Month(), 1, 0, 0, 0, 0, time.UTC)
 }
 
-// shortly is too little to project a month from.
-const shortly = 24 * time.Hour
+const (
+	// tooShort is nothing to project a month from: a worker's start and a first snapshot say nothing of a month.
+	tooShort = time.Hour
+	// shortly is little to project a month from.
+	shortly = 24 * time.Hour
+)
 
 func (b Books) notes(c topology.Cost) []string {
 	notes := []string{
@@ -121,9 +125,12 @@ func (b Books) notes(c topology.Cost) []string {
 		case r.Stored.Partial:
 			notes = append(notes, fmt.Sprintf("The bucket of %s holds more than was listed.", r.Region))
 		}
-		if r.CountedSince.IsZero() {
+		switch counted := b.Now.Sub(r.CountedSince); {
+		case r.CountedSince.IsZero():
 			notes = append(notes, fmt.Sprintf("No worker has counted anything for %s yet.", r.Region))
-		} else if b.Now.Sub(r.CountedSince) < shortly {
+		case r.TooEarly:
+			notes = append(notes, fmt.Sprintf("Requests of %s are counted since %s: too short to say what a month comes to.", r.Region, r.CountedSince.UTC().Format("2006-01-02 15:04 UTC")))
+		case counted < shortly:
 			notes = append(notes, fmt.Sprintf("Requests of %s are counted since %s: what they come to in a month is a guess from less than a day, first snapshots included.",
 				r.Region, r.CountedSince.UTC().Format("2006-01-02 15:04 UTC")))
 		}

@@ -96,12 +96,16 @@ func near(a, b topology.Amounts) bool {
 
 func TestWhatIsNotKnownIsSaid(t *testing.T) {
 	b := usage.Books{Group: group(), Now: tenth, Stored: map[string]topology.Stored{"west": {Partial: true}},
-		Usage: []topology.Usage{account("east", tenth.Add(-time.Hour), map[string]topology.Requests{"west": {Puts: 1}})}}
+		Usage: []topology.Usage{account("east", tenth.Add(-2*time.Hour), map[string]topology.Requests{"west": {Puts: 1}})}}
 	notes := strings.Join(usage.Compute(b).Notes, "\n")
 	for _, want := range []string{"bucket of east holds is not known", "bucket of west holds more", "guess from less than a day", "command line"} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("no %q in:\n%s", want, notes)
 		}
+	}
+	b.Usage[0].Since = tenth.Add(-time.Minute)
+	if c := usage.Compute(b); !c.Regions[1].TooEarly || !strings.Contains(strings.Join(c.Notes, "\n"), "too short to say") {
+		t.Errorf("a month is projected from a minute: %+v", c)
 	}
 	b.Usage = nil
 	if notes := strings.Join(usage.Compute(b).Notes, "\n"); !strings.Contains(notes, "No worker has counted anything for west") {

@@ -68,8 +68,11 @@ func (s Style) moneyTable(c topology.Cost) string {
 				region = r.Region
 			}
 			to, whole := money(part.to, r.Prices.Currency), money(part.whole, r.Prices.Currency)
-			if i == 0 && r.Stored == nil {
+			switch {
+			case i == 0 && r.Stored == nil:
 				to, whole = "-", "-"
+			case i > 0 && r.TooEarly:
+				whole = "-"
 			}
 			rows = append(rows, row(region, part.what, to, whole))
 		}

@@ -20,7 +20,7 @@ func cost() topology.Cost {
 				}},
 				ToDate: topology.Amounts{Storage: 0.25, Requests: 0.61728, Egress: 0.1}, Projected: topology.Amounts{Storage: 0.345, Requests: 1.8, Egress: 0.0031},
 			},
-			{Region: "west", Role: "receives", Prices: prices},
+			{Region: "west", Role: "receives", Prices: prices, TooEarly: true},
 		},
 		Notes: []string{"Requests are counted by the workers.", "What the bucket of west holds is not known."},
 	}
