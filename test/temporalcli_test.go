@@ -35,9 +35,14 @@ func TestTemporalCLI(t *testing.T) {
 	r := runner{t: t, env: env, sections: sections(doc)}
 
 	r.run("Create a group")
+	r.run("Add a workspace")
 	r.run("Configure replication")
 	r.inSync()
 	r.run("Status")
+	for _, section := range []string{"Change a workspace", "Change the firewall", "Choose databases", "Suspend and resume", "Terminate"} {
+		r.run(section)
+	}
+	r.inSync()
 	if list := r.run("List"); !strings.Contains(list, workflows.ReplicationID("prod")) {
 		t.Errorf("the list does not name the group's Replication:\n%s", list)
 	}
@@ -52,7 +57,7 @@ func TestTemporalCLI(t *testing.T) {
 }
 
 func someData(ctx context.Context, p *devenv.Postgres) error {
-	if err := p.Exec(ctx, "postgres", "create database app"); err != nil {
+	if err := p.Exec(ctx, "postgres", "create database app", "create database scratch"); err != nil {
 		return err
 	}
 	return p.Exec(ctx, "app", "create table kept (n int)", "insert into kept select generate_series(1, 1000)")

@@ -139,7 +139,11 @@ func (a *app) awaitFailover(ctx context.Context, s *api.Service, p api.FailoverP
 		}
 		return api.As(class, fault.Newf(fault.Invalid, "failover", "%s", op.Error).WithHint("%s", op.Hint))
 	}
-	a.advise("\nConnect: smartdr connect --group %s", op.Group)
+	which := ""
+	if len(op.Workspaces) > 1 {
+		which = " --workspace NAME"
+	}
+	a.advise("\nConnect: smartdr connect --group %s%s", op.Group, which)
 	return nil
 }
 
