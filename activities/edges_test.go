@@ -134,6 +134,12 @@ func (p *primary) restore(change func(*restore.AttachInput)) (restored, error) {
 	end, err := wal.ParseLSN(postgrestest.Query(p.t, p.Server, "postgres", "SELECT pg_current_wal_flush_lsn()"))
 	check(p.t, err)
 	check(p.t, p.waitStored(ctx, end))
+	return p.recover(ctx, change)
+}
+
+// recover recovers what is stored.
+func (p *primary) recover(ctx context.Context, change func(*restore.AttachInput)) (restored, error) {
+	p.t.Helper()
 	m, err := snapshot.Load(ctx, p.store, "prod", "main", p.taken.ID)
 	check(p.t, err)
 	s := postgrestest.NewServer(p.t, p.Bin)

@@ -108,6 +108,11 @@ func (a *attach) attach(ctx context.Context) (Attached, error) {
 	if err := a.keepWAL(ctx, attached.Start); err != nil {
 		return Attached{}, err
 	}
+	spaces, err := a.settleTablespaces(ctx)
+	if err != nil {
+		return Attached{}, err
+	}
+	attached.Notes = append(attached.Notes, spaces...)
 	return attached, a.finish(ctx, attached)
 }
 
@@ -259,9 +264,6 @@ func (a *attach) finish(ctx context.Context, attached Attached) error {
 	}
 	a.Server.Settings = a.lastingSettings(control.Minimums)
 	if err := a.Server.Save(); err != nil {
-		return err
-	}
-	if attached.Notes, err = a.settleTablespaces(attached.Notes); err != nil {
 		return err
 	}
 	a.state.Attached = &attached

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -109,9 +110,20 @@ func (a *attach) spacePath(ts CreatedTablespace) string {
 	return filepath.Join(a.spacesDir(), strconv.FormatUint(uint64(ts.OID), 10))
 }
 
-// settleTablespaces lets the promoted server's links lead to the folders themselves, and takes away what stood in for them.
-func (a *attach) settleTablespaces(notes []string) ([]string, error) {
-	for _, ts := range a.createdSince() {
+// settleTablespaces lets the promoted server's links lead to the folders themselves, and takes away what stood in for them. A
+// checkpoint comes first: until there is one, a crash would replay the making of them once more.
+func (a *attach) settleTablespaces(ctx context.Context) (notes []string, err error) {
+	made := a.createdSince()
+	if len(made) == 0 {
+		return nil, nil
+	}
+	if err := a.connect(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := a.conn.pg.Exec(ctx, "CHECKPOINT"); err != nil {
+		return nil, fault.New(fault.Transient, opSpaces, err)
+	}
+	for _, ts := range made {
 		note, err := a.settleTablespace(ts)
 		if err != nil {
 			return nil, fault.New(fault.Transient, opSpaces, err)
@@ -120,15 +132,20 @@ func (a *attach) settleTablespaces(notes []string) ([]string, error) {
 			notes = append(notes, note)
 		}
 	}
-	for _, ts := range a.createdSince() {
+	return notes, a.removeStandIns(made)
+}
+
+func (a *attach) removeStandIns(made []CreatedTablespace) error {
+	for _, ts := range made {
 		to, err := os.Readlink(ts.Location)
-		if err == nil && filepath.Dir(to) == a.spacesDir() {
-			if err := os.Remove(ts.Location); err != nil {
-				return nil, fault.New(fault.Transient, opSpaces, err)
-			}
+		if err != nil || filepath.Dir(to) != a.spacesDir() {
+			continue
+		}
+		if err := os.Remove(ts.Location); err != nil {
+			return fault.New(fault.Transient, opSpaces, err)
 		}
 	}
-	return notes, nil
+	return nil
 }
 
 // settleTablespace replaces one link in one step: the server is running.
