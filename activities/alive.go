@@ -59,6 +59,7 @@ func (p *pulse) end() {
 
 // amount is the detail of a heartbeat that counts bytes.
 type amount struct {
-	Done  int64 `json:"done"`
-	Total int64 `json:"total"`
+	Done      int64  `json:"done"`
+	Total     int64  `json:"total"`
+	Workspace string `json:"workspace,omitempty"` // where several may be at it
 }

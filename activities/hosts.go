@@ -21,7 +21,7 @@ const (
 	// announceEvery is how old an announcement gets: three may be lost before a host counts as gone.
 	announceEvery = time.Minute
 	// announceAgain is how long to wait after one that failed.
-	announceAgain = 5 * time.Second
+	announceAgain = 15 * time.Second
 	// inspectEvery is how old what is known of a host's programs gets: looking runs some of them.
 	inspectEvery = 10 * time.Minute
 	// presentFor is how old an announcement of a host may be that has not picked up work for two minutes, if it is only Temporal

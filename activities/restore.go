@@ -184,7 +184,7 @@ func (t *Target) restoreSnapshot(ctx context.Context, in RestoreInput, p *pulse)
 		return PhaseResult{}, err
 	}
 	files := restore.FilesInput{Store: store, Manifest: m, DataDir: in.Place.DataDir, Log: t.Log,
-		Progress: func(done, total int64) { p.say(amount{done, total}) }}
+		Progress: func(done, total int64) { p.say(amount{done, total, in.Plan.Workspace}) }}
 	if account != nil {
 		files.UID, files.GID = int(account.UID), int(account.GID)
 	}
@@ -213,7 +213,7 @@ func (t *Target) fetchWAL(ctx context.Context, in RestoreInput, p *pulse) (Phase
 	}
 	fetch := restore.FetchWAL{
 		Dir: filepath.Join(in.Place.DataDir, "pg_wal"), SegmentSize: in.Plan.SegmentSize, Log: t.Log,
-		Progress: func(done, total int64) { p.say(amount{done, total}) },
+		Progress: func(done, total int64) { p.say(amount{done, total, in.Plan.Workspace}) },
 	}
 	for _, l := range in.Plan.Legs {
 		a := archive.Open(store, in.Group, in.Plan.Workspace, l.Lineage.ID)

@@ -66,7 +66,16 @@ func operationDetails(op topology.Operation) string {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", p.Name, p.Workspace, tookText(p), p.Note+p.Error)
 	}
 	for _, w := range op.Workspaces {
-		fmt.Fprintf(&b, "\n%s: recovery point %s, last commit %s", w.Workspace, w.Point.RecordEnd, w.Point.LastCommit.Format(time.RFC3339))
+		fmt.Fprintf(&b, "\n- %s: recovery point %s, last commit %s", w.Workspace, w.Point.RecordEnd, w.Point.LastCommit.Format(time.RFC3339))
+		switch {
+		case w.Error != "":
+			fmt.Fprintf(&b, "; **does not serve:** %s", w.Error)
+		case w.Serves:
+			b.WriteString("; serves")
+			if w.Host != "" {
+				b.WriteString(" on host " + w.Host)
+			}
+		}
 	}
 	return b.String()
 }

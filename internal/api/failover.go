@@ -229,22 +229,17 @@ func (s *Service) operationNow(ctx context.Context, started Started) (op topolog
 
 // amount is what activities that move bytes say with their heartbeats.
 type amount struct {
-	Done  int64 `json:"done"`
-	Total int64 `json:"total"`
+	Done      int64  `json:"done"`
+	Total     int64  `json:"total"`
+	Workspace string `json:"workspace"`
 }
 
 // movers are the activities that move bytes, by the phase they make up.
 var movers = map[string]string{"Restore snapshot": "RestoreSnapshot", "Fetch WAL": "FetchWAL"}
 
-// notePercents says in a phase that moves bytes how far it is. Heartbeats do not name a workspace, so that with two
-// in the same phase nothing is said.
+// notePercents says in a phase that moves bytes how far it is.
 func (s *Service) notePercents(ctx context.Context, c client.Client, started Started, op *topology.Operation) {
-	open := map[string][]*topology.Phase{}
-	for i := range op.Phases {
-		if p := &op.Phases[i]; p.EndedAt.IsZero() && movers[p.Name] != "" {
-			open[movers[p.Name]] = append(open[movers[p.Name]], p)
-		}
-	}
+	open := openMovers(op)
 	if len(open) == 0 {
 		return
 	}
@@ -253,11 +248,22 @@ func (s *Service) notePercents(ctx context.Context, c client.Client, started Sta
 		return
 	}
 	for _, a := range d.GetPendingActivities() {
-		phases, done := open[a.GetActivityType().GetName()], detail[amount](a.GetHeartbeatDetails())
-		if len(phases) == 1 && done.Total > 0 {
-			phases[0].Note = fmt.Sprintf("%d%%", done.Done*100/done.Total)
+		done := detail[amount](a.GetHeartbeatDetails())
+		if p := open[a.GetActivityType().GetName()+" "+done.Workspace]; p != nil && done.Total > 0 {
+			p.Note = fmt.Sprintf("%d%%", done.Done*100/done.Total)
 		}
 	}
+}
+
+// openMovers returns the phases under way that move bytes, by activity and workspace.
+func openMovers(op *topology.Operation) map[string]*topology.Phase {
+	open := map[string]*topology.Phase{}
+	for i := range op.Phases {
+		if p := &op.Phases[i]; p.EndedAt.IsZero() && movers[p.Name] != "" {
+			open[movers[p.Name]+" "+p.Workspace] = p
+		}
+	}
+	return open
 }
 
 // outcome is how an operation ended.
