@@ -209,7 +209,7 @@ func TestMixedGroupFailsOver(t *testing.T) {
 
 	home := w.server("orders")
 	l := w.write("orders")
-	await(t, l, 50)
+	await(t, l, 500) // for a few seconds, so that the first of them are shipped
 	check(t, w.env.KillRegion(t.Context(), devenv.Primary))
 	cut := time.Now()
 	l.Wait()
@@ -289,8 +289,8 @@ func (w *world) manageAway(t *testing.T) {
 	}
 	w.smartdr("workspace", "suspend", "main", "--group", group)
 	w.smartdr("workspace", "resume", "main", "--group", group)
-	w.refused("without force", "workspace", "terminate", "main", "--group", group, "--yes")
-	out := w.smartdr("workspace", "terminate", "main", "--group", group, "--yes", "--force")
+	w.refused("With force", "workspace", "terminate", "main", "--group", group, "--yes")
+	out := w.smartdr("workspace", "terminate", "main", "--group", group, "--yes", "--force", "-o", "json")
 	if !strings.Contains(out, "pg_drop_replication_slot('smartdr_demo_main')") {
 		t.Errorf("it is not said which slot to drop:\n%s", out)
 	}
