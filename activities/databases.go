@@ -120,5 +120,5 @@ func (s *Source) lacks(ctx context.Context, in SourceInput, sub subject, last *h
 	if err != nil {
 		return "", err
 	}
-	return strings.Join(inv.Lacks(last.newest()), "; "), nil
+	return strings.Join(last.lacks(inv), "; "), nil
 }

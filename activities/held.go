@@ -59,6 +59,14 @@ func (h held) regions() []string { return slices.Sorted(maps.Keys(h.manifests)) 
 // newest returns the newest snapshot, which is there.
 func (h held) newest() *snapshot.Manifest { return h.manifests[h.Complete[0]] }
 
+// lacks says in sentences what the newest snapshot does not bring back; nothing when there is none yet.
+func (h held) lacks(inv ship.Inventory) []string {
+	if h.ID == "" {
+		return nil
+	}
+	return inv.Lacks(h.newest())
+}
+
 // lacking returns the regions whose newest snapshot does not bring a database back.
 func (h held) lacking(oid uint32) (regions []string) {
 	for region, m := range h.manifests {

@@ -38,18 +38,12 @@ func (s *Source) takeSnapshot(ctx context.Context, in TakeSnapshotInput, p *puls
 	if err != nil {
 		return TakeSnapshotResult{}, err
 	}
-	young := time.Since(last.StartedAt) < time.Duration(in.MaxAgeSeconds)*time.Second
-	if last.ID != "" && young && len(inv.Lacks(last.newest())) == 0 {
+	young, lacks := time.Since(last.StartedAt) < time.Duration(in.MaxAgeSeconds)*time.Second, last.lacks(inv)
+	if last.ID != "" && young && len(lacks) == 0 {
 		return last.TakeSnapshotResult, s.recordHeld(ctx, in.SourceInput, sub, l.ID, last, inv)
 	}
-	notes := s.progressNotes(ctx, in.SourceInput, last, sub.absent(inv.Absent), p)
-	taken, err := ship.TakeSnapshot(ctx, s.snapshot(in.SourceInput, sub, l, notes.put))
-	notes.end()
-	if err != nil {
+	if err := s.takeNow(ctx, in.SourceInput, sub, l, s.progressNotes(ctx, in.SourceInput, last, append(sub.absent(inv.Absent), lacks...), p)); err != nil {
 		return TakeSnapshotResult{}, err
-	}
-	for region, err := range taken.Failed {
-		s.Log.WarnContext(ctx, "a bucket was left out of the snapshot", "snapshot", taken.ID, "region", region, "error", err)
 	}
 	now, err := heldSnapshots(ctx, sub.to, in.Group, in.Workspace, l.ID)
 	if err != nil {
@@ -57,6 +51,15 @@ func (s *Source) takeSnapshot(ctx context.Context, in TakeSnapshotInput, p *puls
 	}
 	now.Taken = true
 	return now.TakeSnapshotResult, s.recordHeld(ctx, in.SourceInput, sub, l.ID, now, inv)
+}
+
+func (s *Source) takeNow(ctx context.Context, in SourceInput, sub subject, l topology.Lineage, notes *progressNotes) error {
+	taken, err := ship.TakeSnapshot(ctx, s.snapshot(in, sub, l, notes.put))
+	notes.end()
+	for region, err := range taken.Failed {
+		s.Log.WarnContext(ctx, "a bucket was left out of the snapshot", "snapshot", taken.ID, "region", region, "error", err)
+	}
+	return err
 }
 
 func (s *Source) snapshot(in SourceInput, sub subject, l topology.Lineage, put func(topology.SnapshotProgress)) ship.Snapshot {

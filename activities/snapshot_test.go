@@ -150,6 +150,11 @@ func TestWatchSnapshot(t *testing.T) {
 	if reason, err := source.watchSnapshot(ctx, in, 50*time.Millisecond); err != nil || !strings.Contains(reason, "database spare") {
 		t.Errorf("one was added: %q, %v", reason, err)
 	}
+	w.choose(t, "app")
+	postgrestest.Exec(t, s, "postgres", "CREATE TABLESPACE far LOCATION '"+postgrestest.TempDir(t)+"'")
+	if reason, err := source.watchSnapshot(ctx, in, 50*time.Millisecond); err != nil || !strings.Contains(reason, "tablespace far was made") {
+		t.Errorf("a tablespace was made: %q, %v", reason, err)
+	}
 }
 
 func TestRecordDatabases(t *testing.T) {
