@@ -20,7 +20,7 @@ import (
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
-// MajorsVariable selects major versions, as "15,18". Without it tests run on all that are found.
+// MajorsVariable selects major versions, as "15,18" or "15 18". Without it tests run on all that are found.
 const MajorsVariable = "SMARTDR_TEST_PG_MAJORS"
 
 // Installations returns one installation of each selected major version, oldest first. Selected versions that
@@ -35,7 +35,7 @@ func Installations(t testing.TB) []postgres.Binaries {
 	}
 	slices.Reverse(found)
 	if wanted := os.Getenv(MajorsVariable); wanted != "" {
-		found = selectMajors(t, found, strings.Split(wanted, ","))
+		found = selectMajors(t, found, strings.FieldsFunc(wanted, func(r rune) bool { return r == ',' || r == ' ' }))
 	}
 	if len(found) == 0 {
 		t.Fatal("no PostgreSQL 15 or later on this machine")
