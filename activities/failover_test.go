@@ -170,6 +170,7 @@ func TestWhatCanBeResumed(t *testing.T) {
 	}{
 		"failed":                {op(topology.OperationFailed, 2, 0), ""},
 		"abandoned":             {op(topology.OperationActive, 2, 2*time.Minute), ""},
+		"abandoned at a claim":  {op(topology.OperationActive, 0, 2*time.Minute), ""},
 		"running":               {op(topology.OperationActive, 2, time.Second), fault.Taken},
 		"completed":             {op(topology.OperationCompleted, 2, 0), fault.Invalid},
 		"failed before a claim": {op(topology.OperationFailed, 0, 0), fault.Invalid},

@@ -109,6 +109,8 @@ func resumable(op topology.Operation, newest topology.Epoch, now time.Time) erro
 		return fault.Newf(fault.Invalid, doing, "the last failover of group %s (%s) brought everything up: there is nothing to resume", op.Group, op.ID)
 	case op.State == topology.OperationActive && now.Sub(op.RecordedAt) < abandonedAfter:
 		return fault.Newf(fault.Taken, doing, "the failover %s of group %s is running", op.ID, op.Group).WithHint("Wait until it has ended.")
+	case op.State == topology.OperationActive && op.Epoch == 0:
+		return nil // its last word is older than its claim, if it made one: ClaimEpoch finds out
 	case op.Epoch == 0:
 		return fault.Newf(fault.Invalid, doing, "the last failover of group %s (%s) ended before it changed anything", op.Group, op.ID).
 			WithHint("Start a new one: smartdr failover --group %s", op.Group)
