@@ -18,7 +18,7 @@ const countEvery = 5 * time.Minute
 
 // KeepCounting adds what a meter counts to the accounts of this worker until it is told to stop; then once more.
 func KeepCounting(site Site, m *usage.Meter) (stop func()) {
-	b := &bookkeeper{site: site, meter: m, since: time.Now(), owed: map[string]map[string]topology.Requests{}}
+	b := newBookkeeper(site, m)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -36,10 +36,24 @@ func KeepCounting(site Site, m *usage.Meter) (stop func()) {
 
 // bookkeeper keeps a worker's accounts, one for each group.
 type bookkeeper struct {
-	site  Site
-	meter *usage.Meter
-	since time.Time
-	owed  map[string]map[string]topology.Requests // taken and not added yet: by group and bucket
+	site   Site
+	meter  *usage.Meter
+	since  time.Time
+	owed   map[string]counts   // taken from the meter, and in no addition yet
+	trying map[string]addition // not known to have arrived
+}
+
+// counts are by the region of the bucket.
+type counts map[string]topology.Requests
+
+// addition keeps its ID until it has arrived, so that it is made once.
+type addition struct {
+	id     string
+	counts counts
+}
+
+func newBookkeeper(site Site, m *usage.Meter) *bookkeeper {
+	return &bookkeeper{site: site, meter: m, since: time.Now(), owed: map[string]counts{}, trying: map[string]addition{}}
 }
 
 func (b *bookkeeper) run(ctx context.Context) {
@@ -66,34 +80,49 @@ func (b *bookkeeper) addAll(ctx context.Context) {
 	}
 }
 
-// add makes one addition. What making it costs is counted too, and would call for another addition for ever: it is kept
-// for the next one that has anything else to add.
+// add makes one addition, after the one before has arrived. What making it costs is counted too, and would call for another
+// addition for ever: it is kept for the next one that has anything else to add.
 func (b *bookkeeper) add(ctx context.Context, group string) error {
+	if err := b.arrive(ctx, group); err != nil {
+		return err
+	}
 	news := b.meter.Take(group)
 	if len(news) == 0 {
 		return nil
 	}
 	b.owe(group, news)
-	owed, now := b.owed[group], time.Now().UTC()
-	err := b.site.Catalog.AddUsage(ctx, group, b.site.Region, b.site.Host, uuid.NewString(), func(u *topology.Usage) {
-		if u.Since.IsZero() {
-			u.Since = b.since.UTC()
-		}
-		u.UpdatedAt = now
-		for bucket, r := range owed {
-			u.Add(bucket, r, now)
-		}
-	})
-	if err == nil {
-		delete(b.owed, group)
-	}
+	b.trying[group] = addition{uuid.NewString(), b.owed[group]}
+	delete(b.owed, group)
+	err := b.arrive(ctx, group)
 	b.owe(group, b.meter.Take(group))
 	return err
 }
 
-func (b *bookkeeper) owe(group string, more map[string]topology.Requests) {
+// arrive makes the addition that is not known to have arrived, if there is one.
+func (b *bookkeeper) arrive(ctx context.Context, group string) error {
+	a, there := b.trying[group]
+	if !there {
+		return nil
+	}
+	now := time.Now().UTC()
+	err := b.site.Catalog.AddUsage(ctx, group, b.site.Region, b.site.Host, a.id, func(u *topology.Usage) {
+		if u.Since.IsZero() {
+			u.Since = b.since.UTC()
+		}
+		u.UpdatedAt = now
+		for bucket, r := range a.counts {
+			u.Add(bucket, r, now)
+		}
+	})
+	if err == nil {
+		delete(b.trying, group)
+	}
+	return err
+}
+
+func (b *bookkeeper) owe(group string, more counts) {
 	if b.owed[group] == nil {
-		b.owed[group] = map[string]topology.Requests{}
+		b.owed[group] = counts{}
 	}
 	for bucket, r := range more {
 		b.owed[group][bucket] = b.owed[group][bucket].Plus(r)

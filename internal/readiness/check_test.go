@@ -227,8 +227,13 @@ var plants = map[string]struct {
 	want  []string
 	says  string
 }{
-	"nothing":         {func(*world) {}, nil, ""},
-	"a wrong key":     {func(w *world) { w.reopen("west", func(c *objectstore.S3Config) { c.SecretKey = "wrong" }) }, unasked, "may not be read from west with these keys"},
+	"nothing":     {func(*world) {}, nil, ""},
+	"a wrong key": {func(w *world) { w.reopen("west", func(c *objectstore.S3Config) { c.SecretKey = "wrong" }) }, unasked, "may not be read from west with these keys"},
+	"keys that may only read": {func(w *world) {
+		f := &objectstore.Faults{}
+		f.Add(objectstore.Rule{Ops: objectstore.OpPut, Fail: fault.Newf(fault.Invalid, "put", "AccessDenied (HTTP 403)")})
+		w.stores["west"] = objectstore.WithFaults(w.stores["west"], f)
+	}, []string{"bucket: blocking"}, "may not be written to from west"},
 	"no such bucket":  {func(w *world) { w.reopen("west", func(c *objectstore.S3Config) { c.Bucket = "nowhere" }) }, unasked, "NoSuchBucket"},
 	"a dead bucket":   {func(w *world) { w.reopen("west", func(c *objectstore.S3Config) { c.Endpoint = "http://127.0.0.1:9" }) }, unasked, "does not answer"},
 	"the lost region": {func(w *world) { w.reopen("east", func(c *objectstore.S3Config) { c.Endpoint = "http://127.0.0.1:9" }) }, []string{"bucket: warning"}, "A failover goes without it"},

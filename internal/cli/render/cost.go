@@ -56,6 +56,7 @@ func (s Style) requestTable(c topology.Cost) string {
 func (s Style) moneyTable(c topology.Cost) string {
 	var rows [][]cell
 	sums := map[string][2]float64{} // by currency
+	early := false
 	for _, r := range c.Regions {
 		for i, part := range []struct {
 			what      string
@@ -76,12 +77,17 @@ func (s Style) moneyTable(c topology.Cost) string {
 			}
 			rows = append(rows, row(region, part.what, to, whole))
 		}
+		early = early || r.TooEarly
 		sum := sums[r.Prices.Currency]
 		sums[r.Prices.Currency] = [2]float64{sum[0] + r.ToDate.Sum(), sum[1] + r.Projected.Sum()}
 	}
 	if len(sums) == 1 {
 		for currency, sum := range sums {
-			rows = append(rows, row("total", "", money(sum[0], currency), money(sum[1], currency)))
+			whole := money(sum[1], currency)
+			if early {
+				whole = "-"
+			}
+			rows = append(rows, row("total", "", money(sum[0], currency), whole))
 		}
 	}
 	return s.table([]string{"REGION", "FOR", "TO DATE", "PROJECTED"}, rows)
