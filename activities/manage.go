@@ -57,7 +57,7 @@ func taken(g topology.Group, w topology.Workspace) error {
 		return fault.Newf(fault.Invalid, "create workspace", "group %s had a workspace %q, which was terminated: what the buckets hold of it bears that name", g.Name, w.Name).
 			WithHint("Choose a name that was never used in this group.")
 	}
-	return fault.Newf(fault.Invalid, "create workspace", "group %s has a workspace %q already", g.Name, w.Name).WithHint("Choose another name.")
+	return fault.Newf(fault.Taken, "create workspace", "group %s has a workspace %q already", g.Name, w.Name).WithHint("Choose another name.")
 }
 
 // RecordServer records where the server of a workspace runs that was made, and that it serves.

@@ -6,6 +6,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/smartdr/smartdr/activities"
+	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
@@ -99,5 +100,5 @@ func untaken(g topology.Group, name string) error {
 	case w.Sites[g.Active].Kind == topology.Adopted && len(w.Lineages) == 0:
 		return nil // recorded by an attempt that did not end: AddWorkspace compares
 	}
-	return invalid("choose another name", "group %q has a workspace %q already", g.Name, name)
+	return refuseInvalid(fault.Newf(fault.Taken, "create workspace", "group %s has a workspace %s already", g.Name, name).WithHint("Choose another name."))
 }

@@ -64,11 +64,15 @@ const rootLong = `Disaster recovery for PostgreSQL that costs only storage until
 A workspace group has a primary region, which serves, and a secondary one, where a bucket receives everything and
 nothing runs. When the primary region is lost, one command brings the group up in the other.
 
-  1. smartdr adopt       name a group and the PostgreSQL server it consists of
-  2. smartdr configure   choose the second region; replication begins
-  3. smartdr status      see how far it is, and what a loss would cost
-  4. smartdr failover    the primary region is lost: serve from the other
-  5. smartdr connect     the connection string of the side that serves
+  1. smartdr adopt           name a group and the PostgreSQL server it consists of; or, with servers that SmartDR makes,
+     smartdr group create    write down the whole group in a file
+  2. smartdr configure       choose the second region; replication begins
+  3. smartdr status          see how far it is, and what a loss would cost
+  4. smartdr failover        the primary region is lost: serve from the other
+  5. smartdr connect         the connection string of the side that serves
+
+Besides: smartdr workspace and smartdr databases change what a group consists of, smartdr hosts shows where servers can
+run, smartdr readiness whether a failover would work now, smartdr cost what the second region costs.
 
 Commands that only read work from the buckets alone, also when Temporal is down.
 A group's name may be left out of them while there is only one group.`

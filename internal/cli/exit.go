@@ -31,10 +31,10 @@ Exit codes:
   0  done
   1  it was tried and failed
   2  the command line, a file or the configuration cannot be carried out as it is
-  3  no such group, workspace or operation, or nothing to recover from
-  4  another operation, or a group of that name, is in the way
+  3  no such group, workspace, database or operation, nothing to recover from, or no server to connect to
+  4  another operation, or a group or workspace of that name, is in the way
   5  no bucket, no Temporal or no worker answers
-  6  it would hurt, and nobody has agreed to that (see --yes and --force of smartdr failover)
+  6  it would hurt, and nobody has agreed to that (see --yes and --force of smartdr failover, --yes of terminate)
   7  a failover would not work now (smartdr readiness)
   8  a failover brought up some workspaces and not others (see smartdr failover --resume)
 With -o json errors are JSON too: {"error": ..., "hint": ..., "code": ...} on stderr.`

@@ -1,11 +1,8 @@
 package cli
 
 import (
-	"bufio"
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -94,7 +91,7 @@ func (a *app) failover(ctx context.Context, req api.FailoverRequest, flags failo
 		return err
 	}
 	if !flags.yes {
-		if err := a.consent(p); err != nil {
+		if err := a.consents("fail over", render.Preview(p, a.now(), render.Style{}), "group", p.Group); err != nil {
 			return err
 		}
 	}
@@ -145,22 +142,4 @@ func (a *app) awaitFailover(ctx context.Context, s *api.Service, p api.FailoverP
 	}
 	a.advise("\nConnect: smartdr connect --group %s%s", op.Group, which)
 	return nil
-}
-
-// consent shows what would be lost and asks for the group's name. The question goes to stderr, so that stdout holds
-// results alone.
-func (a *app) consent(p api.FailoverPreview) error {
-	fmt.Fprint(a.Err, render.Preview(p, a.now(), render.Style{}))
-	fmt.Fprintf(a.Err, "\nType the group's name to fail over: ")
-	line, err := bufio.NewReader(a.In).ReadString('\n')
-	if strings.TrimSpace(line) == p.Group {
-		return nil
-	}
-	fmt.Fprintln(a.Err)
-	what := "that is not the group's name"
-	if err != nil && line == "" {
-		what = "nobody answered"
-	}
-	return api.As(api.Unsafe, fault.Newf(fault.Invalid, "failover", "%s; nothing was changed", what).
-		WithHint("In scripts, --yes agrees to what would be lost."))
 }

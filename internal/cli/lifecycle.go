@@ -39,12 +39,19 @@ func (on subject) command(cmd *cobra.Command, do func(ctx context.Context, s *ap
 	return cmd
 }
 
+func (on subject) example(verb string) string {
+	if on.kind == "group" {
+		return "  smartdr group " + verb + " prod"
+	}
+	return "  smartdr workspace " + verb + " reports --group prod"
+}
+
 func (on subject) suspendCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "suspend", Short: "End the servers that SmartDR runs, for a while; nothing is lost",
 		Long: `End the servers that SmartDR runs, for a while. Everything they wrote is shipped first. Their files stay on their hosts, what is in
 the buckets stays too, and a failover brings them back suspended. Servers that were adopted are not SmartDR's to end.`,
-		Example: "  smartdr group suspend prod\n  smartdr workspace suspend reports --group prod",
+		Example: on.example("suspend"),
 	}
 	return on.command(cmd, func(ctx context.Context, s *api.Service, req api.Lifecycle) error {
 		done, err := s.Suspend(ctx, req)
@@ -55,7 +62,7 @@ the buckets stays too, and a failover brings them back suspended. Servers that w
 func (on subject) resumeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "resume", Short: "Start suspended servers again, as they were",
-		Example: "  smartdr group resume prod\n  smartdr workspace resume reports --group prod",
+		Example: on.example("resume"),
 	}
 	return on.command(cmd, func(ctx context.Context, s *api.Service, req api.Lifecycle) error {
 		done, err := s.Resume(ctx, req)
@@ -74,7 +81,7 @@ func (on subject) terminateCommand() *cobra.Command {
 	var yes, force bool
 	cmd := on.command(&cobra.Command{
 		Use: "terminate", Short: "Take it down for good; what is in the buckets stays", Long: terminateLong,
-		Example: "  smartdr group terminate prod\n  smartdr workspace terminate reports --group prod --yes",
+		Example: on.example("terminate"),
 	}, func(ctx context.Context, s *api.Service, req api.Lifecycle) error {
 		req.Force = force
 		t, err := s.PreviewTerminate(ctx, req)

@@ -7,55 +7,33 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/smartdr/smartdr/internal/api"
 	"github.com/smartdr/smartdr/internal/cli/render"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
 func (a *app) operationsCommand() *cobra.Command {
-	var group string
+	var group, id string
+	all := readsGroup(a, &group, (*api.Service).Operations, func(ops []topology.Operation, st render.Style) string {
+		return render.Operations(ops, a.now(), st)
+	})
+	one := readsGroup(a, &group, func(s *api.Service, ctx context.Context, group string) (topology.Operation, error) {
+		return s.Operation(ctx, group, id)
+	}, func(op topology.Operation, st render.Style) string { return render.Operation(op, a.now(), st) })
 	cmd := &cobra.Command{
 		Use: "operations [ID]", Aliases: []string{"operation"}, Args: cobra.MaximumNArgs(1),
 		Short:   "List a group's operations, or show one with its phases and timings",
 		Example: "  smartdr operations --group prod\n  smartdr operations --group prod 0198c9f2-7c1e-7d3f-a3c4-6a52e1b8a001\n  smartdr operations -o json | jq '.[0].phases'",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := a.reading(cmd.Context())
-			defer cancel()
-			name, err := a.anyGroup(ctx, cmd, group)
-			if err != nil {
-				return err
+			if len(args) == 0 {
+				return all(cmd, args)
 			}
-			if len(args) == 1 {
-				return a.operation(ctx, name, args[0])
-			}
-			return a.operations(ctx, name)
+			id = args[0]
+			return one(cmd, args)
 		},
 	}
 	a.groupFlag(cmd, &group)
 	return cmd
-}
-
-func (a *app) operations(ctx context.Context, group string) error {
-	s, err := a.service()
-	if err != nil {
-		return err
-	}
-	ops, err := s.Operations(ctx, group)
-	if err != nil {
-		return err
-	}
-	return a.show(ops, func(st render.Style) string { return render.Operations(ops, a.now(), st) })
-}
-
-func (a *app) operation(ctx context.Context, group, id string) error {
-	s, err := a.service()
-	if err != nil {
-		return err
-	}
-	op, err := s.Operation(ctx, group, id)
-	if err != nil {
-		return err
-	}
-	return a.show(op, func(st render.Style) string { return render.Operation(op, a.now(), st) })
 }
 
 // follow shows an operation's phases as they come, and returns it as it ended.
