@@ -40,10 +40,14 @@ func TestRecordHistories(t *testing.T) {
 	p := startPath(t)
 	group := devenv.GroupName
 	p.run(workflows.CreateGroupType, workflows.CreateGroupID(group), p.createInput())
-	p.run(workflows.ConfigureType, workflows.ConfigureID(group), `{"group":"demo","secondary":"east"}`)
-	p.awaitActive()
+	p.must(p.env.Server.Exec(t.Context(), "postgres", "create database app", "create database later", "create database spare"))
+	p.run(workflows.ConfigureType, workflows.ConfigureID(group), `{"group":"demo","secondary":"east","databases":["app"]}`)
+	p.awaitActive("app")
 	p.record("create_group", workflows.CreateGroupID(group))
 	p.record("configure", workflows.ConfigureID(group))
+	p.run(workflows.ChangeDatabasesType, workflows.ManageGroupID(group), `{"group":"demo","add":["later"]}`)
+	p.awaitActive("app", "later")
+	p.record("change_databases", workflows.ManageGroupID(group))
 	p.must(p.env.Server.Exec(t.Context(), "postgres", "create table kept (n int)", "insert into kept select generate_series(1, 1000)"))
 	p.awaitShipped()
 	p.must(p.env.KillRegion(t.Context(), devenv.Primary))
@@ -155,19 +159,21 @@ func (p *path) await(what string, is func(topology.GroupStatus) bool) {
 	}
 }
 
-func (p *path) awaitActive() {
+// awaitActive waits until exactly these databases are replicated, and all of them are Active.
+func (p *path) awaitActive(databases ...string) {
 	p.t.Helper()
 	began := time.Now()
-	p.await("every database Active", func(s topology.GroupStatus) bool {
-		n := 0
+	p.await("Active: "+strings.Join(databases, ", "), func(s topology.GroupStatus) bool {
+		var active []string
 		for _, w := range s.Workspaces {
 			for _, d := range w.Databases {
-				if n++; d.State != topology.Active {
+				if d.State != topology.Active {
 					return false
 				}
+				active = append(active, d.Database)
 			}
 		}
-		return n > 0
+		return slices.Equal(active, databases)
 	})
 	p.t.Logf("Active after %s", time.Since(began).Round(time.Millisecond))
 }
@@ -220,6 +226,11 @@ func (p *path) checkKept() {
 	p.must(conn.QueryRow(p.t.Context(), "select count(*) from kept").Scan(&n))
 	if n != 1000 {
 		p.t.Errorf("%d rows of 1000 are there", n)
+	}
+	var databases string
+	p.must(conn.QueryRow(p.t.Context(), "select string_agg(datname, ' ' order by datname) from pg_database where not datistemplate").Scan(&databases))
+	if databases != "app later postgres" {
+		p.t.Errorf("the restored server has %s", databases)
 	}
 }
 

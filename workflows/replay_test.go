@@ -25,7 +25,7 @@ func TestReplay(t *testing.T) {
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			replayer := worker.NewWorkflowReplayer()
-			for _, w := range []any{workflows.CreateGroup, workflows.Configure, workflows.Replication, workflows.WorkspaceReplication, workflows.Failover} {
+			for _, w := range []any{workflows.CreateGroup, workflows.Configure, workflows.ChangeDatabases, workflows.Replication, workflows.WorkspaceReplication, workflows.Failover} {
 				replayer.RegisterWorkflow(w)
 			}
 			if err := replayer.ReplayWorkflowHistoryFromJSONFile(nil, file); err != nil {
