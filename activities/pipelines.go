@@ -9,6 +9,7 @@ import (
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/metadata"
 	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/wal"
 )
 
 const (
@@ -39,7 +40,20 @@ func (t *Target) restorePipelines(ctx context.Context, server *postgres.Server, 
 		return nil, err
 	}
 	more, err := metadata.PipelineNotes(ctx, server.Open, m.Pipelines, in.Plan.Point.RecordEnd, leftOut...)
-	return append(notes, more...), err
+	if err != nil && ctx.Err() == nil { // nothing depends on it
+		return append(notes, fmt.Sprintf("needs attention: slots, jobs, foreign servers and event triggers could not be looked at: %s", err)), nil
+	}
+	return append(notes, more...), ctx.Err()
+}
+
+// comparable returns what was captured of pipelines, without positions if the WAL that they stand for may be another's: that of
+// an epoch whose end was lost.
+func (t *Target) comparable(ctx context.Context, in RestoreInput, p metadata.Pipelines) metadata.Pipelines {
+	document, err := t.Catalog.Metadata(ctx, in.Group, in.Plan.Workspace)
+	if legs := in.Plan.Legs; err != nil || len(legs) == 0 || legs[len(legs)-1].Lineage.Epoch != document.Epoch {
+		p.Known = 0
+	}
+	return p
 }
 
 func databaseNames(m metadata.Metadata) (names []string) {
@@ -61,7 +75,8 @@ func (t *Target) resumeSubscriptions(ctx context.Context, server *postgres.Serve
 		return verdictNotes(state.Verdicts), err
 	}
 	if !state.Lifted {
-		now, err := metadata.JudgeSubscriptions(ctx, server.Open, m.Pipelines, in.Plan.Point.RecordEnd)
+		end := wal.Position{Timeline: in.Plan.Point.At.Timeline, LSN: in.Plan.Point.RecordEnd}
+		now, err := metadata.JudgeSubscriptions(ctx, server.Open, t.comparable(ctx, in, m.Pipelines), end)
 		if err != nil {
 			return nil, err
 		}

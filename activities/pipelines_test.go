@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/smartdr/smartdr/internal/catalog"
 	"github.com/smartdr/smartdr/internal/metadata"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -120,12 +121,19 @@ func (f *feed) in(t *testing.T) RestoreInput {
 	t.Helper()
 	end, err := wal.ParseLSN(postgrestest.Query(t, f.restored, "postgres", `select coalesce(pg_last_wal_replay_lsn(), pg_current_wal_insert_lsn())`))
 	check(t, err)
-	return RestoreInput{Group: "prod", Plan: WorkspacePlan{Workspace: "main", Point: topology.RecoveryPoint{RecordEnd: end}}}
+	server, err := json.Marshal(f.captured)
+	check(t, err)
+	check(t, f.Catalog.PutMetadata(t.Context(), "prod", "main", catalog.Metadata{Epoch: 1, CapturedAt: f.captured.CapturedAt, Server: server}))
+	return RestoreInput{Group: "prod", Plan: WorkspacePlan{
+		Workspace: "main", Point: topology.RecoveryPoint{At: wal.Position{Timeline: 1, LSN: end}, RecordEnd: end},
+		Legs: []Leg{{Lineage: topology.Lineage{Epoch: 1}}},
+	}}
 }
 
 func (f *feed) judge(t *testing.T) metadata.Verdict {
 	t.Helper()
-	verdicts, err := metadata.JudgeSubscriptions(t.Context(), f.restored.Open, f.captured.Pipelines, f.in(t).Plan.Point.RecordEnd)
+	in := f.in(t)
+	verdicts, err := metadata.JudgeSubscriptions(t.Context(), f.restored.Open, f.comparable(t.Context(), in, f.captured.Pipelines), in.Plan.Point.At)
 	check(t, err)
 	if len(verdicts) != 1 {
 		t.Fatalf("verdicts %+v", verdicts)
@@ -202,6 +210,11 @@ func TestASubscriptionGoesOnExactlyWhereItStood(t *testing.T) {
 func (f *feed) wantRestored(t *testing.T) {
 	t.Helper()
 	in := f.in(t)
+	older := in
+	older.Plan.Legs = []Leg{{Lineage: topology.Lineage{Epoch: 2}}}
+	if f.comparable(t.Context(), in, f.captured.Pipelines).Known == 0 || f.comparable(t.Context(), older, f.captured.Pipelines).Known != 0 {
+		t.Error("positions of another epoch are compared, or those of this one are not")
+	}
 	check(t, writeState(f.restored.InstanceDir(), pipelinesFile, resumed{Verdicts: []metadata.Verdict{f.judge(t)}})) // all that a killed attempt left
 	notes := f.restore(t, in)
 	wantWords(t, strings.Join(notes, "\n"), "subscription sub of database app runs again", "logical slot reader of database app is not here", "far (postgres_fdw, in app)")

@@ -14,6 +14,7 @@ type Pipelines struct {
 	// Known is this server's own position when the positions of its subscriptions were read: what they had applied by
 	// then lies before it.
 	Known         wal.LSN         `json:"known,omitzero"`
+	Timeline      wal.Timeline    `json:"timeline,omitempty"` // that Known is on
 	Subscriptions []Subscription  `json:"subscriptions,omitempty"`
 	Publications  []Publication   `json:"publications,omitempty"`
 	Slots         []LogicalSlot   `json:"slots,omitempty"`

@@ -38,7 +38,7 @@ func TestASubscriptionRunsOnlyWhereNothingIsMissing(t *testing.T) {
 func TestHowMuchIsSure(t *testing.T) {
 	s := Subscription{Database: "d", Name: "s", Slot: "slot", Remote: 10}
 	seen := func(known, applied wal.LSN, slot string) Pipelines {
-		return Pipelines{Known: known, Subscriptions: []Subscription{{Database: "d", Name: "s", Slot: slot, Applied: applied}}}
+		return Pipelines{Known: known, Timeline: 2, Subscriptions: []Subscription{{Database: "d", Name: "s", Slot: slot, Applied: applied}}}
 	}
 	for name, c := range map[string]struct {
 		captured  Pipelines
@@ -52,9 +52,16 @@ func TestHowMuchIsSure(t *testing.T) {
 		"its own position was not known": {seen(0, 50, "slot"), 100, 10},
 		"another slot since":             {seen(100, 50, "other"), 100, 10},
 	} {
-		if got := sureOf(s, c.captured, c.recovered); got != c.want {
+		if got := sureOf(s, c.captured, wal.Position{Timeline: 2, LSN: c.recovered}); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
+	}
+}
+
+func TestAnotherTimelineShowsNothing(t *testing.T) {
+	captured := Pipelines{Known: 100, Timeline: 1, Subscriptions: []Subscription{{Database: "d", Name: "s", Applied: 50}}}
+	if got := sureOf(Subscription{Database: "d", Name: "s", Remote: 10}, captured, wal.Position{Timeline: 2, LSN: 200}); got != 10 {
+		t.Errorf("what a lost timeline had applied counts: %s", got)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype/zeronull"
 
 	"github.com/smartdr/smartdr/internal/dsn"
 	"github.com/smartdr/smartdr/internal/wal"
@@ -58,9 +59,12 @@ func (c *capture) readSubscriptions(ctx context.Context) error {
 		return err
 	}
 	// After the positions: what they stand for is in the WAL before this.
-	var known string
-	err = c.tx.QueryRow(ctx, `select case when pg_is_in_recovery() then coalesce(pg_last_wal_replay_lsn(), '0/0') else pg_current_wal_insert_lsn() end::text`).Scan(&known)
-	c.m.Pipelines.Known = lsn(known)
+	var known, file string
+	err = c.tx.QueryRow(ctx, `select case when not pg_is_in_recovery() then pg_current_wal_insert_lsn() end::text,
+		case when not pg_is_in_recovery() then pg_walfile_name(pg_current_wal_insert_lsn()) end`).Scan((*zeronull.Text)(&known), (*zeronull.Text)(&file))
+	if timeline, parseErr := strconv.ParseUint(file[:min(8, len(file))], 16, 32); parseErr == nil {
+		c.m.Pipelines.Known, c.m.Pipelines.Timeline = lsn(known), wal.Timeline(timeline)
+	}
 	return err
 }
 

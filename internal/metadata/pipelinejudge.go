@@ -26,11 +26,12 @@ type standing struct {
 }
 
 // sureOf returns the position up to which nothing of a subscription is missing on a server that was restored to recovered.
-// What the primary had applied when it was looked at is all here if its own WAL of that moment is. It is further than the
-// last transaction wherever the publisher writes what is not for this subscription.
-func sureOf(s Subscription, captured Pipelines, recovered wal.LSN) wal.LSN {
+// What the primary had applied when it was looked at is all here if its own WAL of that moment is, which another timeline does
+// not show. It is further than the last transaction wherever the publisher writes what is not for this subscription.
+func sureOf(s Subscription, captured Pipelines, recovered wal.Position) wal.LSN {
 	seen := captured.Subscription(s.Database, s.Name)
-	if seen == nil || captured.Known == 0 || captured.Known > recovered || seen.Slot != s.Slot {
+	here := captured.Known != 0 && captured.Timeline == recovered.Timeline && captured.Known <= recovered.LSN
+	if seen == nil || !here || seen.Slot != s.Slot {
 		return s.Remote
 	}
 	return max(s.Remote, seen.Applied)

@@ -22,7 +22,7 @@ type Opener func(ctx context.Context, database string) (*pgx.Conn, error)
 // JudgeSubscriptions decides about each enabled subscription of a restored server, on which none runs yet: it compares its
 // position with what its publisher says, which is asked for a few seconds. captured is what was last seen on the primary,
 // recovered the end of its WAL that is here. No secret is in what it returns.
-func JudgeSubscriptions(ctx context.Context, open Opener, captured Pipelines, recovered wal.LSN) ([]Verdict, error) {
+func JudgeSubscriptions(ctx context.Context, open Opener, captured Pipelines, recovered wal.Position) ([]Verdict, error) {
 	all, err := enabledSubscriptions(ctx, open)
 	if err != nil {
 		return nil, err
@@ -32,7 +32,9 @@ func JudgeSubscriptions(ctx context.Context, open Opener, captured Pipelines, re
 	for i, s := range all {
 		wg.Go(func() {
 			s.sure = sureOf(s.Subscription, captured, recovered)
-			s.publisher = askPublisher(ctx, s.conninfo, s.Slot)
+			if s.publisher.why == "" {
+				s.publisher = askPublisher(ctx, s.conninfo, s.Slot)
+			}
 			verdicts[i] = s.judge()
 		})
 	}
@@ -72,8 +74,8 @@ func enabledSubscriptions(ctx context.Context, open Opener) ([]enabledSubscripti
 		return nil, dsn.ConnectError(opPipelines, err)
 	}
 	for i := range out {
-		if err := out[i].readTables(ctx, open); err != nil {
-			return nil, err
+		if err := out[i].readTables(ctx, open); err != nil { // which must not keep the others from running
+			out[i].publisher.why = "its tables cannot be read here (" + dsn.Redact(err.Error()) + ")"
 		}
 	}
 	return out, nil
