@@ -37,13 +37,17 @@ func unknown(check string, err error) item {
 
 // judge says of each check how it stands, first those of the group, then those of each workspace.
 func judge(f Facts) []item {
-	if f.To == "" {
+	switch {
+	case f.Group.State == topology.GroupTerminated:
+		return []item{blocking("Nothing is to be done: what is in the buckets stays.", "replication", "The group is terminated: there is nothing to fail over.")}
+	case f.To == "":
 		return []item{blocking(fmt.Sprintf("Choose a second region: smartdr configure --group %s --secondary REGION", f.Group.Name),
 			"replication", "The group is not replicated: there is nothing to fail over to.")}
 	}
 	items := slices.Concat(judgeBuckets(f), []item{
 		judgeDocuments(f), judgeOperation(f), judgeWorker(f), judgeCapacity(f), judgeTemporal(f), judgeClock(f), judgeTried(f),
 	})
+	items = append(items, judgeLeftBehind(f)...)
 	for i := range f.Workspaces {
 		for _, it := range judgeWorkspace(f, &f.Workspaces[i]) {
 			it.Workspace = f.Workspaces[i].Name

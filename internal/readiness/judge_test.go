@@ -118,7 +118,11 @@ var judgeCases = map[string]struct {
 	says    string
 	without []string
 }{
-	"not configured": {func(f *Facts, _ *Workspace) { f.To = "" }, "replication", isBlocking, "not replicated", nil},
+	"not configured":     {func(f *Facts, _ *Workspace) { f.To = "" }, "replication", isBlocking, "not replicated", nil},
+	"a terminated group": {func(f *Facts, _ *Workspace) { f.Group.State = topology.GroupTerminated }, "replication", isBlocking, "is terminated", nil},
+	"a workspace that is being made": {func(f *Facts, _ *Workspace) {
+		f.Group.Workspaces = []topology.Workspace{{Name: "new", State: topology.WorkspacePending, Reason: "initdb failed"}, {Name: "old", State: topology.WorkspaceTerminated}}
+	}, "state", isWarning, "It is pending, and a failover leaves it out: initdb failed.", nil},
 	"wrong keys to the other bucket": {func(f *Facts, _ *Workspace) { setBucket(f, "west", func(b *Bucket) { b.Err = wrongKeys }) },
 		"bucket", isBlocking, "answers, and may not be read from west with these keys", []string{"catalog"}},
 	"the other bucket is unreachable": {func(f *Facts, _ *Workspace) { setBucket(f, "west", func(b *Bucket) { b.Err = unreachable }) },

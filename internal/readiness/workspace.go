@@ -18,6 +18,23 @@ func judgeWorkspace(f Facts, w *Workspace) []item {
 	return slices.DeleteFunc(items, func(i item) bool { return i.State == "" })
 }
 
+// judgeLeftBehind names the workspaces that a failover does not bring back, besides those that are over.
+func judgeLeftBehind(f Facts) (items []item) {
+	for _, w := range f.Group.Workspaces {
+		if w.Recoverable() || w.State == topology.WorkspaceTerminated {
+			continue
+		}
+		text := fmt.Sprintf("It is %s, and a failover leaves it out", w.State)
+		if w.Reason != "" {
+			text += ": " + strings.TrimSuffix(w.Reason, ".")
+		}
+		i := warning("See: smartdr group show "+f.Group.Name, "state", "%s.", text)
+		i.Workspace = w.Name
+		items = append(items, i)
+	}
+	return items
+}
+
 func judgeState(f Facts, w *Workspace) item {
 	const check = "state"
 	switch {
