@@ -47,7 +47,32 @@ func (t *Target) drain(ctx context.Context, m ownServer) error {
 	if err != nil {
 		return err
 	}
-	return t.awaitShipped(ctx, m.group, m.workspace, at, drainWithin)
+	if err := t.awaitShipped(ctx, m.group, m.workspace, at, drainWithin); err != nil {
+		return err
+	}
+	return awaitShipper(ctx, m)
+}
+
+// awaitShipper waits until a shipper is connected: what it announced may be from before it was interrupted, and a server that
+// ends while nobody is connected ends without waiting for anybody.
+func awaitShipper(ctx context.Context, m ownServer) error {
+	slot := slotName(m.group.Name, m.workspace.Name)
+	for end := time.Now().Add(drainWithin); ; {
+		var connected bool
+		err := ask(ctx, m.server, func(conn *pgx.Conn) error {
+			return conn.QueryRow(ctx, "select exists (select from pg_replication_slots where slot_name = $1 and active)", slot).Scan(&connected)
+		})
+		if err != nil || connected {
+			return err
+		}
+		if time.Now().After(end) {
+			return fault.Newf(fault.Invalid, "wait for shipping", "no shipper is connected to workspace %s", m.workspace.Name).
+				WithHint("smartdr status says what keeps it; try again when it has passed.")
+		}
+		if pauseFor(ctx, askShipped); ctx.Err() != nil {
+			return fault.New(fault.Transient, "wait for shipping", ctx.Err())
+		}
+	}
 }
 
 // ships reports whether the workspace's WAL goes to buckets.
@@ -147,7 +172,11 @@ func (t *Target) stopShipped(ctx context.Context, m ownServer) error {
 	if err != nil {
 		return err
 	}
-	return t.awaitShipped(ctx, m.group, m.workspace, control.Checkpoint.LSN+1, drainWithin) // all but the end of the last record
+	err = t.awaitShipped(ctx, m.group, m.workspace, control.Checkpoint.LSN+1, drainWithin) // all but the end of the last record
+	if fault.Is(err, fault.Invalid) {
+		return fault.Newf(fault.Transient, "end server", "%w", err) // its shipper was interrupted: start it once more, for the rest
+	}
+	return err
 }
 
 // endedShipped reports whether an earlier attempt has done it: the server ended in order and the buckets have all of it.
