@@ -186,7 +186,7 @@ type WorkspaceReplicationInput struct {
 type FailoverInput struct {
 	Group string `json:"group"`
 	To    string `json:"to,omitempty"`    // region; default: the one that does not serve now
-	Force bool   `json:"force,omitempty"` // even if the serving region looks alive
+	Force bool   `json:"force,omitempty"` // even if the serving region looks alive, or without workspaces that cannot be brought back
 	// Resume goes on with the group's last failover for the workspaces that it could not bring up. It changes neither the
 	// epoch nor what serves already.
 	Resume bool `json:"resume,omitempty"`
