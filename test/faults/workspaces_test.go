@@ -29,10 +29,10 @@ type pair struct {
 	sideServer *devenv.Postgres
 }
 
-func newPair(t *testing.T, mainMB, sideMB int) *pair {
+func newPair(t *testing.T, major, mainMB, sideMB int) *pair {
 	t.Helper()
 	env, err := devenv.StartEnv(t.Context(), devenv.EnvOptions{
-		Dir: filepath.Join(devtest.Dir(t), "env"), NoUI: true, Hosts: map[string]int{devenv.Secondary: 2},
+		Dir: filepath.Join(devtest.Dir(t), "env"), Major: major, NoUI: true, Hosts: map[string]int{devenv.Secondary: 2},
 		AfterServer: func(ctx context.Context, p *devenv.Postgres) error { return createDatabase(ctx, p, mainMB) },
 	})
 	if err != nil {
@@ -40,7 +40,7 @@ func newPair(t *testing.T, mainMB, sideMB int) *pair {
 	}
 	p := &pair{world: &world{t: t, env: env}}
 	t.Cleanup(p.end)
-	p.sideServer, err = devenv.StartPostgres(t.Context(), devenv.PostgresOptions{Dir: filepath.Join(env.Dir, "regions", devenv.Primary, side)})
+	p.sideServer, err = devenv.StartPostgres(t.Context(), devenv.PostgresOptions{Dir: filepath.Join(env.Dir, "regions", devenv.Primary, side), Major: major})
 	if err == nil {
 		err = createDatabase(t.Context(), p.sideServer, sideMB)
 	}
@@ -150,7 +150,7 @@ func exitCode(err error) int {
 // and the damaged one follows when it was put right.
 func TestAWorkspaceThatCannotBeRestoredKeepsNoneDown(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, 20, 5)
+	p := newPair(t, majorsInTurn(t, 0)[0], 20, 5)
 	p.lose()
 
 	p.resize(topology.Size{MemoryBytes: 4000 << 30, CPUs: 64})
@@ -226,7 +226,7 @@ func (p *pair) checkResumed(before topology.Operation, was map[string]topology.R
 // resumed, the failover brings the lost one up on the host that is left.
 func TestAHostThatDiesDuringARestore(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, 20, 5)
+	p := newPair(t, majorsInTurn(t, 1)[0], 20, 5)
 	p.lose()
 	ended := make(chan error, 1)
 	go func() {
