@@ -62,10 +62,11 @@ func (t *Target) failed(ctx context.Context, dir, group string, w topology.Works
 	if _, err := readState(dir, ownerFile, &o); err != nil {
 		return false, err
 	}
+	site := w.Sites[t.Region]
 	switch {
 	case o.Published, o.Group != group, o.Workspace != w.Name, o.Plan.Lineage == "":
 		return false, nil
-	case w.FindLineage(o.Plan.Lineage) != nil, w.Sites[t.Region].Instance == dir:
+	case w.FindLineage(o.Plan.Lineage) != nil, site.Instance == dir && (site.Host == "" || site.Host == t.Host):
 		return false, nil
 	}
 	op, err := t.Catalog.Operation(ctx, group, o.Operation)
