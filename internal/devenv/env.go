@@ -121,7 +121,7 @@ func (e *Env) createReplicationRole(ctx context.Context) error {
 		fmt.Sprintf("create role %s login replication password '%s'", ReplicationRole, password),
 		"grant pg_monitor to "+ReplicationRole,
 		"grant select on pg_hba_file_rules, pg_ident_file_mappings to "+ReplicationRole,
-		"grant execute on function pg_hba_file_rules(), pg_ident_file_mappings() to "+ReplicationRole)
+		"grant execute on function pg_hba_file_rules(), pg_ident_file_mappings(), pg_show_all_file_settings() to "+ReplicationRole)
 }
 
 // ReplicationPasswordFile holds the password of ReplicationRole.

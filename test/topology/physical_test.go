@@ -40,8 +40,8 @@ func (w *world) createCollations() {
 		`insert into sales.words select g, chr(192 + g % 60) || g, md5(g::text), md5(g::text) from generate_series(1, 500) g`,
 		`create index words_w on sales.words (w)`, `create unique index words_c on sales.words (c)`, `create index words_p on sales.words (p)`)
 	w.run(w.space(reportSpace).was, "postgres",
-		"create database umlaut template template0 locale_provider icu icu_locale 'de-DE' locale 'C.utf8'")
-	w.run(w.space(reportSpace).was, "umlaut", "create table words as select chr(192 + g % 60) || g as w from generate_series(1, 500) g", "create index on words (w)")
+		"create database "+umlautDB+" template template0 locale_provider icu icu_locale 'de-DE' locale 'C.utf8'")
+	w.run(w.space(reportSpace).was, umlautDB, "create table words as select chr(192 + g % 60) || g as w from generate_series(1, 500) g", "create index on words (w)")
 }
 
 // changePhysical does it again once the snapshot is taken, so that it is in the WAL alone.
@@ -147,7 +147,7 @@ func (w *world) checkPrepared(op topology.Operation) {
 
 // checkIndexes compares every index with its table, and its order with what the collation says here.
 func (w *world) checkIndexes() {
-	for _, c := range []struct{ space, database string }{{mainSpace, shopDB}, {reportSpace, "umlaut"}, {ordersSpace, bankDB}} {
+	for _, c := range []struct{ space, database string }{{mainSpace, shopDB}, {reportSpace, umlautDB}, {ordersSpace, bankDB}} {
 		s := w.space(c.space).is
 		conn := open(w.t, s, c.database)
 		if _, err := conn.Exec(w.t.Context(), "create extension amcheck"); err != nil {

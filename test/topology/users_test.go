@@ -23,7 +23,7 @@ func (w *world) createUsers() {
 		"create role locked login", // without a password: nobody gets in
 		"create database "+shopDB+" owner shop_owner",
 		"revoke connect, temporary on database "+shopDB+" from public",
-		fmt.Sprintf("grant connect on database %s to app, report, analyst, deploy, batch, auditor, tenant_a, tenant_b, locked, cdc", shopDB),
+		fmt.Sprintf("grant connect on database %s to smartdr, app, report, analyst, deploy, batch, auditor, tenant_a, tenant_b, locked, cdc", shopDB),
 		"grant connect on database "+shopDB+` to "Strange ""Name""" with grant option`,
 		"comment on role analyst is 'reads, and may become a writer'",
 	)

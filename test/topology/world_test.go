@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/smartdr/smartdr/internal/devenv"
+	"github.com/smartdr/smartdr/internal/devenv/catalogs"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/devenv/ledger"
 	"github.com/smartdr/smartdr/internal/postgres"
@@ -47,7 +48,7 @@ type space struct {
 	was      *postgres.Server
 	is       *postgres.Server // nil before the failover
 	load     *ledger.Load
-	before   inventory
+	before   catalogs.Inventory
 	settings map[string]string // of before
 }
 
@@ -100,7 +101,7 @@ workspaces:
     postgres: %d
     size: 256MiB/0.1
     init: {icuLocale: de-DE}
-`, group, devenv.Primary, firewall, mainSpace, w.env.Server.URL(devenv.ReplicationRole, "postgres"), filepath.Join(w.env.Dir, "regions", devenv.Primary, "replication.password"), ordersSpace, major, reportSpace, major)
+`, group, devenv.Primary, firewall, mainSpace, w.env.Server.URL(devenv.ReplicationRole, "postgres"), w.env.ReplicationPasswordFile(), ordersSpace, major, reportSpace, major)
 	file := filepath.Join(w.env.Dir, "topology.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		w.t.Fatal(err)
@@ -244,7 +245,7 @@ func (w *world) status() (s topology.GroupStatus, err error) {
 // replicate waits until every chosen database is in the secondary's bucket.
 func (w *world) replicate() {
 	w.t.Helper()
-	w.smartdr("configure", "--group", group, "--secondary", devenv.Secondary, "--wait", "--timeout", "3m")
+	w.smartdr("configure", "--group", group, "--secondary", devenv.Secondary, "--database", strings.Join(chosen, ","), "--wait", "--timeout", "3m")
 }
 
 // startLoads lets a teller of every workspace make transfers until the server is gone.
@@ -281,31 +282,36 @@ func (w *world) waitShipped() {
 	})
 }
 
-// capturedWithin is how soon a change of settings or access rules has to be safe. A failover that is right about rows and wrong
-// about who may see them is worth little.
-const capturedWithin = 10 * time.Second
+// capturedWithin is how soon a change of settings, access rules or roles has to be safe. A failover that is right about rows and
+// wrong about who may see them is worth little.
+const capturedWithin = 90 * time.Second
 
-// waitCaptured waits until the secondary's bucket holds settings and access rules that were read after this was called.
+// waitCaptured changes a setting and a role of each workspace, and waits until the secondary's bucket holds what was read since.
 func (w *world) waitCaptured() {
 	w.t.Helper()
-	now := time.Now()
 	for _, s := range w.spaces {
-		for !w.capturedAt(s.name).After(now) {
-			if time.Since(now) > capturedWithin {
-				w.t.Errorf("what was changed on %s is not captured after %s", s.name, capturedWithin)
-				break
+		w.run(s.was, "postgres", "create role last_change", "alter system set autovacuum_analyze_threshold = 51", "select pg_reload_conf()")
+	}
+	changed := time.Now()
+	for _, s := range w.spaces {
+		for _, document := range []string{"metadata.json", "inventory.json"} {
+			for !w.capturedAt(s.name, document).After(changed) {
+				if time.Since(changed) > capturedWithin {
+					w.t.Errorf("what was changed on %s is not in %s after %s", s.name, document, capturedWithin)
+					return
+				}
+				time.Sleep(50 * time.Millisecond)
 			}
-			time.Sleep(50 * time.Millisecond)
 		}
 	}
 }
 
-// capturedAt returns when the metadata of a workspace that are in the secondary's bucket were read.
-func (w *world) capturedAt(name string) time.Time {
+// capturedAt returns when a document about a workspace, in the secondary's bucket, was read from its server.
+func (w *world) capturedAt(name, document string) time.Time {
 	w.t.Helper()
 	var m struct{ CapturedAt time.Time }
 	err := filepath.WalkDir(w.env.Regions[devenv.Secondary].Gateway.DataDir(), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, "/"+name+"/metadata.json") {
+		if err != nil || !strings.HasSuffix(path, "/"+name+"/"+document) {
 			return err
 		}
 		b, err := os.ReadFile(path)

@@ -36,8 +36,8 @@ var ofServer = []reading{
 	{"grants on settings", 15, `select format('%s: %s', parname, ` + grants("paracl", "p", "10") + `) from pg_parameter_acl`},
 	{"comments", 15, `select format('%s %s: %s', classoid::regclass, objoid, description) from pg_shdescription`},
 	{"prepared transactions", 15, `select format('%s of %s in %s, prepared at %s', gid, owner, database, prepared) from pg_prepared_xacts`},
-	{"subscriptions", 15, `select format('%s of %s in %s: connection %s, slot %s, publications %s, enabled %s', subname, subowner::regrole, d.datname,
-		` + digest("subconninfo") + `, subslotname, subpublications, subenabled) from pg_subscription join pg_database d on d.oid = subdbid`},
+	{"subscriptions", 15, `select format('%s of %s in %s: connection %s, slot %s, publications %s', subname, subowner::regrole, d.datname,
+		` + digest("subconninfo") + `, subslotname, subpublications) from pg_subscription join pg_database d on d.oid = subdbid`},
 }
 
 // ofDatabase are read in each database.
@@ -70,12 +70,12 @@ var ofDatabase = []reading{
 	{"large objects", 15, `select format('%s of %s, %s: %s', oid, lomowner::regrole, ` + grants("lomacl", "L", "lomowner") + `, encode(sha256(lo_get(oid)), 'hex')) from pg_largeobject_metadata`},
 }
 
-// volatile are columns of catalogs that change by themselves, and secrets, of which the readings above have digests.
+// volatile are columns of catalogs that change by themselves or are to change, as subscriptions that run, and secrets, of which the readings above have digests.
 var volatile = map[string]string{
 	"pg_class":        "{relpages,reltuples,relallvisible,relallfrozen,relfrozenxid,relminmxid}",
 	"pg_database":     "{datfrozenxid,datminmxid}",
 	"pg_authid":       "{rolpassword}",
-	"pg_subscription": "{subconninfo}",
+	"pg_subscription": "{subconninfo,subenabled}",
 	"pg_user_mapping": "{umoptions}",
 }
 
