@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/smartdr/smartdr/internal/devenv"
+	"github.com/smartdr/smartdr/internal/devenv/catalogs"
 	"github.com/smartdr/smartdr/internal/devenv/ledger"
 	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/wal"
@@ -26,7 +27,8 @@ type demoFlags struct {
 	pg   int
 }
 
-// demo is one run: two regions, a workload, a loss, a failover, and what is left of the workload's commits.
+// demo is one run: two regions, a workload, a loss, a failover, and what is left of the workload's commits and of the place
+// that it lived in.
 type demo struct {
 	flags  demoFlags
 	dir    string
@@ -35,17 +37,21 @@ type demo struct {
 	began  time.Time
 	loads  map[string]*ledger.Load // by database
 
-	size   int64                // bytes of the databases before the loss
-	before topology.GroupStatus // the last look before the loss
-	lost   time.Time            // when the primary region was killed
-	op     topology.Operation   // the failover
-	served time.Time            // when an ordinary user could query again
-	ledger map[string]ledger.Report
-	broken []string // promises that were not kept
+	size     int64                         // bytes of the replicated databases before the loss
+	held     map[string]catalogs.Inventory // by workspace, before the loss
+	compared int                           // lines of these
+	differ   int                           // lines that are not the same after the failover
+	cost     topology.Cost                 // before the loss
+	before   topology.GroupStatus          // the last look before the loss
+	lost     time.Time                     // when the primary region was killed
+	op       topology.Operation            // the failover
+	served   time.Time                     // when an ordinary user could query again
+	ledger   map[string]ledger.Report
+	broken   []string // promises that were not kept
 }
 
 func runDemo(ctx context.Context, args []string) (err error) {
-	d := &demo{began: time.Now(), loads: map[string]*ledger.Load{}, ledger: map[string]ledger.Report{}}
+	d := &demo{began: time.Now(), loads: map[string]*ledger.Load{}, held: map[string]catalogs.Inventory{}, ledger: map[string]ledger.Report{}}
 	f := flag.NewFlagSet("demo", flag.ContinueOnError)
 	f.DurationVar(&d.flags.load, "load", 8*time.Second, "")
 	f.IntVar(&d.flags.size, "size", 150, "")
@@ -62,7 +68,7 @@ func runDemo(ctx context.Context, args []string) (err error) {
 	if err := os.Chmod(d.dir, 0o755); err != nil { // as root, PostgreSQL runs as another account
 		return err
 	}
-	for _, step := range []func(context.Context) error{d.start, d.configure, d.serve, d.lose, d.failOver, d.connect, d.check, d.goOn} {
+	for _, step := range []func(context.Context) error{d.start, d.createGroup, d.configure, d.serve, d.lose, d.failOver, d.connect, d.check, d.goOn} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -104,8 +110,31 @@ func (d *demo) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("         Temporal's web UI is at %s; PostgreSQL %d at %s has databases %s and %s\n",
-		d.env.Temporal.UIURL(), d.env.Server.Bin.Major(), d.env.Server.Addr(), appDB, billingDB)
+	fmt.Printf("         Temporal's web UI is at %s; PostgreSQL %d is at %s, with databases %s, %s and %s\n",
+		d.env.Temporal.UIURL(), d.env.Server.Bin.Major(), d.env.Server.Addr(), appDB, billingDB, scratchDB)
+	return nil
+}
+
+// createGroup adopts the server that is there, and lets SmartDR make and run another one.
+func (d *demo) createGroup(ctx context.Context) error {
+	d.say("Creating the group: workspace %s is that server, adopted; workspace %s is made and run by SmartDR, behind a firewall", mainSpace, reportSpace)
+	if err := writeGroup(d.env); err != nil {
+		return err
+	}
+	if err := d.cliJSON(ctx, new(any), "group", "create", "-f", d.env.GroupPath()); err != nil {
+		return err
+	}
+	s, err := server(d.env, devenv.Primary, reportSpace)
+	if err != nil {
+		return err
+	}
+	d.sample.servers[reportSpace] = s
+	if err := d.sample.createDatabase(ctx, reportDB, d.flags.size/10); err != nil {
+		return err
+	}
+	if err := d.cli(ctx, "workspace", "list", "--group", devenv.GroupName); err != nil {
+		return err
+	}
 	return d.startLoads(ctx)
 }
 
@@ -113,7 +142,7 @@ func (d *demo) start(ctx context.Context) (err error) {
 func (d *demo) startLoads(ctx context.Context) error {
 	for db, owner := range owners {
 		l, err := ledger.Start(ctx, func(ctx context.Context) (*pgx.Conn, error) {
-			return d.sample.connect(ctx, d.env.Server.URL(owner, db), owner)
+			return d.sample.connect(ctx, d.sample.url(owner, db), owner)
 		}, ledger.Options{Name: "before", Pause: 2 * time.Millisecond})
 		if err != nil {
 			return err
@@ -124,11 +153,9 @@ func (d *demo) startLoads(ctx context.Context) error {
 }
 
 func (d *demo) configure(ctx context.Context) error {
-	d.say("Creating the group, and replicating it to %s: smartdr configure --secondary %s --wait", devenv.Secondary, devenv.Secondary)
-	if err := d.cli(ctx, "group", "create", "-f", d.env.GroupPath(), "--quiet"); err != nil {
-		return err
-	}
-	return d.cli(ctx, "configure", "--group", devenv.GroupName, "--secondary", devenv.Secondary, "--wait")
+	chosen := strings.Join(slices.Sorted(maps.Keys(owners)), ",")
+	d.say("Replicating it, but for database %s: smartdr configure --secondary %s --database %s --wait", scratchDB, devenv.Secondary, chosen)
+	return d.cli(ctx, "configure", "--group", devenv.GroupName, "--secondary", devenv.Secondary, "--database", chosen, "--wait")
 }
 
 // serve keeps the workload running for a while, so that there is WAL after the snapshot.
@@ -142,19 +169,16 @@ func (d *demo) serve(ctx context.Context) error {
 			return fmt.Errorf("the workload on %s failed before anything was lost: %w", db, errs[0])
 		}
 	}
-	if err := d.measureDatabases(ctx); err != nil {
+	if err := d.remember(ctx); err != nil {
+		return err
+	}
+	if err := d.sayReadiness(ctx); err != nil {
+		return err
+	}
+	if err := d.cliJSON(ctx, &d.cost, "cost", "--group", devenv.GroupName); err != nil {
 		return err
 	}
 	return d.cliJSON(ctx, &d.before, "status", "--group", devenv.GroupName)
-}
-
-func (d *demo) measureDatabases(ctx context.Context) error {
-	conn, err := d.env.Server.Open(ctx, "postgres")
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	return conn.QueryRow(ctx, "select sum(pg_database_size(oid))::bigint from pg_database where datname = any($1)", slices.Collect(maps.Keys(owners))).Scan(&d.size)
 }
 
 func (d *demo) lose(ctx context.Context) error {
@@ -173,7 +197,7 @@ func (d *demo) lose(ctx context.Context) error {
 }
 
 func (d *demo) failOver(ctx context.Context) error {
-	d.say("Failing over: smartdr failover --yes")
+	d.say("Failing over: smartdr failover --yes; all workspaces side by side")
 	return d.cli(ctx, "failover", "--group", devenv.GroupName, "--yes")
 }
 
@@ -188,13 +212,17 @@ func (d *demo) connect(ctx context.Context) error {
 	}
 	d.served = time.Now()
 	d.say("%s is connected with its own password:\n\n         %s", appUser, url)
+	return d.readOperation(ctx)
+}
+
+func (d *demo) readOperation(ctx context.Context) error {
 	var ops []topology.Operation
 	if err := d.cliJSON(ctx, &ops, "operations", "--group", devenv.GroupName); err != nil {
 		return err
 	}
 	i := slices.IndexFunc(ops, func(o topology.Operation) bool { return o.Kind == "Failover" && o.State == topology.OperationCompleted })
-	if i < 0 || len(ops[i].Workspaces) != 1 {
-		return errors.New("no completed failover with one workspace is among the operations")
+	if i < 0 || len(ops[i].Workspaces) != len(d.sample.servers) {
+		return fmt.Errorf("no completed failover with %d workspaces is among the operations", len(d.sample.servers))
 	}
 	d.op = ops[i]
 	return nil
@@ -203,14 +231,16 @@ func (d *demo) connect(ctx context.Context) error {
 // url asks the CLI for a role's connection string.
 func (d *demo) url(ctx context.Context, role, db string) (string, error) {
 	var c struct{ URL string }
-	err := d.cliJSON(ctx, &c, "connect", "--group", devenv.GroupName, "--user", role, "--database", db)
+	err := d.cliJSON(ctx, &c, "connect", "--group", devenv.GroupName, "--workspace", workspaces[db], "--user", role, "--database", db)
 	return c.URL, err
 }
 
 func (d *demo) check(ctx context.Context) error {
-	d.say("Checking the ledgers, and what each role may do")
-	if announced, got := cursor(d.before, devenv.Secondary).RecordEnd, d.op.Workspaces[0].Point.RecordEnd; got < announced {
-		d.broken = append(d.broken, fmt.Sprintf("status had announced %s for %s, and only %s came back", announced, devenv.Secondary, got))
+	d.say("Checking the ledgers, who gets in, what each role may do, and every row of every system catalog")
+	for _, name := range slices.Sorted(maps.Keys(d.sample.servers)) {
+		if announced, got := cursor(d.before, name, devenv.Secondary).RecordEnd, d.recovered(name).Point.RecordEnd; got < announced {
+			d.broken = append(d.broken, fmt.Sprintf("status had announced %s of %s for %s, and only %s came back", announced, name, devenv.Secondary, got))
+		}
 	}
 	for db, l := range d.loads {
 		r, err := d.verify(ctx, db, l.Commits())
@@ -223,7 +253,16 @@ func (d *demo) check(ctx context.Context) error {
 		}
 	}
 	d.broken = append(d.broken, d.sample.rights(ctx, func(role, db string) (string, error) { return d.url(ctx, role, db) })...)
-	return nil
+	return d.compare(ctx)
+}
+
+// recovered returns what the failover says of a workspace.
+func (d *demo) recovered(workspace string) topology.Recovered {
+	i := slices.IndexFunc(d.op.Workspaces, func(r topology.Recovered) bool { return r.Workspace == workspace })
+	if i < 0 {
+		return topology.Recovered{}
+	}
+	return d.op.Workspaces[i]
 }
 
 func (d *demo) verify(ctx context.Context, db string, commits []ledger.Commit) (ledger.Report, error) {
@@ -232,7 +271,7 @@ func (d *demo) verify(ctx context.Context, db string, commits []ledger.Commit) (
 		return ledger.Report{}, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	return ledger.Verify(ctx, conn, commits, d.op.Workspaces[0].Point.RecordEnd, d.lost)
+	return ledger.Verify(ctx, conn, commits, d.recovered(workspaces[db]).Point.RecordEnd, d.lost)
 }
 
 // open connects to a database as its owner, where the group is served now.
@@ -246,7 +285,7 @@ func (d *demo) open(ctx context.Context, db string) (*pgx.Conn, error) {
 
 // goOn lets the workload write where the group is served now, and waits until that is in the bucket.
 func (d *demo) goOn(ctx context.Context) error {
-	var last wal.LSN
+	last := map[string]wal.LSN{} // by workspace
 	for db := range owners {
 		l, err := ledger.Start(ctx, func(ctx context.Context) (*pgx.Conn, error) { return d.open(ctx, db) }, ledger.Options{Name: "after", Writers: 1})
 		if err != nil {
@@ -259,7 +298,7 @@ func (d *demo) goOn(ctx context.Context) error {
 			d.broken = append(d.broken, fmt.Sprintf("%s takes no writes after the failover: %d commits, %v", db, len(commits), errs))
 			continue
 		}
-		last = max(last, commits[len(commits)-1].After)
+		last[workspaces[db]] = max(last[workspaces[db]], commits[len(commits)-1].After)
 	}
 	return d.waitShipped(ctx, last)
 }
@@ -267,20 +306,23 @@ func (d *demo) goOn(ctx context.Context) error {
 // newLineageWithin is how soon a bucket has to hold what was written after a failover: shipping begins at once.
 const newLineageWithin = 20 * time.Second
 
-func (d *demo) waitShipped(ctx context.Context, until wal.LSN) error {
+func (d *demo) waitShipped(ctx context.Context, until map[string]wal.LSN) error {
 	deadline := time.Now().Add(newLineageWithin)
 	for {
 		var now topology.GroupStatus
 		if err := d.cliJSON(ctx, &now, "status", "--group", devenv.GroupName); err != nil {
 			return err
 		}
-		point := cursor(now, devenv.Secondary)
-		if point.Lineage == d.op.Workspaces[0].Lineage && point.At.LSN >= until {
+		for name, lsn := range until {
+			if point := cursor(now, name, devenv.Secondary); point.Lineage == d.recovered(name).Lineage && point.At.LSN >= lsn {
+				delete(until, name)
+			}
+		}
+		if len(until) == 0 {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			d.broken = append(d.broken, fmt.Sprintf("%s was written after the failover and is not in the bucket of %s after %s: status says %s of lineage %s",
-				until, devenv.Secondary, newLineageWithin, point.At, point.Lineage))
+			d.broken = append(d.broken, fmt.Sprintf("%v was written after the failover and is not in the bucket of %s after %s", until, devenv.Secondary, newLineageWithin))
 			return nil
 		}
 		if !pause(ctx, 200*time.Millisecond) {
@@ -299,16 +341,14 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// cursor returns how far a region's bucket is, of the group's only workspace.
-func cursor(s topology.GroupStatus, region string) topology.RecoveryPoint {
+// cursor returns how far a region's bucket is with a workspace.
+func cursor(s topology.GroupStatus, workspace, region string) topology.RecoveryPoint {
 	for _, w := range s.Workspaces {
-		if w.WAL == nil {
+		if w.Workspace != workspace || w.WAL == nil {
 			continue
 		}
-		for _, c := range w.WAL.Cursors {
-			if c.Region == region {
-				return c.Point
-			}
+		if c := w.WAL.Cursor(region); c != nil {
+			return c.Point
 		}
 	}
 	return topology.RecoveryPoint{}

@@ -17,7 +17,6 @@ func (d *demo) report() error {
 	if err != nil {
 		return err
 	}
-	point := d.op.Workspaces[0].Point
 	var rpo time.Duration
 	d.say("What is left")
 	fmt.Printf("\n  %-18s %12s %16s %12s %10s\n", "ledger", "acknowledged", "due at the point", "kept", "lost")
@@ -26,7 +25,10 @@ func (d *demo) report() error {
 		fmt.Printf("  %-18s %12d %16d %12d %10d\n", db, r.Acknowledged, r.Due, r.Kept, r.Acknowledged-r.Kept)
 		rpo = max(rpo, r.Loss)
 	}
-	fmt.Printf("\n  recovery point     %s on timeline %d, last commit at %s\n", point.RecordEnd, point.At.Timeline, point.LastCommit.UTC().Format("15:04:05.000"))
+	fmt.Println()
+	for _, w := range d.op.Workspaces {
+		fmt.Printf("  recovery point     %s of %s on timeline %d, last commit at %s\n", w.Point.RecordEnd, w.Workspace, w.Point.At.Timeline, w.Point.LastCommit.UTC().Format("15:04:05.000"))
+	}
 	fmt.Printf("  RPO measured       %.2f s, from the first commit that is not there to the loss\n", rpo.Seconds())
 	fmt.Printf("  RTO measured       %.2f s, from the loss to the first query of an ordinary user\n", d.served.Sub(d.lost).Seconds())
 	fmt.Printf("  stored             %s in the bucket of %s, for databases of %s\n", megabytes(stored), devenv.Secondary, megabytes(d.size))
@@ -34,12 +36,24 @@ func (d *demo) report() error {
 		snapshot, wal := sent(d.before, region)
 		fmt.Printf("  sent to %-10s %s of WAL, %s of snapshot (to both regions)\n", region, megabytes(wal), megabytes(snapshot))
 	}
+	fmt.Printf("  topology           %d rows of system catalogs compared on %d servers, %d differ; %s gets in and %s does not; %s is absent\n",
+		d.compared, len(d.held), d.differ, inside, outside, scratchDB)
+	d.sayCost()
 	if len(d.broken) > 0 {
 		return fmt.Errorf("%d promises are broken:\n  %s", len(d.broken), strings.Join(d.broken, "\n  "))
 	}
-	fmt.Printf("\n  Every commit at or before the recovery point is there, none is half there, rights are as they were,\n  and what was written since is in the bucket of %s already.\n", devenv.Secondary)
+	fmt.Printf("\n  Every commit at or before the recovery point is there, none is half there, roles, rights and the firewall\n  are as they were, and what was written since is in the bucket of %s already.\n", devenv.Secondary)
 	fmt.Printf("\n[%5.1fs] Done.\n", time.Since(d.began).Seconds())
 	return nil
+}
+
+// sayCost tells what the secondary region costs while nothing happens: no compute is there.
+func (d *demo) sayCost() {
+	for _, r := range d.cost.Regions {
+		if r.Region == devenv.Secondary {
+			fmt.Printf("  cost               %s %.5f a month for what lay in the bucket of %s, and no compute there\n", r.Prices.Currency, r.Projected.Storage, r.Region)
+		}
+	}
 }
 
 // sent adds up what shippers said they sent: of snapshots in all, of WAL to one region.

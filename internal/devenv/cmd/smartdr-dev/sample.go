@@ -14,60 +14,98 @@ import (
 
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/ledger"
+	"github.com/smartdr/smartdr/internal/postgres"
 )
 
-// The sample is what a small company would have: two databases, each with a ledger and its owner, and a role that may
-// read a part of one.
+// The sample is what a small company would have: three databases on two servers, each with a ledger and its owner, a role that
+// may read a part of one, and a database that is not worth replicating.
 const (
-	appDB, billingDB   = "app", "billing"
-	appUser            = "app_rw"     // owns app
-	billingUser        = "billing_rw" // owns billing, which is closed to others
-	reportUser         = "report_ro"  // reads accounts and transfers of app, and no postings
+	mainSpace, reportSpace = "main", "reports" // adopted, and managed
+
+	appDB, billingDB = "app", "billing" // of main
+	reportDB         = "warehouse"      // of reports
+	scratchDB        = "scratch"        // of main, left out
+
+	appUser       = "app_rw"       // owns app
+	billingUser   = "billing_rw"   // owns billing, which is closed to others
+	warehouseUser = "warehouse_rw" // owns warehouse
+	reportUser    = "report_ro"    // reads accounts and transfers of app, and no postings
+
 	insufficientRights = "42501"
 	wrongPassword      = "28P01"
+	notLetIn           = "28000"
 )
 
-var owners = map[string]string{appDB: appUser, billingDB: billingUser}
+// By replicated database.
+var (
+	owners     = map[string]string{appDB: appUser, billingDB: billingUser, reportDB: warehouseUser}
+	workspaces = map[string]string{appDB: mainSpace, billingDB: mainSpace, reportDB: reportSpace}
+)
 
-// sample holds the roles' passwords.
+// sample holds the servers that serve now, by workspace, and the roles' passwords.
 type sample struct {
-	server    *devenv.Postgres
+	servers   map[string]*postgres.Server
 	passwords map[string]string
 }
 
-// createSample makes roles, databases and megabytes of data.
+// rules of the server that is adopted: SmartDR's firewall begins to hold for it when SmartDR runs it.
+const rules = "host all,replication " + devenv.ReplicationRole + " 127.0.0.1/32 scram-sha-256\nhost all all " + firewall + " scram-sha-256\n"
+
+// createSample fills the server that is adopted later with roles, databases and megabytes of data.
 func createSample(ctx context.Context, p *devenv.Postgres, megabytes int) (*sample, error) {
-	s := &sample{server: p, passwords: map[string]string{}}
-	for _, role := range []string{appUser, billingUser, reportUser} {
-		s.passwords[role] = rand.Text()
-		if err := p.Exec(ctx, "postgres", fmt.Sprintf("create role %s login password '%s'", role, s.passwords[role])); err != nil {
-			return nil, err
-		}
+	s := &sample{servers: map[string]*postgres.Server{mainSpace: p.Server}, passwords: map[string]string{}}
+	if err := errors.Join(p.WriteHBA(rules), p.Reload(ctx)); err != nil {
+		return nil, err
 	}
-	for _, db := range []string{appDB, billingDB} {
-		share := megabytes * 3 / 4
-		if db == billingDB {
-			share = megabytes / 4
-		}
+	for _, role := range []string{appUser, billingUser, warehouseUser, reportUser} {
+		s.passwords[role] = rand.Text()
+	}
+	if err := p.Exec(ctx, "postgres", s.role(reportUser), "create role readers", "grant readers to "+reportUser, "create database "+scratchDB); err != nil {
+		return nil, err
+	}
+	for db, share := range map[string]int{appDB: megabytes * 3 / 4, billingDB: megabytes / 4} {
 		if err := s.createDatabase(ctx, db, share); err != nil {
 			return nil, err
 		}
 	}
+	err := p.Exec(ctx, scratchDB, fmt.Sprintf("create table logs as select g as id, repeat(md5(g::text), 30) as line from generate_series(1, %d) g", megabytes*500))
+	if err != nil {
+		return nil, err
+	}
 	// A server that has run for a while had its checkpoints; without one, all of the loading would be shipped as WAL too.
-	return s, p.Exec(ctx, appDB, "grant select on accounts, transfers to "+reportUser, "checkpoint")
+	return s, p.Exec(ctx, appDB, "grant select on accounts, transfers to readers", "checkpoint", "select pg_switch_wal()", "checkpoint")
 }
 
+func (s *sample) role(name string) string {
+	return fmt.Sprintf("create role %s login password '%s'", name, s.passwords[name])
+}
+
+// url is where a database is before the loss.
+func (s *sample) url(role, db string) string {
+	return fmt.Sprintf("postgresql://%s@127.0.0.1:%d/%s?sslmode=disable", role, s.servers[workspaces[db]].Port, db)
+}
+
+// exec runs statements as the superuser of a workspace.
+func (s *sample) exec(ctx context.Context, workspace, db string, statements ...string) error {
+	p := devenv.Postgres{Server: s.servers[workspace]}
+	return p.Exec(ctx, db, statements...)
+}
+
+// createDatabase makes a database with its owner, a ledger and megabytes of documents.
 func (s *sample) createDatabase(ctx context.Context, db string, megabytes int) error {
-	err := s.server.Exec(ctx, "postgres",
+	err := s.exec(ctx, workspaces[db], "postgres", s.role(owners[db]),
 		fmt.Sprintf("create database %s owner %s", db, owners[db]),
 		fmt.Sprintf("revoke connect on database %s from public", db))
+	if err == nil && workspaces[db] == mainSpace { // so that what is in it can be looked at
+		err = s.exec(ctx, mainSpace, "postgres", fmt.Sprintf("grant connect on database %s to %s", db, devenv.ReplicationRole))
+	}
 	if err == nil && db == appDB {
-		err = s.server.Exec(ctx, "postgres", fmt.Sprintf("grant connect on database %s to %s", db, reportUser))
+		err = s.exec(ctx, workspaces[db], "postgres", fmt.Sprintf("grant connect on database %s to readers", db))
 	}
 	if err != nil {
 		return err
 	}
-	conn, err := s.connect(ctx, s.server.URL(owners[db], db), owners[db])
+	conn, err := s.connect(ctx, s.url(owners[db], db), owners[db])
 	if err != nil {
 		return err
 	}
@@ -106,6 +144,7 @@ func (s *sample) rights(ctx context.Context, url func(role, db string) (string, 
 		{"read postings", reportUser, s.passwords[reportUser], appDB, "select count(*) from postings", insufficientRights},
 		{"enter billing", appUser, s.passwords[appUser], billingDB, "select 1", insufficientRights},
 		{"enter billing", billingUser, s.passwords[billingUser], billingDB, "select count(*) from postings", ""},
+		{"enter the warehouse", warehouseUser, s.passwords[warehouseUser], reportDB, "select count(*) from postings", ""},
 		{"enter with a wrong password", appUser, "guess", appDB, "select 1", wrongPassword},
 	} {
 		u, err := url(c.role, c.db)

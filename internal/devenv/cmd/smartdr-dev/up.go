@@ -38,7 +38,7 @@ func up(ctx context.Context) error {
 	}
 	pgpass, err := s.writePgpass(dir)
 	if err == nil {
-		err = env.State().Save(dir)
+		err = errors.Join(writeGroup(env), env.State().Save(dir))
 	}
 	if err != nil {
 		return errors.Join(err, env.Stop(context.WithoutCancel(ctx)))
@@ -80,15 +80,17 @@ Try, in this order:
 
   export SMARTDR_CONFIG=%s SMARTDR_GROUP=%s PGPASSFILE=%s
   bin/smartdr group create -f %s
-  bin/smartdr configure --secondary %s --wait
+  bin/smartdr workspace list             # one that was there, one that SmartDR made
+  bin/smartdr configure --secondary %s --database %s,%s --wait
+  bin/smartdr databases; bin/smartdr readiness; bin/smartdr cost
   bin/smartdr status --watch
   bin/smartdr failover --force           # %s still lives
-  psql "$(bin/smartdr connect --user %s --database %s)"
+  psql "$(bin/smartdr connect --workspace main --user %s --database %s)"
 
   make dev-down                          # ends it all and removes the data
 `, env.Temporal.UIURL(), devenv.Primary, env.Regions[devenv.Primary].Gateway.S3Config().Endpoint, env.Server.Addr(),
 		devenv.Secondary, env.Regions[devenv.Secondary].Gateway.S3Config().Endpoint, rel(env.Dir),
-		absolute(env.ConfigPath()), devenv.GroupName, absolute(pgpass), rel(env.GroupPath()), devenv.Secondary, devenv.Primary, appUser, appDB)
+		absolute(env.ConfigPath()), devenv.GroupName, absolute(pgpass), rel(env.GroupPath()), devenv.Secondary, appDB, billingDB, devenv.Primary, appUser, appDB)
 }
 
 func absolute(path string) string {
