@@ -117,8 +117,7 @@ func stillChosen(g topology.Group, workspace string, names []string) []string {
 // diskBytes is what a restore needs of a disk: files and WAL, a tenth more for what recovery writes, and for a small server
 // what it takes to run at all.
 func (w WorkspacePlan) diskBytes() int64 {
-	bytes := w.Bytes + int64(w.Point.At.LSN-w.SnapshotStart.LSN)
-	return bytes + bytes/10 + 256<<20
+	return topology.RestoreBytes(w.Bytes, int64(w.Point.At.LSN-w.SnapshotStart.LSN))
 }
 
 // placeAll chooses hosts for the workspaces of a plan. Those that have one keep it, if its worker is there and it has room

@@ -41,15 +41,12 @@ func judgeWorker(f Facts) item {
 	return ok(check, "Announced: %s.", strings.Join(fresh, ", "))
 }
 
-// spare is what a restored server needs besides its files and the WAL to replay: WAL of its own, temporary files.
-const spare = 256 << 20
-
 // need is what a failover would ask of a host for the workspace: next to nothing before there is a snapshot.
 func (w *Workspace) need(group string) topology.Need {
-	n := topology.Need{Group: group, Workspace: w.Name, Size: w.Size, DiskBytes: spare}
+	n := topology.Need{Group: group, Workspace: w.Name, Size: w.Size, DiskBytes: topology.RestoreBytes(0, 0)}
 	if w.Snapshot != nil {
 		n.Major = w.Snapshot.ServerVersion / 10000
-		n.DiskBytes += w.Snapshot.TotalBytes + int64(w.Chain.Tip.LSN-min(w.Chain.From, w.Chain.Tip.LSN))
+		n.DiskBytes = topology.RestoreBytes(w.Snapshot.TotalBytes, int64(w.Chain.Tip.LSN-min(w.Chain.From, w.Chain.Tip.LSN)))
 	}
 	return n
 }
