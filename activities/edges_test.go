@@ -156,7 +156,7 @@ func (p *primary) recover(ctx context.Context, change func(*restore.AttachInput)
 	check(p.t, s.OwnTree(filepath.Join(s.DataDir, "pg_wal")))
 	in := restore.AttachInput{Server: s, Superuser: "postgres", SlotName: "next", Minimums: fetched.MaxParameters,
 		Plan:       restore.Plan{Timeline: fetched.End.Timeline, RecordEnd: fetched.RecordEnd},
-		ReplayFrom: m.Start.LSN, Tablespaces: fetched.Tablespaces, Overrides: map[string]string{"max_prepared_transactions": "10"}}
+		ReplayFrom: m.Start.LSN, Tablespaces: fetched.Tablespaces, FileCopies: fetched.FileCopies, Overrides: map[string]string{"max_prepared_transactions": "10"}}
 	r := restored{Server: s, in: RestoreInput{Group: "prod", Plan: WorkspacePlan{Workspace: "main", Snapshot: m.ID}, Place: Place{Instance: s.InstanceDir()}}}
 	for _, d := range m.Databases {
 		if !d.Replicated {

@@ -104,6 +104,8 @@ func (d *leftOutDatabase) judge(dataDir string, plan WorkspacePlan, chosen bool)
 	case err != nil:
 		return err
 	case d.Why != "":
+	case zeroed && !omitted && slices.Contains(plan.Databases, d.Name):
+		return fault.Newf(fault.Corrupt, "drop databases", "database %s is in snapshot %s, and its files are zeros", d.Name, plan.Snapshot)
 	case omitted && chosen:
 		d.Why = fmt.Sprintf("it was chosen after snapshot %s, which is without it", plan.Snapshot)
 	case zeroed && !omitted:

@@ -39,6 +39,11 @@ func TestDropLeftOut(t *testing.T) {
 
 		r, err := p.restore(nil)
 		check(t, err)
+		check(t, r.Kill(t.Context())) // what it recovers from now on has no zeros in it
+		check(t, r.Start(t.Context()))
+		if on := r.query(t, "postgres", "SELECT current_setting('ignore_invalid_pages')"); on != "off" {
+			t.Error("it goes on ignoring damaged pages")
+		}
 		if n := r.query(t, "app", "SELECT count(*) FROM t"); n != "20000" {
 			t.Errorf("%s rows in the database that is replicated", n)
 		}

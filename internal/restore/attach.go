@@ -31,6 +31,7 @@ type AttachInput struct {
 	OmittedDatabases []uint32            // OIDs of databases that were restored as zeros
 	ReplayFrom       wal.LSN             // where recovery begins: the snapshot's start
 	Tablespaces      []CreatedTablespace // made by the WAL
+	FileCopies       []wal.FileCopy      // databases that the WAL copies file by file
 	Progress         func(AttachProgress)
 	Log              *slog.Logger
 }
@@ -108,7 +109,10 @@ func (a *attach) attach(ctx context.Context) (Attached, error) {
 	if err := a.keepWAL(ctx, attached.Start); err != nil {
 		return Attached{}, err
 	}
-	spaces, err := a.settleTablespaces(ctx)
+	if err := a.leaveRecovery(ctx); err != nil {
+		return Attached{}, err
+	}
+	spaces, err := a.settleTablespaces()
 	if err != nil {
 		return Attached{}, err
 	}

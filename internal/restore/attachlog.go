@@ -2,7 +2,6 @@ package restore
 
 import (
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -99,26 +98,32 @@ func (a *attach) checkPages() error {
 	if len(a.OmittedDatabases) == 0 {
 		return nil
 	}
-	fine := map[uint32]bool{}
+	zeros := a.zeros()
 	for _, l := range a.Server.WholeLog() {
 		m := pageInMessage.FindStringSubmatch(l.Text)
 		if m == nil {
 			continue
 		}
-		oid, ok := databaseIn(m[1])
-		if ok && !fine[oid] {
-			zeroed, err := Zeroed(a.Server.DataDir, oid)
-			if err != nil {
-				return err
-			}
-			fine[oid] = zeroed || slices.Contains(a.OmittedDatabases, oid)
-		}
-		if !ok || !fine[oid] {
+		if oid, ok := databaseIn(m[1]); !ok || !zeros[oid] {
 			return fault.Newf(fault.Corrupt, opAttach, "replay met a damaged page outside of the databases that were left out: %s", l.Text).
 				WithHint("Restore from another snapshot.")
 		}
 	}
 	return nil
+}
+
+// zeros are the databases that were left out, and the copies that replay makes of them, and of those.
+func (a *attach) zeros() map[uint32]bool {
+	zeros := map[uint32]bool{}
+	for _, oid := range a.OmittedDatabases {
+		zeros[oid] = true
+	}
+	for _, c := range a.FileCopies {
+		if c.SourceDatabase != c.Database { // else it was moved to another tablespace
+			zeros[c.Database] = zeros[c.SourceDatabase]
+		}
+	}
+	return zeros
 }
 
 // databaseIn returns the database that a relation's path, base/<database>/... or pg_tblspc/<oid>/<version>/<database>/...,

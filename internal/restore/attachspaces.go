@@ -110,19 +110,24 @@ func (a *attach) spacePath(ts CreatedTablespace) string {
 	return filepath.Join(a.spacesDir(), strconv.FormatUint(uint64(ts.OID), 10))
 }
 
-// settleTablespaces lets the promoted server's links lead to the folders themselves, and takes away what stood in for them. A
-// checkpoint comes first: until there is one, a crash would replay the making of them once more.
-func (a *attach) settleTablespaces(ctx context.Context) (notes []string, err error) {
-	made := a.createdSince()
-	if len(made) == 0 {
-		return nil, nil
+// leaveRecovery waits for a checkpoint where recovery needed what the server will not have from now on: until there is one, a
+// crash would replay the zeros of databases that were left out, or the making of tablespaces, once more.
+func (a *attach) leaveRecovery(ctx context.Context) error {
+	if len(a.OmittedDatabases) == 0 && len(a.createdSince()) == 0 {
+		return nil
 	}
 	if err := a.connect(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if _, err := a.conn.pg.Exec(ctx, "CHECKPOINT"); err != nil {
-		return nil, fault.New(fault.Transient, opSpaces, err)
+		return fault.New(fault.Transient, "checkpoint", err)
 	}
+	return nil
+}
+
+// settleTablespaces lets the promoted server's links lead to the folders themselves, and takes away what stood in for them.
+func (a *attach) settleTablespaces() (notes []string, err error) {
+	made := a.createdSince()
 	for _, ts := range made {
 		note, err := a.settleTablespace(ts)
 		if err != nil {
