@@ -33,7 +33,7 @@ func (t *Target) attachInput(ctx context.Context, in RestoreInput, fetched resto
 		Server: server, Superuser: server.Superuser,
 		Plan:     restore.Plan{Timeline: fetched.End.Timeline, RecordEnd: fetched.RecordEnd},
 		Minimums: fetched.MaxParameters, Overrides: settings.CommandLine, SlotName: slotName(in.Group, in.Plan.Workspace), Log: t.Log,
-		ReplayFrom: in.Plan.SnapshotStart.LSN, Tablespaces: fetched.Tablespaces,
+		ReplayFrom: in.Plan.SnapshotStart.LSN, Tablespaces: fetched.Tablespaces, FileCopies: fetched.FileCopies,
 	}
 	for _, d := range in.Plan.Omitted {
 		input.OmittedDatabases = append(input.OmittedDatabases, d.OID)
