@@ -16,6 +16,9 @@ func (t *Target) attachInput(ctx context.Context, in RestoreInput, fetched resto
 	if err != nil {
 		return restore.AttachInput{}, nil, err
 	}
+	if m.Managed, err = t.wasManaged(ctx, in); err != nil {
+		return restore.AttachInput{}, nil, err
+	}
 	server.Superuser = superuser(m)
 	place, err := t.metadataPlace(ctx, server, m)
 	if err != nil {
@@ -57,6 +60,16 @@ func (t *Target) metadataPlace(ctx context.Context, s *postgres.Server, m metada
 		DataDir: s.DataDir, SocketDir: s.SocketDir, Listen: s.Listen, Port: s.Port,
 		HBAFile: s.HBAFile(), IdentFile: s.IdentFile(), Admin: s.Superuser, Host: host, Readable: readable(s, m),
 	}, nil
+}
+
+// wasManaged reports whether SmartDR ran the server that is brought back.
+func (t *Target) wasManaged(ctx context.Context, in RestoreInput) (bool, error) {
+	loaded, err := t.Catalog.Load(ctx, in.Group)
+	if err != nil {
+		return false, err
+	}
+	w := loaded.Group.Workspace(in.Plan.Workspace)
+	return w != nil && w.Managed(loaded.Group.Other(in.To)), nil
 }
 
 // superuser is the role that this host controls the restored server with.

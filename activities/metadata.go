@@ -25,6 +25,9 @@ func (t *Target) restoreMetadata(ctx context.Context, in RestoreInput) (notes []
 	if err != nil {
 		return nil, err
 	}
+	if m.Managed, err = t.wasManaged(ctx, in); err != nil {
+		return nil, err
+	}
 	place, err := t.metadataPlace(ctx, server, m)
 	if err != nil {
 		return nil, err

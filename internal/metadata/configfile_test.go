@@ -141,6 +141,19 @@ func TestPlanSettingsWithoutKnowingTheFiles(t *testing.T) {
 	}
 }
 
+// What a container was started with wins over its files, and is carried; what SmartDR started a server with for a recovery is not.
+func TestPlanSettingsOfTheCommandLine(t *testing.T) {
+	m := Metadata{FilesKnown: true, FileSettings: lines(InFile, "max_connections", "100", "log_min_messages", "error"), Settings: []Setting{
+		{Name: "max_connections", Value: "60", Source: "command line"}, {Name: "log_min_messages", Value: "warning", Source: "command line"}, {Name: "jit", Value: "off", Source: "command line"},
+	}}
+	for managed, want := range map[bool]string{false: "jit = 'off'\nlog_min_messages = 'warning'\nmax_connections = '60'\n", true: "jit = 'off'\nlog_min_messages = 'error'\nmax_connections = '100'\n"} {
+		m.Managed = managed
+		if _, got := planned(t, m, Place{}, copyOf(nil)); !strings.HasSuffix(got[mainConf], "UTC.\n"+want+includeHere) {
+			t.Errorf("managed %v: %s", managed, got[mainConf])
+		}
+	}
+}
+
 func TestConfLines(t *testing.T) {
 	for line, want := range map[string][2]string{
 		"":                               {},

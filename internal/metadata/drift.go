@@ -11,6 +11,7 @@ import (
 // Drift lists, one by one, what the primary has and a server restored on a host would not get, or get otherwise. It decides
 // nothing itself: Map, AccessOf and Compare say what a failover would do. Neither disk space nor what is only slow is drift.
 func Drift(g topology.Group, w topology.Workspace, m Metadata, h Host) []topology.DriftItem {
+	m.Managed = w.Managed(g.Active)
 	d := &drift{w: w.Name}
 	// What is in the data directory comes along; other files are the other host's.
 	place := Place{Host: h, Readable: func(path string) bool { return !filepath.IsAbs(path) }}

@@ -60,21 +60,6 @@ func HBA(m Metadata, p Place) (text string, notes []RuleNote, err error) {
 	return b.String(), notes, nil
 }
 
-// controlRules counts the rules in front by which a host controls a server that it runs; a real primary has none.
-func (m Metadata) controlRules() int {
-	i := slices.IndexFunc(m.HBA, func(r HBARule) bool { return !r.isControl() })
-	if i < 0 {
-		return len(m.HBA)
-	}
-	return i
-}
-
-// isControl also knows the rule of a host whose users have no names, which is no map.
-func (r HBARule) isControl() bool {
-	return r.Type == "local" && len(r.Users) == 1 && r.Users[0] != "all" && len(r.Databases) == 1 &&
-		(r.Method == "peer" && slices.Contains(r.Options, "map="+controlMap) || r.Method == "trust")
-}
-
 // withoutFirewall returns the captured rules without those that a firewall put in front. The marks tell them from a rule of
 // the same form that is the user's own, and keeps somebody out.
 func (m Metadata) withoutFirewall() []HBARule {
@@ -98,7 +83,7 @@ func (r HBARule) carry(m Metadata, h Host) (line, note string) {
 	switch {
 	case r.isFirewallMark():
 		return "", ""
-	case r.isControl() && slices.Contains(r.Options, "map="+controlMap):
+	case slices.Contains(r.Options, "map="+controlMap):
 		return "", ""
 	case ambiguous(r, m):
 		return "", "an access rule was left out, since a database is named like a keyword of pg_hba.conf"

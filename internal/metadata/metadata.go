@@ -13,6 +13,7 @@ type Metadata struct {
 	CapturedAt    time.Time `json:"capturedAt"`
 	ServerVersion int       `json:"serverVersion"` // server_version_num
 	SystemID      string    `json:"systemID,omitempty"`
+	Managed       bool      `json:"-"`         // SmartDR ran the server, as the catalog knows: some of its command line was for that place alone
 	Superuser     bool      `json:"superuser"` // captured by a superuser
 
 	Settings     []Setting             `json:"settings"`               // that files or the command line set, and a few others

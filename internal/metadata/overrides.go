@@ -308,7 +308,7 @@ func (o *overrides) subscriptions() {
 func (o *overrides) listNever() {
 	for _, s := range o.m.Settings {
 		here, bound := never[s.Name]
-		if !bound || s.Source == "default" || s.Value == here && !s.Redacted || s.outside() && o.m.controlled() {
+		if !bound || s.Source == "default" || s.Value == here && !s.Redacted || s.outside() && o.m.Managed {
 			continue
 		}
 		switch s.Name {

@@ -94,12 +94,12 @@ func (m Metadata) wanted(t *confTree) wanted {
 // SmartDR started a server with is not its own.
 func (w wanted) outside(m Metadata, s Setting) {
 	name := strings.ToLower(s.Name)
-	if !s.outside() || s.Redacted || m.controlled() && isRecovery(name) {
+	if !s.outside() || s.Redacted || m.Managed && isRecovery(name) {
 		return
 	}
 	_, inFile := w.file[name]
 	_, byAlterSystem := w.auto[name]
-	if m.controlled() && slices.Contains(minimumNames, name) && (inFile || byAlterSystem) {
+	if m.Managed && slices.Contains(minimumNames, name) && (inFile || byAlterSystem) {
 		return
 	}
 	delete(w.auto, name)
@@ -147,9 +147,6 @@ func (w wanted) fromForce(m Metadata, t *confTree) {
 		}
 	}
 }
-
-// controlled reports whether SmartDR ran the captured server: some of what was on its command line was for that place alone.
-func (m Metadata) controlled() bool { return m.controlRules() > 0 }
 
 // SettingDifference is a setting that is not on a restored server what it is on the primary.
 type SettingDifference struct {
@@ -252,7 +249,7 @@ func CompareSettings(captured, restored Metadata, mapped []SettingDifference) []
 		if s.Redacted || here.Redacted || s.Source == "default" || known && here.Value == s.Value || isLocal(s.Name) || isNever(s.Name) {
 			continue
 		}
-		if s.outside() && captured.controlled() && (isRecovery(s.Name) || slices.Contains(minimumNames, s.Name)) {
+		if s.outside() && captured.Managed && (isRecovery(s.Name) || slices.Contains(minimumNames, s.Name)) {
 			continue
 		}
 		if restored.says(s.Name, s.Value) && here.Source != "command line" { // written otherwise than it is shown
