@@ -194,7 +194,7 @@ func (c *Catalog) atAuthority(ctx context.Context, s survey) (document, error) {
 
 // apply returns the next revision.
 func apply(current document, change func(*topology.Group) error) (next topology.Group, changed bool, err error) {
-	if err := decodeStrict(groupKey(current.group.Name), current.raw, &next); err != nil {
+	if err := decodeStrict(groupKey(current.group.Name), current.raw, (*fields)(&next)); err != nil {
 		return next, false, err
 	}
 	if change != nil {
@@ -235,3 +235,6 @@ func (c *Catalog) swap(ctx context.Context, current document, next topology.Grou
 	c.rememberRegions(&next)
 	return document{group: next, raw: b, etag: info.ETag}, nil
 }
+
+// fields is a group without its methods: UnmarshalJSON would hide from a strict decoder what it does not know.
+type fields topology.Group
