@@ -48,9 +48,6 @@ func (t *Target) ours(ctx context.Context, in ServerInput) (ownServer, error) {
 	return m, err
 }
 
-// made reports whether SmartDR made the server itself; the others are restored ones.
-func (o owner) made() bool { return o.Operation == madeBy }
-
 // ApplyServer brings a server in line with what the catalog says of it: size, settings, access rules, user name maps. It
 // restarts the server only where that was asked for and something waits for it.
 func (t *Target) ApplyServer(ctx context.Context, in ApplyServerInput) (ApplyServerResult, error) {

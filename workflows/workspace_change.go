@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"maps"
-	"slices"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -134,7 +133,9 @@ func (in ChangeWorkspaceInput) change(g topology.Group, w topology.Workspace) (a
 		c.Settings = map[string]string{}
 	}
 	maps.Copy(c.Settings, in.Set)
-	maps.DeleteFunc(c.Settings, func(name, _ string) bool { return slices.Contains(in.Reset, name) })
+	for _, name := range in.Reset {
+		delete(c.Settings, name)
+	}
 	if in.HBA != nil {
 		c.HBA = *in.HBA
 	}

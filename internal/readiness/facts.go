@@ -67,9 +67,6 @@ type Chain struct {
 	Missing string
 }
 
-// dead says why a region's bucket cannot be asked, or nil.
-func (f Facts) dead(region string) error { return f.Buckets[region].Err }
-
 // fresh returns the hosts that have announced themselves lately.
 func (f Facts) fresh() []topology.Host {
 	var out []topology.Host

@@ -2,7 +2,6 @@ package topology
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,30 +32,32 @@ func (s Size) String() string {
 // DefaultSize is that of a managed workspace when nothing is said.
 const DefaultSize = "S-00"
 
-// sizes doubles from step to step, as the sizes of SingleStore's workspaces do.
-var sizes = map[string]Size{
-	"S-00": {"S-00", 1 << 30, 0.5},
-	"S-0":  {"S-0", 4 << 30, 1},
-	"S-1":  {"S-1", 16 << 30, 4},
-	"S-2":  {"S-2", 32 << 30, 8},
-	"S-4":  {"S-4", 64 << 30, 16},
-	"S-6":  {"S-6", 96 << 30, 24},
-	"S-8":  {"S-8", 128 << 30, 32},
-	"S-12": {"S-12", 192 << 30, 48},
-	"S-16": {"S-16", 256 << 30, 64},
+// sizes grow as the sizes of SingleStore's workspaces do.
+var sizes = []Size{
+	{"S-00", 1 << 30, 0.5},
+	{"S-0", 4 << 30, 1},
+	{"S-1", 16 << 30, 4},
+	{"S-2", 32 << 30, 8},
+	{"S-4", 64 << 30, 16},
+	{"S-6", 96 << 30, 24},
+	{"S-8", 128 << 30, 32},
+	{"S-12", 192 << 30, 48},
+	{"S-16", 256 << 30, 64},
 }
 
 // SizeNames returns the names of all sizes, smallest first.
 func SizeNames() []string {
-	return slices.SortedFunc(maps.Keys(sizes), func(a, b string) int {
-		return int((sizes[a].MemoryBytes - sizes[b].MemoryBytes) >> 20)
-	})
+	names := make([]string, len(sizes))
+	for i, s := range sizes {
+		names[i] = s.Name
+	}
+	return names
 }
 
 // ParseSize reads "S-1", or memory and CPUs as "6GiB/2". Errors are fault.Invalid.
 func ParseSize(s string) (Size, error) {
-	if size, ok := sizes[strings.ToUpper(s)]; ok {
-		return size, nil
+	if i := slices.IndexFunc(sizes, func(known Size) bool { return known.Name == strings.ToUpper(s) }); i >= 0 {
+		return sizes[i], nil
 	}
 	mem, cpus, _ := strings.Cut(s, "/")
 	bytes, ok := parseMemory(mem)
@@ -69,10 +70,13 @@ func ParseSize(s string) (Size, error) {
 }
 
 func parseMemory(s string) (int64, bool) {
-	for unit, shift := range map[string]uint{"MiB": 20, "GiB": 30, "MB": 20, "GB": 30} {
-		if digits, ok := strings.CutSuffix(s, unit); ok {
+	for _, unit := range []struct {
+		name  string
+		shift uint
+	}{{"MiB", 20}, {"GiB", 30}, {"MB", 20}, {"GB", 30}} {
+		if digits, ok := strings.CutSuffix(s, unit.name); ok {
 			n, err := strconv.ParseInt(digits, 10, 32)
-			return n << shift, err == nil && n > 0
+			return n << unit.shift, err == nil && n > 0
 		}
 	}
 	return 0, false
