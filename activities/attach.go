@@ -41,14 +41,7 @@ func (t *Target) attachInput(ctx context.Context, in RestoreInput, fetched resto
 	for _, d := range in.Plan.Omitted {
 		input.OmittedDatabases = append(input.OmittedDatabases, d.OID)
 	}
-	return input, mappedNotes(settings), nil
-}
-
-func mappedNotes(m metadata.Mapping) (notes []string) {
-	for _, d := range m.Mapped {
-		notes = append(notes, d.String())
-	}
-	return append(notes, m.Notes...)
+	return input, append(metadata.SettingNotes(settings.Mapped), settings.Notes...), nil
 }
 
 func (t *Target) metadataPlace(ctx context.Context, s *postgres.Server, m metadata.Metadata) (metadata.Place, error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/smartdr/smartdr/internal/metadata"
-	"github.com/smartdr/smartdr/internal/postgres"
 )
 
 // RestoreMetadata puts right what nobody should see otherwise than it was on the primary, and then lets the users in again.
@@ -34,9 +33,11 @@ func (t *Target) restoreMetadata(ctx context.Context, in RestoreInput) (notes []
 	}
 	for _, step := range []func() ([]string, error){
 		func() ([]string, error) { return t.dropLeftOut(ctx, server, in) },
+		func() ([]string, error) { return nil, release(server) },
+		func() ([]string, error) { return t.restorePipelines(ctx, server, in, m) }, // which may start the server again
 		func() ([]string, error) { return t.compareSettings(ctx, server, m) },
-		func() ([]string, error) { return t.compareCollations(ctx, server) },
-		func() ([]string, error) { return t.restorePipelines(ctx, server, in, m) },
+		func() ([]string, error) { return metadata.CollationNotes(ctx, server.Open) },
+		func() ([]string, error) { return metadata.LossNotes(ctx, server.Open) },
 		func() ([]string, error) { return t.compareInventory(ctx, server, in) },
 		func() ([]string, error) { return t.letIn(ctx, server, in, m, place) },
 	} {
@@ -47,9 +48,4 @@ func (t *Target) restoreMetadata(ctx context.Context, in RestoreInput) (notes []
 		notes = append(notes, said...)
 	}
 	return notes, nil
-}
-
-// compareCollations says which indexes may be in the wrong order here.
-func (t *Target) compareCollations(ctx context.Context, s *postgres.Server) ([]string, error) {
-	return metadata.CollationNotes(ctx, s.Open)
 }

@@ -277,7 +277,7 @@ func (t *Target) attachBranch(ctx context.Context, in RestoreInput, p *pulse) (A
 	}
 	note := fmt.Sprintf("recovered to %s, timeline %d", attached.Fork.LSN, attached.Timeline)
 	return AttachBranchResult{
-		PhaseResult: PhaseResult{Note: note, Notes: notes}, Lineage: newLineage(in, attached), Source: attach.Server.Source("postgres"),
+		PhaseResult: PhaseResult{Note: note, Notes: append(notes, attached.Notes...)}, Lineage: newLineage(in, attached), Source: attach.Server.Source("postgres"),
 	}, nil
 }
 

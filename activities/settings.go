@@ -38,8 +38,7 @@ func (t *Target) settings(s *postgres.Server, m metadata.Metadata, place metadat
 }
 
 // compareSettings asks the restored server what is in force, and says what is otherwise than on the primary and was not
-// said when the files were written. From its next start on, nothing of the recovery holds any more: ALTER SYSTEM and the
-// files decide, as on the primary.
+// said when the files were written.
 func (t *Target) compareSettings(ctx context.Context, s *postgres.Server, m metadata.Metadata) (notes []string, err error) {
 	var done metadata.Mapping
 	if _, err := readState(s.InstanceDir(), settingsFile, &done); err != nil {
@@ -54,20 +53,15 @@ func (t *Target) compareSettings(ctx context.Context, s *postgres.Server, m meta
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range metadata.CompareSettings(m, restored, done.Mapped) {
-		if !slices.ContainsFunc(done.Mapped, func(o metadata.SettingDifference) bool { return o.Name == d.Name }) {
-			notes = append(notes, d.String())
-		}
-	}
+	differ := slices.DeleteFunc(metadata.CompareSettings(m, restored, done.Mapped), func(d metadata.SettingDifference) bool {
+		return slices.ContainsFunc(done.Mapped, func(o metadata.SettingDifference) bool { return o.Name == d.Name })
+	})
 	wrong, err := metadata.FileErrors(ctx, conn)
-	if err != nil {
-		return nil, err
-	}
-	return append(notes, wrong...), release(s)
+	return append(metadata.SettingNotes(differ), wrong...), err
 }
 
-// release takes away what the server was started with for its recovery alone. Subscriptions stay off until their positions
-// were compared.
+// release takes away what the server was started with for its recovery alone: from its next start on ALTER SYSTEM and the
+// files decide, as on the primary. Subscriptions stay off until their positions were compared.
 func release(s *postgres.Server) error {
 	kept := map[string]string{}
 	if v, off := s.Settings["max_logical_replication_workers"]; off {

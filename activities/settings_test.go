@@ -57,7 +57,7 @@ func TestSettingsAreWrittenOnce(t *testing.T) {
 	s := copiedServer(t)
 	mapping, err := target.settings(s, newer, metadata.Place{})
 	check(t, err)
-	if len(mapping.Mapped) != 1 || mapping.Here["huge_pages"] != "try" || !strings.Contains(mappedNotes(mapping)[0], "huge_pages is try here and on on the primary") {
+	if len(mapping.Mapped) != 1 || mapping.Here["huge_pages"] != "try" || !strings.Contains(mapping.Mapped[0].String(), "huge_pages is try here and on on the primary") {
 		t.Errorf("mapped: %+v", mapping)
 	}
 	done := filesIn(t, s.DataDir)

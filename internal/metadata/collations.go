@@ -44,7 +44,8 @@ func readCollations(ctx context.Context, conn *pgx.Conn) ([]Collation, error) {
 }
 
 // CollationNotes asks a restored server, as a superuser, where the libraries that sort text have other versions than those
-// that its indexes were built with (postgres-edge-cases 3.1), and says what to do. open connects to a database.
+// that its indexes were built with (postgres-edge-cases 3.1), and says what to do. open connects to a database. A database
+// that cannot be looked at is a note.
 func CollationNotes(ctx context.Context, open func(ctx context.Context, database string) (*pgx.Conn, error)) ([]string, error) {
 	all, err := askDatabase(ctx, open, "postgres", readCollatedDatabases)
 	if err != nil {
@@ -59,12 +60,13 @@ func CollationNotes(ctx context.Context, open func(ctx context.Context, database
 			continue
 		}
 		used, err := askDatabase(ctx, open, d.Name, readCollations)
-		if err != nil {
-			return nil, err
+		if err != nil { // one database must not keep users out of the others
+			notes = append(notes, fmt.Sprintf("needs attention: by which libraries the indexes of database %s are sorted could not be read: %s", d.Name, dsn.Redact(err.Error())))
+			continue
 		}
 		notes = append(notes, collationNotes(d.Name, used)...)
 	}
-	return notes, nil
+	return notes, ctx.Err()
 }
 
 func askDatabase[T any](ctx context.Context, open func(context.Context, string) (*pgx.Conn, error), database string, read func(context.Context, *pgx.Conn) (T, error)) (out T, err error) {

@@ -224,6 +224,9 @@ func compareCollations(m Metadata, h Host) []Problem {
 		}
 	}
 	for _, c := range m.Collations {
+		if c.Provider == "c" && isC(c.Locale) {
+			continue
+		}
 		sort("collation "+c.Name+" in database "+c.Database, c.Provider, c.Actual)
 	}
 	var out []Problem

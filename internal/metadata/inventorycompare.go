@@ -182,13 +182,17 @@ func CompareServers(ctx context.Context, a, b *pgx.Conn, leftOut ...string) (dif
 	return CompareInventories(inA.AfterFailover(leftOut...), inB.AfterFailover(leftOut...)), slices.Compact(notes), nil
 }
 
-// Unseen says what the role that took an inventory may not read.
+// Unseen says in one sentence what the role that took an inventory may not read.
 func Unseen(v Inventory) (notes []string) {
+	var all []string
 	for _, p := range v.Parts {
 		for _, g := range p.Unseen {
-			notes = append(notes, fmt.Sprintf("not compared, since only a superuser may read them: %s", g))
+			all = append(all, string(g))
 		}
 	}
-	slices.Sort(notes)
-	return slices.Compact(notes)
+	if len(all) == 0 {
+		return nil
+	}
+	slices.Sort(all)
+	return []string{"not compared, since only a superuser may read them: " + strings.Join(slices.Compact(all), ", ")}
 }

@@ -42,6 +42,7 @@ type Setting struct {
 	Value    string `json:"value"`  // as SHOW prints it, with its unit; "" when Redacted
 	Source   string `json:"source"` // as in pg_settings
 	Redacted bool   `json:"redacted,omitempty"`
+	Default  bool   `json:"-"` // its value is the default, although the server was started with it
 }
 
 // Setting returns the value of a captured setting; "" for one that was not captured.

@@ -83,10 +83,6 @@ type overrides struct {
 	Mapping
 }
 
-func (o *overrides) note(format string, args ...any) {
-	o.Notes = append(o.Notes, fmt.Sprintf(format, args...))
-}
-
 // list says why a setting is not what it is on the primary.
 func (o *overrides) list(name, here, why string, args ...any) {
 	primary := o.m.Setting(name)
@@ -152,6 +148,7 @@ func (o *overrides) place() {
 	} {
 		if s, known := o.m.inForce(b.name); known && b.here != "" && unquoted(s.Value) != b.here {
 			o.list(b.name, b.here, "%s", b.why)
+			o.Mapped[len(o.Mapped)-1].Cause = OfPlace
 		}
 	}
 }
@@ -301,7 +298,6 @@ func (o *overrides) subscriptions() {
 		return
 	}
 	o.CommandLine["max_logical_replication_workers"] = "0"
-	o.note("subscriptions do not run before their positions were compared (%s)", strings.Join(o.m.Pipelines.Enabled(), ", "))
 }
 
 // listNever says which settings of the primary an operator may miss.

@@ -114,7 +114,7 @@ func TestMap(t *testing.T) {
 			m: Metadata{Settings: setting("default_transaction_read_only", "off")}, want: map[string]string{"default_transaction_read_only": none},
 		},
 		"a subscriber": {
-			m: Metadata{Pipelines: Pipelines{Subscriptions: []Subscription{{Database: "app", Name: "sub", Enabled: true}, {Database: "app", Name: "off"}}}}, want: map[string]string{"max_logical_replication_workers": "0"}, notes: []string{"app.sub"},
+			m: Metadata{Pipelines: Pipelines{Subscriptions: []Subscription{{Database: "app", Name: "sub", Enabled: true}, {Database: "app", Name: "off"}}}}, want: map[string]string{"max_logical_replication_workers": "0"},
 		},
 		"what the place decides": {
 			m: Metadata{Settings: append(setting("port", "6000", "logging_collector", "on", "listen_addresses", "127.0.0.1"), Setting{Name: "hba_file", Value: "/data/pg_hba.conf", Source: "default"})},

@@ -3,7 +3,6 @@ package metadata
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -148,29 +147,6 @@ func (w wanted) fromForce(m Metadata, t *confTree) {
 	}
 }
 
-// SettingDifference is a setting that is not on a restored server what it is on the primary.
-type SettingDifference struct {
-	Name    string `json:"name"`
-	Primary string `json:"primary"`
-	Here    string `json:"here"`
-	Why     string `json:"why"` // "" when nothing explains it
-}
-
-func (d SettingDifference) String() string {
-	text := fmt.Sprintf("%s is %s here and %s on the primary", d.Name, shown(d.Here), shown(d.Primary))
-	if d.Why == "" {
-		return text + ", and nothing explains why: set it by ALTER SYSTEM"
-	}
-	return text + ": " + d.Why
-}
-
-func shown(value string) string {
-	if value == "" {
-		return "empty"
-	}
-	return value
-}
-
 // CaptureSettings reads a server's settings alone.
 func CaptureSettings(ctx context.Context, conn *pgx.Conn) (Metadata, error) {
 	c := &capture{conn: conn, m: Metadata{CapturedAt: time.Now().UTC()}}
@@ -179,6 +155,9 @@ func CaptureSettings(ctx context.Context, conn *pgx.Conn) (Metadata, error) {
 			return err
 		}
 		if err := c.readSettings(ctx); err != nil {
+			return err
+		}
+		if err := c.markDefaults(ctx); err != nil {
 			return err
 		}
 		for _, read := range []func(context.Context, pgx.Tx) error{c.readShadowed, c.readFileSettings} {
@@ -191,17 +170,15 @@ func CaptureSettings(ctx context.Context, conn *pgx.Conn) (Metadata, error) {
 	return c.m, err
 }
 
-// forgetDefaults: what a server was started with is nothing special if it is the default all the same.
-func (c *capture) forgetDefaults(ctx context.Context) error {
+// markDefaults: what a server was started with is nothing special if it is the default all the same.
+func (c *capture) markDefaults(ctx context.Context) error {
 	rows, err := c.tx.Query(ctx, `select name from pg_settings where source = 'command line' and setting is not distinct from boot_val`)
 	if err != nil {
 		return err
 	}
 	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	for i, s := range c.m.Settings {
-		if slices.Contains(names, s.Name) {
-			c.m.Settings[i].Source = "default"
-		}
+		c.m.Settings[i].Default = slices.Contains(names, s.Name)
 	}
 	return err
 }
@@ -264,12 +241,12 @@ func CompareSettings(captured, restored Metadata, mapped []SettingDifference) []
 	for _, s := range restored.Settings {
 		_, known := captured.inForce(s.Name)
 		set := s.Source == "configuration file" && !isLocal(s.Name) || s.outside() && isRecovery(s.Name)
-		if set && !known && !s.Redacted && !isNever(s.Name) {
+		if set && !known && !s.Default && !s.Redacted && !isNever(s.Name) {
 			out = append(out, SettingDifference{Name: s.Name, Primary: "not set", Here: s.Value})
 		}
 	}
 	for i := range out {
-		out[i].Why = why(out[i].Name, restored, mapped)
+		out[i].explain(restored, mapped)
 	}
 	slices.SortFunc(out, func(a, b SettingDifference) int { return cmp.Compare(a.Name, b.Name) })
 	return out
@@ -283,12 +260,12 @@ func (m Metadata) inForce(name string) (Setting, bool) {
 	return m.Settings[i], true
 }
 
-func why(name string, restored Metadata, mapped []SettingDifference) string {
-	if i := slices.IndexFunc(mapped, func(d SettingDifference) bool { return strings.EqualFold(d.Name, name) }); i >= 0 {
-		return mapped[i].Why
+func (d *SettingDifference) explain(restored Metadata, mapped []SettingDifference) {
+	if i := slices.IndexFunc(mapped, func(m SettingDifference) bool { return strings.EqualFold(m.Name, d.Name) }); i >= 0 {
+		d.Why, d.Cause = mapped[i].Why, mapped[i].Cause
+		return
 	}
-	if s, _ := restored.inForce(name); s.Source == "command line" {
-		return "recovery needed it; the primary's value holds from the server's next start on"
+	if s, _ := restored.inForce(d.Name); s.Source == "command line" {
+		d.Why, d.Cause = "recovery needed it; the primary's value holds from the server's next start on", OfRecovery
 	}
-	return ""
 }

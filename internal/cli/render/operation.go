@@ -111,10 +111,20 @@ func (s Style) recovered(w topology.Recovered) string {
 	if w.Host != "" {
 		fmt.Fprintf(&b, "  host         %s\n", w.Host)
 	}
-	for _, n := range w.Notes {
-		fmt.Fprintf(&b, "  note         %s\n", n)
+	return b.String() + s.notes(w.Notes)
+}
+
+// notes writes what somebody has to see to before what is good to know.
+func (s Style) notes(all []string) string {
+	var urgent, others strings.Builder
+	for _, n := range all {
+		if todo, ok := strings.CutPrefix(n, "needs attention: "); ok {
+			fmt.Fprintf(&urgent, "  %s    %s\n", s.paint(yellow, "attention"), todo)
+			continue
+		}
+		fmt.Fprintf(&others, "  note         %s\n", n)
 	}
-	return b.String()
+	return urgent.String() + others.String()
 }
 
 // down says why a workspace does not serve.

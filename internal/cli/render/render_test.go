@@ -72,7 +72,7 @@ func operation() topology.Operation {
 		},
 		Workspaces: []topology.Recovered{{
 			Workspace: "main", Point: point(0x5a3f210), Lineage: "0002-01234567", Databases: []string{"app", "billing"},
-			Endpoint: topology.Endpoint{Hosts: []topology.HostPort{{Host: "10.0.0.7", Port: 6000}}}, Notes: []string{"shared_buffers is 128MB here"},
+			Endpoint: topology.Endpoint{Hosts: []topology.HostPort{{Host: "10.0.0.7", Port: 6000}}}, Notes: []string{"shared_buffers is 128MB here", "needs attention: slot feed is not here"},
 		}},
 	}
 }
