@@ -117,7 +117,7 @@ func set(names ...string) map[string]bool {
 // mentions reports whether a sentence has name as a word, also behind the name of its database or schema.
 func mentions(sentence, name string) bool {
 	return slices.ContainsFunc(strings.FieldsFunc(sentence, func(r rune) bool {
-		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.", r)
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-", r)
 	}), func(word string) bool { return strings.HasSuffix("."+strings.TrimRight(word, "."), "."+name) })
 }
 

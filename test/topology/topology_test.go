@@ -2,6 +2,7 @@ package topology_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/smartdr/smartdr/internal/devenv/catalogs"
@@ -62,7 +63,7 @@ func (w *world) remember() {
 
 func (w *world) checkAll(themes []theme, op topology.Operation) {
 	w.t.Run("ledger", func(t *testing.T) { w.in(t).checkLedgers(op) })
-	w.t.Run("catalogs", func(t *testing.T) { w.in(t).checkCatalogs() })
+	w.t.Run("catalogs", func(t *testing.T) { w.in(t).checkCatalogs(op) })
 	for _, th := range themes {
 		w.t.Run(th.name, func(t *testing.T) { th.check(w.in(t), op) })
 	}
@@ -93,9 +94,14 @@ func (w *world) checkLedgers(op topology.Operation) {
 	}
 }
 
-// checkCatalogs compares what the servers hold with what those of the lost region held.
-func (w *world) checkCatalogs() {
+// checkCatalogs compares what the servers hold with what those of the lost region held, and with what the failover says of that.
+func (w *world) checkCatalogs(op topology.Operation) {
 	for _, s := range w.spaces {
+		for _, n := range recovered(w.t, op, s.name).Notes {
+			if strings.Contains(n, "last seen on the primary") || strings.Contains(n, "were not compared") || strings.Contains(n, "could not be") {
+				w.t.Errorf("%s: the failover's own comparison says: %s", s.name, n)
+			}
+		}
 		var absent []string
 		for _, db := range leftOut[s.name] {
 			absent = append(absent, "databases: - "+db+" of ")

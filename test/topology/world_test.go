@@ -369,7 +369,7 @@ func (w *world) lose() {
 // failOver fails over and finds the servers that it brought up.
 func (w *world) failOver() topology.Operation {
 	w.t.Helper()
-	w.smartdr("failover", "--group", group, "--yes")
+	w.t.Log(w.smartdr("failover", "--group", group, "--yes"))
 	op := w.lastOperation()
 	if op.State != topology.OperationCompleted || len(op.Workspaces) != len(w.spaces) {
 		w.t.Fatalf("the failover is %s (%s) with %d workspaces, want Completed with %d", op.State, op.Error, len(op.Workspaces), len(w.spaces))
