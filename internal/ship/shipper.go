@@ -42,7 +42,7 @@ type shipper struct {
 	slot    topology.SlotState
 	closed  time.Time         // since when the server refuses connections because it shuts down
 	err     error             // why shipping stands still
-	cursors []topology.Cursor // as last announced
+	cursors []topology.Cursor // by destination: as last announced
 
 	holeSince time.Time
 	diverged  int // how many legs in a row the server refused to continue
@@ -57,8 +57,25 @@ func newShipper(w *WAL) *shipper {
 		n := new(objectstore.Counters)
 		c.Destinations[i].Store = objectstore.WithCounters(c.Destinations[i].Store, n)
 		s.counters = append(s.counters, n)
+		s.cursors = append(s.cursors, topology.Cursor{Region: c.Destinations[i].Region, Mode: "catching up", Point: topology.RecoveryPoint{Lineage: c.Lineage.ID}})
+	}
+	if c.Announced.Lineage == c.Lineage.ID {
+		s.resume(c.Announced)
 	}
 	return s
+}
+
+// resume goes on from what was announced before: until the buckets and the server have spoken, it is all that is known.
+func (s *shipper) resume(before topology.WALProgress) {
+	s.server = before.Server
+	oldest := 0.0
+	for i := range s.cursors {
+		if c := before.Cursor(s.cursors[i].Region); c != nil {
+			s.cursors[i].Point = s.cursors[i].Point.NotBehind(c.Point)
+			oldest = max(oldest, c.LagSeconds)
+		}
+	}
+	s.lag.seen(before.Server.LSN, before.MeasuredAt.Add(-time.Duration(oldest*float64(time.Second))))
 }
 
 func defaults(w *WAL) {
