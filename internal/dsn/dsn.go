@@ -5,6 +5,7 @@ package dsn
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"reflect"
@@ -45,10 +46,14 @@ var ignoredKeys = []string{
 	"fallback_application_name", "gssencmode", "replication",
 }
 
-// Parse validates a source and returns what its string says. It does not look for the password.
-// All errors are fault.Invalid.
+// Parse validates a source and returns what its string says. It does not look for the password, nor for certificates and
+// keys: they are on the hosts that connect, and this need not be one. All errors are fault.Invalid.
 func Parse(src topology.Source) (Parsed, error) {
 	cfg, err := parse(src)
+	if notHere := new(fs.PathError); errors.As(err, &notHere) {
+		src.ConnString = withoutFiles(src.ConnString)
+		cfg, err = parse(src)
+	}
 	if err != nil {
 		return Parsed{}, err
 	}
@@ -57,8 +62,8 @@ func Parse(src topology.Source) (Parsed, error) {
 	}, nil
 }
 
-// ConnConfig returns the driver's configuration for a source, with the password from its place. Errors are
-// fault.Invalid and name the place, never what was found there.
+// ConnConfig returns the driver's configuration for a source, with the password from its place and with the certificates and
+// keys of the files that its string names. Errors are fault.Invalid and name the place, never what was found there.
 func ConnConfig(src topology.Source) (*pgconn.Config, error) {
 	cfg, err := parse(src)
 	if err != nil {
@@ -84,6 +89,9 @@ func parse(src topology.Source) (*pgconn.Config, error) {
 			WithHint("Name one place for the password.")
 	}
 	cfg, err := parseAllowing(src.ConnString, "password", "sslpassword")
+	if file := new(fs.PathError); errors.As(err, &file) {
+		return nil, fault.New(fault.Invalid, opParse, explain(err)).WithHint("The worker that connects must be able to read %s.", file.Path)
+	}
 	if err != nil {
 		return nil, fault.New(fault.Invalid, opParse, explain(err)).
 			WithHint("Write it as postgres://user@host:5432/database?sslmode=require or as host=... user=... dbname=...")
@@ -106,6 +114,9 @@ func explain(err error) error {
 	var parseErr *pgconn.ParseConfigError
 	if !errors.As(err, &parseErr) {
 		return errors.New(Redact(err.Error()))
+	}
+	if file := new(fs.PathError); errors.As(err, &file) {
+		return fmt.Errorf("a file that the connection string names: %w", file)
 	}
 	text := err.Error()
 	if i := strings.LastIndex(text, "`: "); i >= 0 {

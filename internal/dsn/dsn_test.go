@@ -38,6 +38,34 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// TestFilesAreReadWhereAWorkerConnects: certificates that are on the workers alone do not keep a string from being read elsewhere.
+func TestFilesAreReadWhereAWorkerConnects(t *testing.T) {
+	t.Setenv("PGPASSFILE", filepath.Join(t.TempDir(), "none"))
+	want := dsn.Parsed{Hosts: []topology.HostPort{{Host: "a", Port: 1}, {Host: "b", Port: 2}}, Database: "shop", User: "ann", TargetSessionAttrs: "read-write"}
+	t.Setenv("PGSSLROOTCERT", "/nowhere/environment.crt")
+	for _, text := range []string{
+		"postgres://ann@a:1,b:2/shop?sslmode=verify-full&sslrootcert=/nowhere/ca.crt&target_session_attrs=read-write",
+		"postgresql://ann@a:1,b:2/shop?target_session_attrs=read-write&sslrootcert=%2Fnowhere%2Fca.crt&sslcert=/nowhere/me.crt&sslkey=/nowhere/me.key",
+		"host=a,b port=1,2 user=ann dbname=shop sslmode=verify-ca sslrootcert='/nowhere/ca.crt' target_session_attrs=read-write",
+		"host=a,b port=1,2 user=ann dbname=shop target_session_attrs=read-write sslcert=/nowhere/me.crt sslkey=/nowhere/me.key",
+		"postgres://ann@a:1,b:2/shop?target_session_attrs=read-write",
+	} {
+		src := topology.Source{ConnString: text}
+		got, err := dsn.Parse(src)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", text, err, diff)
+		}
+		_, err = dsn.ConnConfig(src)
+		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "/nowhere/") || !strings.Contains(fault.HintOf(err), "/nowhere/") {
+			t.Errorf("%s: connecting without the file: %v, %s", text, err, fault.HintOf(err))
+		}
+	}
+	_, err := dsn.Parse(topology.Source{ConnString: "host=a user=ann password=hunter2 sslrootcert=/nowhere/ca.crt"})
+	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "holds a password") || strings.Contains(err.Error(), secret) {
+		t.Errorf("with a password and a file: %v", err)
+	}
+}
+
 func TestEveryTargetSessionAttrs(t *testing.T) {
 	for _, attrs := range []string{"any", "read-write", "read-only", "primary", "standby", "prefer-standby"} {
 		got, err := dsn.Parse(topology.Source{ConnString: "host=a user=b target_session_attrs=" + attrs})

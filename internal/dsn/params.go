@@ -2,6 +2,7 @@ package dsn
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -22,9 +23,37 @@ func Protection(connString string) map[string]string {
 	return out
 }
 
+// fileKeys are the parameters that name files with certificates and keys.
+var fileKeys = []string{"sslrootcert", "sslcert", "sslkey"}
+
+// withoutFiles takes the names of certificates and keys out of a connection string whose form is right.
+func withoutFiles(s string) string {
+	if !isURI(s) {
+		for _, k := range fileKeys {
+			s += " " + k + "=''" // the last one counts
+		}
+		return s
+	}
+	address, query, _ := strings.Cut(s, "?")
+	var kept []string
+	for pair := range strings.SplitSeq(query, "&") {
+		if key, _, _ := strings.Cut(pair, "="); key != "" && !slices.Contains(fileKeys, key) {
+			kept = append(kept, pair)
+		}
+	}
+	for _, k := range fileKeys {
+		kept = append(kept, k+"=") // and not what the environment says
+	}
+	return address + "?" + strings.Join(kept, "&")
+}
+
+func isURI(s string) bool {
+	return strings.HasPrefix(s, "postgres://") || strings.HasPrefix(s, "postgresql://")
+}
+
 // params returns the parameters of a connection string in either form (the manual, "Connection Strings").
 func params(s string) map[string]string {
-	if strings.HasPrefix(s, "postgres://") || strings.HasPrefix(s, "postgresql://") {
+	if isURI(s) {
 		_, query, _ := strings.Cut(s, "?")
 		values, err := url.ParseQuery(query)
 		if err != nil {
