@@ -139,19 +139,43 @@ func hostsOf(p activities.FailoverPlan) map[string]string {
 	return hosts
 }
 
+// planNote is short enough for a table's line: where each workspace comes back, and to which point, is in the account below it.
 func planNote(p activities.FailoverPlan) string {
-	var notes []string
+	var bytes int64
+	var restored, serves, left int
 	for _, w := range p.Workspaces {
 		switch {
 		case w.Error != "":
-			notes = append(notes, fmt.Sprintf("%s: left behind", w.Workspace))
+			left++
 		case w.Serving != nil:
-			notes = append(notes, fmt.Sprintf("%s: serves", w.Workspace))
-		case w.Host != "":
-			notes = append(notes, fmt.Sprintf("%s: snapshot %s, recovery point %s, on %s", w.Workspace, w.Snapshot, w.Point.RecordEnd, w.Host))
+			serves++
 		default:
-			notes = append(notes, fmt.Sprintf("%s: snapshot %s, recovery point %s", w.Workspace, w.Snapshot, w.Point.RecordEnd))
+			restored++
+			bytes += w.Bytes
 		}
 	}
-	return strings.Join(notes, "; ")
+	var notes []string
+	switch {
+	case restored == 1 && len(p.Workspaces) == 1:
+		notes = append(notes, fmt.Sprintf("recovery point %s, %s", p.Workspaces[0].Point.RecordEnd, size(bytes)))
+	case restored == 1:
+		notes = append(notes, "1 workspace, "+size(bytes))
+	case restored > 1:
+		notes = append(notes, fmt.Sprintf("%d workspaces, %s", restored, size(bytes)))
+	}
+	if serves > 0 {
+		notes = append(notes, fmt.Sprintf("%d serving", serves))
+	}
+	if left > 0 {
+		notes = append(notes, fmt.Sprintf("%d left behind", left))
+	}
+	return strings.Join(notes, ", ")
+}
+
+// size writes a number of bytes, as 1.2 GB.
+func size(bytes int64) string {
+	if bytes < 1e9 {
+		return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
+	}
+	return fmt.Sprintf("%.1f GB", float64(bytes)/1e9)
 }
