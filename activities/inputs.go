@@ -36,7 +36,6 @@ type PreflightSourceInput struct {
 	Group     string          `json:"group"`
 	Workspace string          `json:"workspace"`
 	Source    topology.Source `json:"source"`
-	Databases []string        `json:"databases,omitempty"` // must exist; empty means all
 }
 
 // PreflightSourceResult is what an operator should know about the server; problems are errors.

@@ -38,7 +38,7 @@ func createGroup(ctx workflow.Context, in CreateGroupInput) (CreateGroupResult, 
 	if err != nil {
 		return CreateGroupResult{}, err
 	}
-	warnings, err := preflightAll(ctx, &group, nil)
+	warnings, err := preflightAll(ctx, &group)
 	if err != nil {
 		return CreateGroupResult{}, err
 	}
@@ -61,13 +61,13 @@ func createGroup(ctx workflow.Context, in CreateGroupInput) (CreateGroupResult, 
 }
 
 // preflightAll looks at the server of every adopted workspace in the active region and fills in the endpoints.
-func preflightAll(ctx workflow.Context, group *topology.Group, databases []string) (warnings []string, err error) {
+func preflightAll(ctx workflow.Context, group *topology.Group) (warnings []string, err error) {
 	for i := range group.Workspaces {
 		w := &group.Workspaces[i]
 		if site := w.Sites[group.Active]; site.Kind != topology.Adopted || !w.Replicates(group.Active) {
 			continue
 		}
-		found, err := preflight(ctx, *group, w, databases)
+		found, err := preflight(ctx, *group, w)
 		if err != nil {
 			return nil, err
 		}
@@ -76,9 +76,9 @@ func preflightAll(ctx workflow.Context, group *topology.Group, databases []strin
 	return warnings, nil
 }
 
-func preflight(ctx workflow.Context, group topology.Group, w *topology.Workspace, databases []string) (warnings []string, err error) {
+func preflight(ctx workflow.Context, group topology.Group, w *topology.Workspace) (warnings []string, err error) {
 	site := w.Sites[group.Active]
-	in := activities.PreflightSourceInput{Group: group.Name, Workspace: w.Name, Source: site.Source, Databases: databases}
+	in := activities.PreflightSourceInput{Group: group.Name, Workspace: w.Name, Source: site.Source}
 	var found activities.PreflightSourceResult
 	look := asked(ctx, RegionQueue(group.Active), "server of "+w.Name)
 	if err := workflow.ExecuteActivity(look, source.PreflightSource, in).Get(ctx, &found); err != nil {

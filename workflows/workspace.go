@@ -37,7 +37,7 @@ func createWorkspace(ctx workflow.Context, in CreateWorkspaceInput, group topolo
 	}
 	var result WorkspaceResult
 	if !in.managed() {
-		if result.Warnings, err = preflight(ctx, group, &w, nil); err != nil {
+		if result.Warnings, err = preflight(ctx, group, &w); err != nil {
 			return WorkspaceResult{}, err
 		}
 	}
