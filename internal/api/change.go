@@ -186,43 +186,64 @@ func (req Lifecycle) id() string {
 	return workflows.ManageWorkspaceID(req.Group, req.Workspace)
 }
 
-// Suspend ends the servers of managed workspaces, once all they wrote is shipped. Their files stay.
+// Suspend ends the servers of managed workspaces, once all they wrote is shipped. Their files stay. What is suspended already
+// stays so.
 func (s *Service) Suspend(ctx context.Context, req Lifecycle) (ChangedGroup, error) {
-	if _, err := s.concerned(ctx, req, "suspend", topology.WorkspaceActive, topology.WorkspaceSuspending); err != nil {
-		return ChangedGroup{}, err
+	from := []topology.WorkspaceState{topology.WorkspaceActive, topology.WorkspaceSuspending}
+	g, already, err := s.concerned(ctx, req, "suspend", topology.WorkspaceSuspended, from)
+	if err != nil || already {
+		return ChangedGroup{Group: g, Already: already}, err
 	}
 	in := workflows.SuspendInput{Group: req.Group, Workspace: req.Workspace}
 	return s.changeBy(ctx, req.id(), workflows.SuspendType, "suspend "+req.String(), in)
 }
 
-// Resume starts the servers of suspended workspaces again.
+// Resume starts the servers of suspended workspaces again. What serves goes on serving.
 func (s *Service) Resume(ctx context.Context, req Lifecycle) (ChangedGroup, error) {
-	if _, err := s.concerned(ctx, req, "resume", topology.WorkspaceSuspended, topology.WorkspaceSuspending); err != nil {
-		return ChangedGroup{}, err
+	from := []topology.WorkspaceState{topology.WorkspaceSuspended, topology.WorkspaceSuspending}
+	g, already, err := s.concerned(ctx, req, "resume", topology.WorkspaceActive, from)
+	if err != nil || already {
+		return ChangedGroup{Group: g, Already: already}, err
 	}
 	in := workflows.ResumeInput{Group: req.Group, Workspace: req.Workspace}
 	return s.changeBy(ctx, req.id(), workflows.ResumeType, "resume "+req.String(), in)
 }
 
-// concerned returns the group, if it has managed workspaces in one of the states: the one that was named, else any.
-func (s *Service) concerned(ctx context.Context, req Lifecycle, what string, states ...topology.WorkspaceState) (topology.Group, error) {
+// concerned returns the group, if it has managed workspaces in one of the states: the one that was named, else any. already
+// is whether those that there are, are as they were asked to be.
+func (s *Service) concerned(ctx context.Context, req Lifecycle, what string, to topology.WorkspaceState, from []topology.WorkspaceState) (g topology.Group, already bool, err error) {
 	if req.Workspace == "" {
-		g, err := s.changeable(ctx, req.Group)
-		fits := func(w topology.Workspace) bool { return w.Managed(g.Active) && slices.Contains(states, w.State) }
-		if err == nil && !slices.ContainsFunc(g.Workspaces, fits) {
-			err = fault.Newf(fault.Invalid, opChange, "group %s has no workspace to %s", g.Name, what).
-				WithHint("Only servers that SmartDR runs can be suspended. `smartdr workspace list --group %s` shows how they stand.", g.Name)
+		g, err = s.changeable(ctx, req.Group)
+		if err != nil {
+			return g, false, err
 		}
-		return g, err
+		already, err = concernedOf(g, what, to, from)
+		return g, already, err
 	}
 	g, w, err := s.changeableWorkspace(ctx, req.Group, req.Workspace)
 	switch {
 	case err != nil:
-		return g, err
+		return g, false, err
 	case !w.Managed(g.Active):
-		return g, fault.Newf(fault.Invalid, opChange, "workspace %s was adopted: SmartDR does not run its server and cannot %s it", w.Name, what)
-	case !slices.Contains(states, w.State):
-		return g, fault.Newf(fault.Invalid, opChange, "workspace %s is %s: there is nothing to %s", w.Name, Standing(g, *w).State, what)
+		return g, false, fault.Newf(fault.Invalid, opChange, "workspace %s was adopted: SmartDR does not run its server and cannot %s it", w.Name, what)
+	case w.State == to:
+		return g, true, nil
+	case !slices.Contains(from, w.State):
+		return g, false, fault.Newf(fault.Invalid, opChange, "workspace %s is %s: there is nothing to %s", w.Name, Standing(g, *w).State, what)
 	}
-	return g, nil
+	return g, false, nil
+}
+
+func concernedOf(g topology.Group, what string, to topology.WorkspaceState, from []topology.WorkspaceState) (already bool, err error) {
+	some := func(states ...topology.WorkspaceState) bool {
+		return slices.ContainsFunc(g.Workspaces, func(w topology.Workspace) bool { return w.Managed(g.Active) && slices.Contains(states, w.State) })
+	}
+	switch {
+	case some(from...):
+		return false, nil
+	case some(to):
+		return true, nil
+	}
+	return false, fault.Newf(fault.Invalid, opChange, "group %s has no workspace to %s", g.Name, what).
+		WithHint("Only servers that SmartDR runs can be suspended. `smartdr workspace list --group %s` shows how they stand.", g.Name)
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"net"
 	"net/url"
@@ -44,7 +45,7 @@ func connection(g topology.Group, req ConnectionRequest) (Connection, error) {
 	}
 	c := Connection{Group: g.Name, Workspace: w.Name, Region: g.Active, User: req.User, Sides: len(sides)}
 	if home := w.Sites[g.Primary]; c.User == "" && home.Kind == topology.Managed {
-		c.User, c.PasswordFile, c.PasswordHost = adminRole, filepath.Join(home.Instance, "admin.password"), home.Host
+		c.administered(*w, here)
 	}
 	database := req.Database
 	if database == "" {
@@ -53,6 +54,21 @@ func connection(g topology.Group, req ConnectionRequest) (Connection, error) {
 	c.URL = connURL(sides[:1], c.User, database, len(hostsOf(here)) > 1)
 	c.MultiHost = connURL(sides, c.User, database, true)
 	return c, nil
+}
+
+// administered has clients connect as a managed workspace's administrator.
+func (c *Connection) administered(w topology.Workspace, here topology.Site) {
+	c.User, c.PasswordHost = adminRole, here.Host
+	if !failedOver(w) {
+		c.PasswordFile = filepath.Join(here.Instance, "admin.password")
+		return
+	}
+	c.NewPassword = fmt.Sprintf(`psql "%s" -c '\password %s'`, strings.ReplaceAll(here.Source.ConnString, "'", ""), adminRole)
+}
+
+// failedOver reports whether a workspace's server is another one than that which was made or adopted: its WAL forks off.
+func failedOver(w topology.Workspace) bool {
+	return slices.ContainsFunc(w.Lineages, func(l topology.Lineage) bool { return l.Parent != nil })
 }
 
 // adminRole is the role that every managed server is made with.

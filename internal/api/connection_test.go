@@ -81,6 +81,21 @@ func TestConnectionToAManagedWorkspace(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	away := mixed()
+	away.Active = "west"
+	w := away.Workspace("ledger")
+	w.Lineages = []topology.Lineage{{ID: "one"}, {ID: "two", Parent: &topology.Fork{Lineage: "one"}}}
+	w.Sites["west"] = topology.Site{Kind: topology.Managed, Host: "west-1", Instance: "/data/ledger/e2",
+		Source: topology.Source{ConnString: "host='/data/run' port=6002 user='postgres' dbname='postgres'"}, Endpoint: w.Sites["east"].Endpoint}
+	if got, err = connection(away, ConnectionRequest{Workspace: "ledger"}); err != nil {
+		t.Fatal(err)
+	}
+	got.URL, got.MultiHost = "", ""
+	want = Connection{Group: "prod", Workspace: "ledger", Region: "west", User: "admin", Sides: 2, PasswordHost: "west-1",
+		NewPassword: `psql "host=/data/run port=6002 user=postgres dbname=postgres" -c '\password admin'`}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
 	named, err := connection(mixed(), ConnectionRequest{Workspace: "ledger", User: "app"})
 	if err != nil || named.PasswordFile != "" || named.User != "app" {
 		t.Errorf("%+v, %v", named, err)

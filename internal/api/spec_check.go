@@ -50,6 +50,9 @@ func (s GroupSpec) validateSecondary() error {
 		return nil
 	case s.Secondary == s.Primary:
 		return field("$.secondary", sameRegion(s.Primary))
+	case len(s.Workspaces) == 0:
+		return field("$.secondary", fault.Newf(fault.Invalid, opSpec, "a secondary region is named, and no workspace that could be replicated").
+			WithHint("Name a server under workspaces, or leave out secondary and configure replication when there is one."))
 	case s.SmartDR != nil && !*s.SmartDR:
 		return field("$.secondary", fault.Newf(fault.Invalid, opSpec, "a secondary region is named, and smartDR is turned off").
 			WithHint("Without the option nothing is replicated: leave out smartDR: false, or secondary."))
@@ -99,10 +102,6 @@ func (s GroupSpec) validateFirewall() error {
 }
 
 func (s GroupSpec) validateWorkspaces() error {
-	if len(s.Workspaces) == 0 {
-		return field("$.workspaces", fault.Newf(fault.Invalid, opSpec, "the group has no workspace").
-			WithHint("Name at least one server under workspaces, with its connection string or its size."))
-	}
 	for i, w := range s.Workspaces {
 		at := fmt.Sprintf("$.workspaces[%d]", i)
 		same := func(o WorkspaceSpec) bool { return o.Name == w.Name }

@@ -113,10 +113,11 @@ type Connection struct {
 	User      string `json:"user,omitempty"`
 	URL       string `json:"url"`       // of the side that serves now
 	MultiHost string `json:"multiHost"` // of every side that is known; libpq picks the one that takes writes
-	// PasswordFile is where the user's password is, on PasswordHost: of a managed workspace's administrator, where the server
-	// was made.
+	// PasswordFile is where the user's password is, on PasswordHost: of a managed workspace's administrator, on the server that
+	// was made. One that a failover brought up has the same password, and no file that tells it.
 	PasswordFile string `json:"passwordFile,omitempty"`
-	PasswordHost string `json:"passwordHost,omitempty"`
+	PasswordHost string `json:"passwordHost,omitempty"` // also: where NewPassword is run
+	NewPassword  string `json:"newPassword,omitempty"`  // command that gives the administrator another password; where there is no file
 	// Sides is how many regions MultiHost names. A region without compute has no address before its first failover.
 	Sides int `json:"sides"`
 }
@@ -164,6 +165,7 @@ func (w Workspace) Over() bool { return w.State == string(topology.WorkspaceTerm
 // ChangedGroup is a group after a change.
 type ChangedGroup struct {
 	Group    topology.Group `json:"group"`
+	Already  bool           `json:"already,omitempty"` // it was as it was asked to be, and nothing was done
 	Warnings []string       `json:"warnings,omitempty"`
 }
 

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/smartdr/smartdr/internal/api"
-	"github.com/smartdr/smartdr/internal/cli/render"
 )
 
 // adoption is a server to adopt, as flags say it.
@@ -122,8 +121,4 @@ func (a *app) configureCommand() *cobra.Command {
 
 func (a *app) completeRegionFlags(cmd *cobra.Command, flag string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, a.completeRegions)
-}
-
-func renderGroup(c api.Configured) func(render.Style) string {
-	return func(st render.Style) string { return render.Group(c.Group, st) }
 }

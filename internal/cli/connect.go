@@ -76,8 +76,11 @@ func (a *app) connect(cmd *cobra.Command, req api.ConnectionRequest, multi, run 
 			a.advise("note: only %s has an address yet; the other side's is known after a failover", c.Region)
 		}
 	}
-	if c.PasswordFile != "" {
+	switch {
+	case c.PasswordFile != "":
 		a.advise("note: the password of %s is in %s on host %s, where the server was made", c.User, c.PasswordFile, c.PasswordHost)
+	case c.NewPassword != "":
+		a.advise("note: the password of %s is the one that it had before the failover; to set another one, on host %s: %s", c.User, c.PasswordHost, c.NewPassword)
 	}
 	if run {
 		return a.psql(cmd, append([]string{url}, args...))

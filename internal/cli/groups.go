@@ -148,6 +148,10 @@ func (a *app) create(cmd *cobra.Command, spec api.GroupSpec) error {
 		return err
 	}
 	a.warn(created.Warnings)
+	if len(spec.Workspaces) == 0 {
+		a.advise("Group %s is there, and has no workspace yet. Next: smartdr workspace create --group %s --name NAME --size SIZE", spec.Name, spec.Name)
+		return a.show(created, func(st render.Style) string { return render.Group(created.Group, st) })
+	}
 	if spec.Secondary == "" {
 		a.advise("Group %s is there. Next: smartdr configure --group %s --secondary REGION", spec.Name, spec.Name)
 		return a.show(created, func(st render.Style) string { return render.Group(created.Group, st) })

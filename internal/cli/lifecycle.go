@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -55,7 +56,7 @@ the buckets stays too, and a failover brings them back suspended. Servers that w
 	}
 	return on.command(cmd, func(ctx context.Context, s *api.Service, req api.Lifecycle) error {
 		done, err := s.Suspend(ctx, req)
-		return on.app.changedGroup(done, err, "%s is suspended", req)
+		return on.app.changedGroup(done, err, "%s is suspended"+already(done), req)
 	})
 }
 
@@ -66,7 +67,7 @@ func (on subject) resumeCommand() *cobra.Command {
 	}
 	return on.command(cmd, func(ctx context.Context, s *api.Service, req api.Lifecycle) error {
 		done, err := s.Resume(ctx, req)
-		return on.app.changedGroup(done, err, "%s serves again", req)
+		return on.app.changedGroup(done, err, "%s serves"+cmp.Or(already(done), " again"), req)
 	})
 }
 
@@ -107,6 +108,13 @@ func (a *app) changedGroup(done api.ChangedGroup, err error, what string, args .
 	a.warn(done.Warnings)
 	a.advise("%s", capital(fmt.Sprintf(what, args...)))
 	return a.show(done, func(st render.Style) string { return render.Group(done.Group, st) })
+}
+
+func already(done api.ChangedGroup) string {
+	if done.Already {
+		return " already"
+	}
+	return ""
 }
 
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

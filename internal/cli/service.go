@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/smartdr/smartdr/internal/api"
+	"github.com/smartdr/smartdr/internal/cli/render"
 	"github.com/smartdr/smartdr/internal/config"
 )
 
@@ -111,5 +112,5 @@ func (a *app) configure(ctx context.Context, req api.ConfigureRequest) error {
 	}
 	a.warn(c.Warnings)
 	a.advise("Replication to %s has begun. Next: smartdr status --group %s --watch", req.Secondary, req.Group)
-	return a.show(c, renderGroup(c))
+	return a.show(c, func(render.Style) string { return render.Choice(c.Group) })
 }

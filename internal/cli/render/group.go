@@ -46,6 +46,11 @@ func Group(g topology.Group, style Style) string {
 	return b.String()
 }
 
+// Choice writes what of a group is replicated, and where to.
+func Choice(g topology.Group) string {
+	return fmt.Sprintf("%s is replicated from %s to %s; databases: %s\n", g.Name, g.Active, g.Other(g.Active), chosen(g.Replication))
+}
+
 func chosen(r *topology.Replication) string {
 	switch {
 	case r == nil:
