@@ -40,6 +40,9 @@ func (s *Source) ship(ctx context.Context, in SourceInput, p *pulse) (ShipSegmen
 		return ShipSegmentsResult{}, err
 	}
 	shipper := s.shipper(in, sub, l, p)
+	if shipper.Announced, err = s.Catalog.WALProgress(ctx, in.Group, in.Workspace); err != nil && !fault.Is(err, fault.Missing) {
+		s.Log.WarnContext(ctx, "what was announced of the workspace is not known", "group", in.Group, "workspace", in.Workspace, "error", err)
+	}
 	reason, err := s.runTurn(shipping, in.turn(), shipper.Run)
 	return ShipSegmentsResult{Lineage: l.ID, Reason: string(reason)}, err
 }

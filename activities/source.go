@@ -231,7 +231,11 @@ func (s *Source) standstill(ctx context.Context, in SourceInput, err error) erro
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), soon)
 	defer cancel()
-	p, _ := s.Catalog.WALProgress(ctx, in.Group, in.Workspace) // none yet is as good as an empty one
+	p, readErr := s.Catalog.WALProgress(ctx, in.Group, in.Workspace)
+	if readErr != nil && !fault.Is(readErr, fault.Missing) { // what was announced must not be covered by less
+		s.Log.WarnContext(ctx, "the status does not say why shipping stands still", "error", readErr)
+		return err
+	}
 	p.Epoch, p.Error, p.MeasuredAt = in.Epoch, err.Error(), time.Now().UTC()
 	if err := s.Catalog.PutWALProgress(ctx, in.Group, in.Workspace, p); err != nil {
 		s.Log.WarnContext(ctx, "the status does not say why shipping stands still", "error", err)

@@ -96,6 +96,8 @@ type cache struct {
 	etags   map[string]string // by region and key
 	regions map[string]cachedRegions
 	silent  map[string]time.Time // by region: when it last took the whole timeout
+	// announced are the furthest points that were announced through this catalog, by workspace and lineage.
+	announced map[string]topology.WALProgress
 }
 
 type cachedRegions struct {

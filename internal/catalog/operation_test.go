@@ -137,6 +137,41 @@ func TestProgressIsTheNewestAnnouncement(t *testing.T) {
 	wantKind(t, w.PutWALProgress(t.Context(), "prod", "main", progress(1, 10)), fault.Transient, "east", "west")
 }
 
+// A failover holds what it finds against what was announced: a shipper that starts anew and has found out nothing yet must not
+// take that back, whether it writes through the same catalog or another process's.
+func TestAnAnnouncedPointNeverGoesDown(t *testing.T) {
+	w := configured(t)
+	point := func(lineage string, at wal.Position) topology.RecoveryPoint {
+		return topology.RecoveryPoint{Lineage: lineage, At: at, RecordEnd: at.LSN, AsOf: time.Unix(int64(at.LSN), 0).UTC()}
+	}
+	step := func(what string, c *Catalog, second int64, p topology.RecoveryPoint, want wal.Position) {
+		t.Helper()
+		said := progress(1, second)
+		said.Lineage, said.Server = p.Lineage, wal.Position{}
+		said.Cursors = []topology.Cursor{{Region: "west", Point: p}}
+		if err := c.PutWALProgress(t.Context(), "prod", "main", said); err != nil {
+			t.Fatal(err)
+		}
+		for _, dead := range []string{"east", "west"} {
+			revive := w.kill(dead)
+			got := must(w.process().WALProgress(t.Context(), "prod", "main"))(t)
+			revive()
+			if c := got.Cursor("west"); c == nil || c.Point.At != want || c.Point.Lineage != p.Lineage && want.LSN != 0 || got.MeasuredAt.Unix() != second {
+				t.Errorf("%s, without %s: %+v", what, dead, got)
+			}
+		}
+	}
+	const one, two = "0001-00000001", "0001-00000002"
+	same := w.process()
+	step("first", same, 1, point(one, wal.Position{Timeline: 1, LSN: 100}), wal.Position{Timeline: 1, LSN: 100})
+	step("nothing known, in the same process", same, 2, point(one, wal.Position{}), wal.Position{Timeline: 1, LSN: 100})
+	step("nothing known, in another", w.process(), 3, point(one, wal.Position{}), wal.Position{Timeline: 1, LSN: 100})
+	step("further", w.process(), 4, point(one, wal.Position{Timeline: 1, LSN: 200}), wal.Position{Timeline: 1, LSN: 200})
+	step("behind", same, 5, point(one, wal.Position{Timeline: 1, LSN: 150}), wal.Position{Timeline: 1, LSN: 200})
+	step("a new timeline", same, 6, point(one, wal.Position{Timeline: 2, LSN: 180}), wal.Position{Timeline: 2, LSN: 180})
+	step("a new lineage", same, 7, point(two, wal.Position{Timeline: 2, LSN: 10}), wal.Position{Timeline: 2, LSN: 10})
+}
+
 func TestAnOldEpochCannotAnnounce(t *testing.T) {
 	w := configured(t)
 	old, young := w.process(), w.process()

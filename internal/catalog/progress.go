@@ -53,9 +53,26 @@ func (d snapshotDocument) age() age {
 }
 
 // PutWALProgress announces what a shipper says of itself in the group's buckets. It succeeds if one of them takes it, and
-// is fault.Fenced if a shipper of a newer epoch has announced itself there.
+// is fault.Fenced if a shipper of a newer epoch has announced itself there. A point of recovery that was announced of the same
+// lineage stays where p is behind it: a failover holds what it finds against it.
 func (c *Catalog) PutWALProgress(ctx context.Context, group, workspace string, p topology.WALProgress) error {
-	return announce(ctx, c, group, workspace, walFile, walDocument{format, p})
+	d := walDocument{format, c.notBehind(group, workspace, p)}
+	return announce(ctx, c, group, workspace, walFile, d, func(there walDocument) walDocument {
+		return walDocument{format, c.notBehind(group, workspace, d.NotBehind(there.WALProgress))}
+	})
+}
+
+// notBehind keeps the points that this catalog has announced of the lineage: it writes without reading what it wrote last.
+func (c *Catalog) notBehind(group, workspace string, p topology.WALProgress) topology.WALProgress {
+	key := workspaceKey(group, workspace, p.Lineage)
+	c.cache.mu.Lock()
+	defer c.cache.mu.Unlock()
+	if c.cache.announced == nil {
+		c.cache.announced = map[string]topology.WALProgress{}
+	}
+	p = p.NotBehind(c.cache.announced[key])
+	c.cache.announced[key] = p
+	return p
 }
 
 // PutSnapshotProgress announces how far a snapshot is, as PutWALProgress does; the epoch is the lineage's.
@@ -63,13 +80,13 @@ func (c *Catalog) PutSnapshotProgress(ctx context.Context, group, workspace stri
 	if _, err := topology.ParseLineageID(p.Lineage); err != nil {
 		return err
 	}
-	return announce(ctx, c, group, workspace, snapshotFile, snapshotDocument{format, p})
+	return announce(ctx, c, group, workspace, snapshotFile, snapshotDocument{format, p}, nil)
 }
 
 // PutMetadata stores what was captured from a workspace's server, as PutWALProgress does. Format is filled in.
 func (c *Catalog) PutMetadata(ctx context.Context, group, workspace string, m Metadata) error {
 	m.Format = format
-	return announce(ctx, c, group, workspace, metadataFile, m)
+	return announce(ctx, c, group, workspace, metadataFile, m, nil)
 }
 
 // WALProgress returns the newest announcement among the buckets that answer; fault.Missing when there is none.
@@ -95,7 +112,8 @@ const (
 	metadataFile = "metadata.json"
 )
 
-func announce[T announcement](ctx context.Context, c *Catalog, group, workspace, file string, d T) error {
+// announce writes d to every bucket of the group. over, unless nil, returns what to write over what is there.
+func announce[T announcement](ctx context.Context, c *Catalog, group, workspace, file string, d T, over func(there T) T) error {
 	if err := checkNames(group, workspace); err != nil {
 		return err
 	}
@@ -109,7 +127,14 @@ func announce[T announcement](ctx context.Context, c *Catalog, group, workspace,
 	}
 	key := workspaceKey(group, workspace, file)
 	return c.spread(ctx, regions, write{key: key, blind: body, next: func(there []byte) ([]byte, error) {
-		return body, checkSupersedes[T](key, d, there)
+		if err := checkSupersedes(key, d, there); err != nil {
+			return nil, err
+		}
+		var before T
+		if over == nil || there == nil || decode(key, there, &before) != nil { // what is damaged says nothing
+			return body, nil
+		}
+		return json.Marshal(over(before))
 	}})
 }
 

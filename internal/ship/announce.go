@@ -3,6 +3,7 @@ package ship
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -130,20 +131,27 @@ func (s *shipper) announce(ctx context.Context) {
 func (s *shipper) progress(now time.Time) topology.WALProgress {
 	s.mu.Lock()
 	l, err := s.leg, s.err
-	p := topology.WALProgress{Lineage: s.Lineage.ID, Epoch: s.Epoch, MeasuredAt: now.UTC(), Server: s.server, Slot: s.slot, Applied: s.applied}
-	last := s.cursors
+	p := topology.WALProgress{Lineage: s.Lineage.ID, Epoch: s.Epoch, MeasuredAt: now.UTC(), Server: s.server, Slot: s.slot}
 	s.mu.Unlock()
 	if err != nil {
 		p.Error = err.Error()
 	}
 	if l != nil {
-		last = l.standing(now)
-		s.mu.Lock()
-		s.cursors = last
-		s.mu.Unlock()
+		s.advance(l.standing(now))
 	}
-	p.Cursors = s.describe(last, p.Server.LSN, now)
+	p.Cursors = s.describe(p.Server.LSN, now)
 	return p
+}
+
+// advance keeps where the buckets stand now. A leg that has not found out yet where one stands does not take back what was
+// announced of it.
+func (s *shipper) advance(standing []topology.Cursor) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range standing {
+		standing[i].Point = standing[i].Point.NotBehind(s.cursors[i].Point)
+	}
+	s.cursors = standing
 }
 
 // standing returns the cursors without what belongs to the moment.
@@ -170,14 +178,12 @@ func (l *leg) standing(now time.Time) []topology.Cursor {
 	return cursors
 }
 
-// describe adds lags and counts to cursors, which may be those of a leg that is over.
-func (s *shipper) describe(cursors []topology.Cursor, server wal.LSN, now time.Time) []topology.Cursor {
-	out := make([]topology.Cursor, len(s.Destinations))
-	for i, d := range s.Destinations {
-		out[i] = topology.Cursor{Region: d.Region, Mode: "catching up", Point: topology.RecoveryPoint{Lineage: s.Lineage.ID}}
-		if i < len(cursors) {
-			out[i] = cursors[i]
-		}
+// describe adds lags and counts to the cursors, which may be those of a leg that is over.
+func (s *shipper) describe(server wal.LSN, now time.Time) []topology.Cursor {
+	s.mu.Lock()
+	out := slices.Clone(s.cursors)
+	s.mu.Unlock()
+	for i := range out {
 		c := &out[i]
 		if at := c.Point.At.LSN; at != 0 {
 			c.LagBytes = max(0, int64(server)-int64(at))

@@ -40,10 +40,9 @@ type shipper struct {
 	leg     *leg // nil between legs
 	server  wal.Position
 	slot    topology.SlotState
-	closed  time.Time          // since when the server refuses connections because it shuts down
-	err     error              // why shipping stands still
-	cursors []topology.Cursor  // as last announced
-	applied []topology.Applied // oldest first
+	closed  time.Time         // since when the server refuses connections because it shuts down
+	err     error             // why shipping stands still
+	cursors []topology.Cursor // by destination: as last announced
 
 	holeSince time.Time
 	diverged  int // how many legs in a row the server refused to continue
@@ -58,8 +57,25 @@ func newShipper(w *WAL) *shipper {
 		n := new(objectstore.Counters)
 		c.Destinations[i].Store = objectstore.WithCounters(c.Destinations[i].Store, n)
 		s.counters = append(s.counters, n)
+		s.cursors = append(s.cursors, topology.Cursor{Region: c.Destinations[i].Region, Mode: "catching up", Point: topology.RecoveryPoint{Lineage: c.Lineage.ID}})
+	}
+	if c.Announced.Lineage == c.Lineage.ID {
+		s.resume(c.Announced)
 	}
 	return s
+}
+
+// resume goes on from what was announced before: until the buckets and the server have spoken, it is all that is known.
+func (s *shipper) resume(before topology.WALProgress) {
+	s.server = before.Server
+	oldest := 0.0
+	for i := range s.cursors {
+		if c := before.Cursor(s.cursors[i].Region); c != nil {
+			s.cursors[i].Point = s.cursors[i].Point.NotBehind(c.Point)
+			oldest = max(oldest, c.LagSeconds)
+		}
+	}
+	s.lag.seen(before.Server.LSN, before.MeasuredAt.Add(-time.Duration(oldest*float64(time.Second))))
 }
 
 func defaults(w *WAL) {
@@ -96,8 +112,7 @@ func (w *WAL) check() error {
 	return nil
 }
 
-// run ships leg by leg. Beside it run the watch for newer epochs, the watches over the slot and the subscriptions, and the
-// announcements.
+// run ships leg by leg. Beside it run the watch for newer epochs, the watch over the slot, and the announcements.
 func (s *shipper) run(ctx context.Context) error {
 	if err := s.check(); err != nil {
 		return err
@@ -107,7 +122,6 @@ func (s *shipper) run(ctx context.Context) error {
 	var beside errgroup.Group
 	beside.Go(func() error { s.watchEpoch(work, cancel); return nil })
 	beside.Go(func() error { s.watchSlot(work); return nil })
-	beside.Go(func() error { s.watchSubscriptions(work); return nil })
 	beside.Go(func() error { s.announceAll(work); return nil })
 	err := s.legs(ctx, work)
 	if fenced := context.Cause(work); fenced != nil {

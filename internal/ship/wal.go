@@ -35,6 +35,8 @@ type WAL struct {
 	CutSize       int64         // bytes; objects end at multiples of it; a power of two, default 16 MiB
 	Memory        int64         // bytes of WAL and segments kept for buckets that are slow; default 256 MiB
 	AnnounceEvery time.Duration // default 2 s
+	// Announced is what was announced last of the workspace, or zero. What is announced of the same lineage is never behind it.
+	Announced topology.WALProgress
 	// Announce is told how far shipping is, one call at a time. What it returns is logged: shipping goes on.
 	Announce func(ctx context.Context, p topology.WALProgress) error
 	// Fenced is asked every 5 s whether a newer epoch exists: it then returns fault.Fenced. Other errors mean that it

@@ -52,6 +52,34 @@ func TestAReplacedShipperGoesOnFromTheBucket(t *testing.T) {
 	w.compare(1)
 }
 
+// Who starts anew knows at first neither the server nor the buckets, but what was announced: nothing of it is taken back.
+func TestAReplacedShipperTakesNothingBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	s := w.ship(nil)
+	end := w.write(1 << 20)
+	s.within(20*time.Second, "everything is stored", func() bool { return s.reached(0, end) && s.reached(1, end) })
+	s.end()
+	before := s.progress()
+
+	blind := w.ship(func(x *WAL) {
+		x.Announced, x.Source.ConnString = before, "host=127.0.0.1 port=1 user=postgres dbname=postgres"
+	})
+	blind.within(20*time.Second, "it says that it cannot connect", func() bool { return blind.progress().Error != "" })
+	if p := blind.progress(); p.Server.LSN < before.Server.LSN || !blind.reached(0, end) || !blind.reached(1, end) {
+		t.Errorf("announced %+v", p)
+	}
+	blind.end()
+
+	end = w.write(1 << 20) // on the server while nobody ships
+	revive := w.faults[1].Add(objectstore.Rule{Fail: fault.Newf(fault.Transient, "test", "dead")})
+	half := w.ship(func(x *WAL) { x.Announced = before })
+	half.within(20*time.Second, "the other bucket gets it", func() bool { return half.reached(0, end) })
+	revive()
+	half.within(20*time.Second, "both have it", func() bool { return half.reached(1, end) })
+	half.end()
+}
+
 func TestTwoShippersWithDifferentCutsAgree(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, map[string]string{"wal_keep_size": "1GB"})

@@ -102,8 +102,9 @@ type shipping struct {
 	done chan struct{}
 	err  error
 
-	mu   sync.Mutex
-	last topology.WALProgress
+	mu    sync.Mutex
+	last  topology.WALProgress
+	taken string // the first announcement that took back what an earlier one said
 }
 
 // ship starts a WAL with short intervals, changed by change.
@@ -118,11 +119,17 @@ func (w *world) ship(change func(*WAL)) *shipping {
 	if change != nil {
 		change(&x)
 	}
+	s.last = x.Announced
 	go func() {
 		defer close(s.done)
 		s.err = x.Run(ctx)
 	}()
-	w.t.Cleanup(func() { stop(); <-s.done })
+	w.t.Cleanup(func() {
+		stop()
+		if <-s.done; s.taken != "" {
+			w.t.Error(s.taken)
+		}
+	})
 	return s
 }
 
@@ -137,6 +144,11 @@ func (s *shipping) end() {
 func (s *shipping) announced(_ context.Context, p topology.WALProgress) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, c := range s.last.Cursors {
+		if now := p.Cursor(c.Region).Point; now.At.Compare(c.Point.At) < 0 && s.taken == "" {
+			s.taken = fmt.Sprintf("of %s was announced %s, and then %s", c.Region, c.Point.At, now.At)
+		}
+	}
 	s.last = p
 	return nil
 }

@@ -4,6 +4,7 @@
 package wal
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -72,6 +73,11 @@ func ParseTimelineKey(s string) (Timeline, error) {
 type Position struct {
 	Timeline Timeline `json:"timeline"`
 	LSN      LSN      `json:"lsn"`
+}
+
+// Compare orders the positions of one server's history: a newer timeline is further, wherever it begins.
+func (p Position) Compare(q Position) int {
+	return cmp.Or(cmp.Compare(p.Timeline, q.Timeline), cmp.Compare(p.LSN, q.LSN))
 }
 
 func (p Position) String() string { return fmt.Sprintf("%s (timeline %d)", p.LSN, p.Timeline) }

@@ -2,9 +2,11 @@ package topology_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/catalogs"
 	"github.com/smartdr/smartdr/internal/devenv/ledger"
 	"github.com/smartdr/smartdr/internal/topology"
@@ -27,9 +29,14 @@ var themes = []theme{
 	{"physical", (*world).createPhysical, (*world).changePhysical, (*world).checkPhysical},
 }
 
+// TestTopologySurvives runs on the newest of the majors that are tested.
 func TestTopologySurvives(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 0)
+	majors, err := devenv.Majors()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, slices.Max(majors))
 	w.fill(themes)
 	w.waitCaptured()
 	w.remember()
