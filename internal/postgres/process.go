@@ -122,6 +122,24 @@ func (s *Server) processes() []int {
 	return pids
 }
 
+// leaving reports whether a process of the data directory is ending: its program is gone already and its folder is not. Until
+// that is gone too it may hold shared memory, and a server that starts meanwhile gives up.
+func (s *Server) leaving() bool {
+	data, err := os.Stat(s.DataDir)
+	if err != nil {
+		return false
+	}
+	links, _ := filepath.Glob("/proc/[0-9]*/cwd") // its only error is a bad pattern
+	return slices.ContainsFunc(links, func(cwd string) bool {
+		at, err := os.Stat(cwd)
+		if err != nil || !os.SameFile(at, data) {
+			return false
+		}
+		_, err = os.Readlink(filepath.Join(filepath.Dir(cwd), "exe"))
+		return errors.Is(err, os.ErrNotExist)
+	})
+}
+
 // waitUntilNone waits until left, asked again and again, names no process any more.
 func waitUntilNone(ctx context.Context, left func() []int) error {
 	for len(left()) > 0 {

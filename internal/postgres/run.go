@@ -81,7 +81,7 @@ func (s *Server) awaitEarlier(ctx context.Context) (running bool, err error) {
 		if _, running := s.Running(ctx); running {
 			return true, nil
 		}
-		if len(s.processes()) == 0 {
+		if len(s.processes()) == 0 && !s.leaving() {
 			return false, nil
 		}
 		if err := pause(ctx, pollEvery); err != nil {
@@ -102,10 +102,24 @@ func (s *Server) prepareStart() error {
 			return err
 		}
 	}
+	if err := s.removeEmptyLock(); err != nil {
+		return err
+	}
 	if err := s.removeStaleSocketLock(); err != nil {
 		return err
 	}
 	return s.makeDir(s.SocketDir)
+}
+
+// removeEmptyLock removes what a server leaves that was killed between making its lock file and writing into it: the next one
+// refuses to start (CreateLockFile in miscinit.c). Who made it worked in the data directory before, so its process is looked for
+// after the file was seen: while there is one, it may be about to write.
+func (s *Server) removeEmptyLock() error {
+	lock, err := os.Stat(s.dataPath(pidFile))
+	if err != nil || lock.Size() != 0 || len(s.processes()) > 0 {
+		return nil
+	}
+	return removeFile(s.dataPath(pidFile))
 }
 
 // removeStaleSocketLock removes the lock beside the socket, which holds a process number too. The folder is this
@@ -196,7 +210,7 @@ func (s *Server) WhyEnded() error {
 	case mentions(log, "Address already in use"):
 		err.Kind = fault.Invalid
 		return err.WithHint("Port %d is taken on this host: choose another.", s.Port)
-	case mentions(log, `lock file "postmaster.pid" already exists`): // somebody else started it at the same time
+	case mentions(log, `lock file "postmaster.pid" already exists`), mentions(log, `lock file "postmaster.pid" is empty`): // somebody else started it at the same time
 	case hasSeverity(log, "PANIC"):
 		err.Kind = fault.Corrupt
 	case hasSeverity(log, "FATAL"), hasSeverity(log, ""):

@@ -143,6 +143,23 @@ func TestLockFileOfAnotherProcess(t *testing.T) {
 	postgrestest.Check(t, s.Start(ctx))
 }
 
+// A kill between making the lock file and writing into it leaves an empty one, which PostgreSQL does not start over.
+func TestEmptyLockFile(t *testing.T) {
+	ctx := within(t, time.Minute)
+	s := postgrestest.Start(t, postgrestest.Installations(t)[0], nil)
+	postgrestest.Check(t, s.Kill(ctx))
+	postgrestest.Check(t, os.WriteFile(filepath.Join(s.DataDir, "postmaster.pid"), nil, 0o600))
+	postgrestest.Check(t, s.Start(ctx))
+	pid, running := s.Running(ctx)
+	if !running {
+		t.Fatal("it does not run")
+	}
+	postgrestest.Check(t, s.Start(ctx))
+	if again, _ := s.Running(ctx); again != pid {
+		t.Errorf("started over process %d: %d", pid, again)
+	}
+}
+
 func TestStartSaysWhyItFailed(t *testing.T) {
 	ctx := within(t, time.Minute)
 	s := postgrestest.Start(t, postgrestest.Installations(t)[0], nil)
