@@ -131,7 +131,7 @@ func (s *shipper) announce(ctx context.Context) {
 func (s *shipper) progress(now time.Time) topology.WALProgress {
 	s.mu.Lock()
 	l, err := s.leg, s.err
-	p := topology.WALProgress{Lineage: s.Lineage.ID, Epoch: s.Epoch, MeasuredAt: now.UTC(), Server: s.server, Slot: s.slot}
+	p := topology.WALProgress{Lineage: s.Lineage.ID, Epoch: s.Epoch, MeasuredAt: now.UTC(), Server: s.server, Slot: s.slot, Applied: s.applied}
 	s.mu.Unlock()
 	if err != nil {
 		p.Error = err.Error()

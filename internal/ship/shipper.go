@@ -40,9 +40,10 @@ type shipper struct {
 	leg     *leg // nil between legs
 	server  wal.Position
 	slot    topology.SlotState
-	closed  time.Time         // since when the server refuses connections because it shuts down
-	err     error             // why shipping stands still
-	cursors []topology.Cursor // by destination: as last announced
+	closed  time.Time          // since when the server refuses connections because it shuts down
+	err     error              // why shipping stands still
+	cursors []topology.Cursor  // by destination: as last announced
+	applied []topology.Applied // oldest first
 
 	holeSince time.Time
 	diverged  int // how many legs in a row the server refused to continue
@@ -68,6 +69,7 @@ func newShipper(w *WAL) *shipper {
 // resume goes on from what was announced before: until the buckets and the server have spoken, it is all that is known.
 func (s *shipper) resume(before topology.WALProgress) {
 	s.server = before.Server
+	s.applied = before.Applied
 	oldest := 0.0
 	for i := range s.cursors {
 		if c := before.Cursor(s.cursors[i].Region); c != nil {
@@ -112,7 +114,8 @@ func (w *WAL) check() error {
 	return nil
 }
 
-// run ships leg by leg. Beside it run the watch for newer epochs, the watch over the slot, and the announcements.
+// run ships leg by leg. Beside it run the watch for newer epochs, the watches over the slot and the subscriptions, and the
+// announcements.
 func (s *shipper) run(ctx context.Context) error {
 	if err := s.check(); err != nil {
 		return err
@@ -122,6 +125,7 @@ func (s *shipper) run(ctx context.Context) error {
 	var beside errgroup.Group
 	beside.Go(func() error { s.watchEpoch(work, cancel); return nil })
 	beside.Go(func() error { s.watchSlot(work); return nil })
+	beside.Go(func() error { s.watchSubscriptions(work); return nil })
 	beside.Go(func() error { s.announceAll(work); return nil })
 	err := s.legs(ctx, work)
 	if fenced := context.Cause(work); fenced != nil {

@@ -36,7 +36,8 @@ type WALProgress struct {
 	Server     wal.Position `json:"server"` // the server's flush position
 	Slot       SlotState    `json:"slot"`
 	Cursors    []Cursor     `json:"cursors"`
-	Error      string       `json:"error,omitempty"` // why shipping stands still, if it does
+	Applied    []Applied    `json:"applied,omitempty"` // of the server's enabled subscriptions
+	Error      string       `json:"error,omitempty"`   // why shipping stands still, if it does
 }
 
 // SlotState is what pg_replication_slots says of our slot.
