@@ -60,7 +60,13 @@ func ensureAdmin(ctx context.Context, s *postgres.Server) error {
 	if err != nil {
 		return sqlError("make role admin", err)
 	}
-	return grantMemberships(ctx, conn)
+	if err := grantMemberships(ctx, conn); err != nil {
+		return err
+	}
+	// Clients get into database postgres by default. It is not given to admin, who could drop or rename it then: the host
+	// controls the server through it. An owner may create in schema public since PostgreSQL 15; so may admin there.
+	_, err = conn.Exec(ctx, fmt.Sprintf("grant all on database postgres to %[1]s with grant option; grant all on schema public to %[1]s with grant option", AdminRole))
+	return sqlError("let admin create in database postgres", err)
 }
 
 func grantMemberships(ctx context.Context, conn *pgx.Conn) error {

@@ -123,8 +123,13 @@ func TestMakeServer(t *testing.T) {
 		conn, err := admin(t, made, "127.0.0.1", "postgres")
 		check(t, err)
 		defer conn.Close(t.Context())
-		_, err = conn.Exec(t.Context(), "create database app")
-		check(t, err)
+		for _, sql := range []string{"create database app", "create table public.notes (n int)", "create schema stock"} {
+			_, err = conn.Exec(t.Context(), sql)
+			check(t, err)
+		}
+		if _, err = conn.Exec(t.Context(), "alter database postgres allow_connections false"); err == nil {
+			t.Error("admin can close the database that the server is controlled through")
+		}
 		want := map[string]string{
 			"shared_buffers": "64MB", "work_mem": "7MB", "app.region": "it's \\ east", "wal_segment_size": "1MB", "data_checksums": "on",
 			"wal_level": "replica", "is_superuser": "off", "max_connections": "25",
