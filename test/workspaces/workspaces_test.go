@@ -21,8 +21,10 @@ import (
 // TestLifeOfAManagedWorkspace makes one, writes to it, kills what runs it, changes it, suspends it while it is written to,
 // resumes it and terminates it.
 func TestLifeOfAManagedWorkspace(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, devenv.EnvOptions{NoPrimary: true})
-	w.createGroup("\n  - {name: reports, size: 256MiB/0.1}")
+	w.createGroup(" []")
+	w.smartdr("workspace", "create", "--group", group, "--name", "reports", "--size", "256MiB/0.1")
 	w.smartdr("workspace", "create", "--group", group, "--name", "orders", "--size", "256MiB/0.2", "--set", "work_mem=6MB")
 	w.createBank("orders")
 	w.smartdr("configure", "--group", group, "--secondary", devenv.Secondary)
@@ -94,6 +96,7 @@ func (w *world) holds(t *testing.T, name string, commits []ledger.Commit) {
 }
 
 func (w *world) changed(t *testing.T) {
+	w.exec("orders", "postgres", "create table notes (n int)") // where `smartdr connect` leads
 	out := w.smartdr("workspace", "change", "orders", "--group", group, "--set", "work_mem=9MB", "--set", "max_connections=44")
 	if !strings.Contains(out, "max_connections") || w.show("orders", "work_mem") != "9MB" || w.show("orders", "max_connections") != "25" {
 		t.Errorf("work_mem %s, max_connections %s, said:\n%s", w.show("orders", "work_mem"), w.show("orders", "max_connections"), out)
@@ -127,7 +130,7 @@ func (w *world) suspended(t *testing.T) {
 	if _, running := server.Running(t.Context()); running {
 		t.Error("the server runs")
 	}
-	w.refused("nothing to suspend", "workspace", "suspend", "orders", "--group", group)
+	w.smartdr("workspace", "suspend", "orders", "--group", group) // again
 	s, err := w.status()
 	check(t, err)
 	for _, ws := range s.Workspaces {
@@ -146,7 +149,7 @@ func (w *world) suspended(t *testing.T) {
 	}
 	w.smartdr("workspace", "change", "orders", "--group", group, "--set", "max_connections=45")
 	w.smartdr("workspace", "resume", "orders", "--group", group)
-	w.refused("nothing to resume", "workspace", "resume", "orders", "--group", group)
+	w.smartdr("workspace", "resume", "orders", "--group", group) // again
 	w.holds(t, "orders", l.Commits())
 	if got := w.show("orders", "max_connections"); got != "45" {
 		t.Errorf("max_connections is %s", got)
@@ -174,6 +177,7 @@ func (w *world) terminated(t *testing.T) {
 
 // TestMixedGroupFailsOver loses a region with a managed workspace, a suspended one and an adopted one.
 func TestMixedGroupFailsOver(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, devenv.EnvOptions{AfterServer: func(ctx context.Context, p *devenv.Postgres) error {
 		if err := p.Exec(ctx, "postgres", "create database "+bank); err != nil {
 			return err
@@ -200,12 +204,13 @@ func TestMixedGroupFailsOver(t *testing.T) {
 	w.createBank("asleep")
 	w.refused("adopted", "workspace", "suspend", "main", "--group", group)
 	w.refused("adopted", "workspace", "change", "main", "--group", group, "--set", "work_mem=6MB")
-	w.smartdr("configure", "--group", group, "--secondary", devenv.Secondary)
+	w.commandsAtHome(t)
 	w.waitSynced("main", "orders", "asleep")
 	resting := w.write("asleep")
 	await(t, resting, 20)
 	w.smartdr("workspace", "suspend", "asleep", "--group", group)
 	resting.Wait()
+	w.commandsWhileAsleep(t)
 
 	home := w.server("orders")
 	l := w.write("orders")
@@ -226,9 +231,11 @@ func TestMixedGroupFailsOver(t *testing.T) {
 	if got := w.show("orders", "work_mem") + " " + w.show("orders", "max_connections"); got != "6MB 44" {
 		t.Errorf("work_mem and max_connections are %s", got)
 	}
+	w.commandsAway(t)
 	w.stayedAsleep(t, resting.Commits())
 	w.homeStaysDown(t, home)
 	w.manageAway(t)
+	w.commandsAtTheEnd(t)
 }
 
 func (w *world) lastOperation() (last topology.Operation) {

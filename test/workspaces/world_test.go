@@ -98,7 +98,9 @@ func (w *world) createGroup(workspaces string) {
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		w.t.Fatal(err)
 	}
-	w.smartdr("group", "create", "-f", file)
+	if _, notes := w.says("PAGER=", "group", "create", "-f", file); strings.TrimSpace(workspaces) == "[]" && !strings.Contains(notes, "smartdr workspace create --group "+group) {
+		w.t.Errorf("it is not said what comes next:\n%s", notes)
+	}
 }
 
 func (w *world) status() (s topology.GroupStatus, err error) {
