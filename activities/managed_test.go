@@ -127,8 +127,8 @@ func TestMakeServer(t *testing.T) {
 			_, err = conn.Exec(t.Context(), sql)
 			check(t, err)
 		}
-		if _, err = conn.Exec(t.Context(), "alter database postgres allow_connections false"); err == nil {
-			t.Error("admin can close the database that the server is controlled through")
+		if _, err = conn.Exec(t.Context(), "alter database postgres connection limit 0"); err == nil {
+			t.Error("admin owns the database that the server is controlled through")
 		}
 		want := map[string]string{
 			"shared_buffers": "64MB", "work_mem": "7MB", "app.region": "it's \\ east", "wal_segment_size": "1MB", "data_checksums": "on",
