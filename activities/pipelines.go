@@ -9,6 +9,7 @@ import (
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/metadata"
 	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/wal"
 )
 
@@ -46,12 +47,20 @@ func (t *Target) restorePipelines(ctx context.Context, server *postgres.Server, 
 	return append(notes, more...), ctx.Err()
 }
 
-// comparable returns what was captured of pipelines, without positions if the WAL that they stand for may be another's: that of
-// an epoch whose end was lost.
+// comparable returns what was captured of pipelines and announced of subscriptions, without positions where the WAL that they
+// stand for may be another's: that of an epoch whose end was lost.
 func (t *Target) comparable(ctx context.Context, in RestoreInput, p metadata.Pipelines) metadata.Pipelines {
+	var last topology.Lineage
+	if n := len(in.Plan.Legs); n > 0 {
+		last = in.Plan.Legs[n-1].Lineage
+	}
 	document, err := t.Catalog.Metadata(ctx, in.Group, in.Plan.Workspace)
-	if legs := in.Plan.Legs; err != nil || len(legs) == 0 || legs[len(legs)-1].Lineage.Epoch != document.Epoch {
+	if err != nil || last.Epoch != document.Epoch {
 		p.Known = 0
+	}
+	announced, err := t.Catalog.WALProgress(ctx, in.Group, in.Plan.Workspace)
+	if err == nil && last.Epoch == announced.Epoch && last.ID == announced.Lineage {
+		p.Applied = announced.Applied
 	}
 	return p
 }

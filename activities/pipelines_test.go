@@ -304,3 +304,59 @@ func (f *feed) withoutSlot(t *testing.T) {
 	postgrestest.Exec(t, f.publisher, "postgres", `insert into t values (4)`)
 	f.await(t, f.restored, "1 2 3 4")
 }
+
+// announce puts what a shipper announces of a primary whose positions were proved now into the catalog.
+func (f *feed) announce(t *testing.T) topology.Applied {
+	t.Helper()
+	at := func(sql string) wal.LSN {
+		l, err := wal.ParseLSN(postgrestest.Query(t, f.primary, "app", sql))
+		check(t, err)
+		return l
+	}
+	a := topology.Applied{Database: "app", Name: "sub", Slot: "sub", UpTo: at(`select latest_end_lsn from pg_stat_subscription where relid is null and latest_end_lsn is not null`)}
+	postgrestest.Exec(t, f.primary, "app", `checkpoint`) // which flushes
+	a.At = wal.Position{Timeline: 1, LSN: at(`select pg_current_wal_flush_lsn()`)}
+	check(t, f.Catalog.PutWALProgress(t.Context(), "prod", "main", topology.WALProgress{Epoch: 1, Applied: []topology.Applied{a}}))
+	return a
+}
+
+// TestAProofThatIsNewerThanTheCaptureLetsASubscriptionRun: the publisher wrote on its own after the capture, and the old primary
+// confirmed that.
+func TestAProofThatIsNewerThanTheCaptureLetsASubscriptionRun(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		f := newFeed(t, bin)
+		f.capture(t)
+		before := f.confirmed(t)
+		postgrestest.Exec(t, f.publisher, "postgres", `insert into other select generate_series(1, 1000)`)
+		postgrestest.WaitFor(t, "the publisher's own WAL is confirmed", func() bool {
+			return f.confirmed(t) > before && f.announce(t).UpTo >= f.confirmed(t)
+		})
+		postgrestest.WaitReplayed(t, f.primary, f.restored)
+		check(t, f.primary.Kill(t.Context()))
+		f.released(t)
+		check(t, f.restored.Promote(t.Context()))
+		check(t, f.restored.Start(t.Context()))
+		in := f.in(t)
+		announced, err := f.Catalog.WALProgress(t.Context(), "prod", "main")
+		check(t, err)
+		proof := announced.Applied[0]
+		for what, p := range map[string]topology.WALProgress{
+			"of another lineage":         {Lineage: "0001-0a0b0c0d", Epoch: 1, Applied: announced.Applied},
+			"of WAL that is not here":    {Epoch: 1, Applied: []topology.Applied{{Database: "app", Name: "sub", Slot: "sub", UpTo: proof.UpTo, At: wal.Position{Timeline: 1, LSN: in.Plan.Point.RecordEnd + 1}}}},
+			"of a lost timeline":         {Epoch: 1, Applied: []topology.Applied{{Database: "app", Name: "sub", Slot: "sub", UpTo: proof.UpTo, At: wal.Position{Timeline: 9, LSN: 1}}}},
+			"of an earlier time":         {Epoch: 1, Applied: []topology.Applied{{Database: "app", Name: "sub", Slot: "sub", UpTo: before, At: proof.At}}},
+			"of another subscription":    {Epoch: 1, Applied: []topology.Applied{{Database: "app", Name: "x", Slot: "sub", UpTo: proof.UpTo, At: proof.At}}},
+			"that does not exist at all": {Epoch: 1},
+		} {
+			check(t, f.Catalog.PutWALProgress(t.Context(), "prod", "main", p))
+			if v := f.judge(t); v.Run || !strings.Contains(v.Note, "may be missing") {
+				t.Errorf("by a proof %s it runs: %s", what, v.Note)
+			}
+		}
+		check(t, f.Catalog.PutWALProgress(t.Context(), "prod", "main", announced))
+		notes := f.restore(t, in)
+		wantWords(t, notes[0], "sub of database app runs again", proof.UpTo.String())
+		postgrestest.Exec(t, f.publisher, "postgres", `insert into t values (2)`)
+		f.await(t, f.restored, "1 2")
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/wal"
 )
 
@@ -13,14 +14,16 @@ import (
 type Pipelines struct {
 	// Known is this server's own position when the positions of its subscriptions were read: what they had applied by
 	// then lies before it.
-	Known         wal.LSN         `json:"known,omitzero"`
-	Timeline      wal.Timeline    `json:"timeline,omitempty"` // that Known is on
-	Subscriptions []Subscription  `json:"subscriptions,omitempty"`
-	Publications  []Publication   `json:"publications,omitempty"`
-	Slots         []LogicalSlot   `json:"slots,omitempty"`
-	Servers       []ForeignServer `json:"foreignServers,omitempty"`
-	Jobs          []Job           `json:"jobs,omitempty"`
-	Triggers      []EventTrigger  `json:"eventTriggers,omitempty"`
+	Known    wal.LSN      `json:"known,omitzero"`
+	Timeline wal.Timeline `json:"timeline,omitempty"` // that Known is on
+	// Applied are proofs of how far subscriptions were, which are announced much more often than this is captured.
+	Applied       []topology.Applied `json:"-"`
+	Subscriptions []Subscription     `json:"subscriptions,omitempty"`
+	Publications  []Publication      `json:"publications,omitempty"`
+	Slots         []LogicalSlot      `json:"slots,omitempty"`
+	Servers       []ForeignServer    `json:"foreignServers,omitempty"`
+	Jobs          []Job              `json:"jobs,omitempty"`
+	Triggers      []EventTrigger     `json:"eventTriggers,omitempty"`
 }
 
 // Subscription is one of logical replication, without its connection string.

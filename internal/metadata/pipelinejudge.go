@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/wal"
 )
 
@@ -29,12 +30,13 @@ type standing struct {
 // What the primary had applied when it was looked at is all here if its own WAL of that moment is, which another timeline does
 // not show. It is further than the last transaction wherever the publisher writes what is not for this subscription.
 func sureOf(s Subscription, captured Pipelines, recovered wal.Position) wal.LSN {
+	sure := max(s.Remote, topology.AppliedBy(captured.Applied, s.Database, s.Name, s.Slot, recovered))
 	seen := captured.Subscription(s.Database, s.Name)
 	here := captured.Known != 0 && captured.Timeline == recovered.Timeline && captured.Known <= recovered.LSN
 	if seen == nil || !here || seen.Slot != s.Slot {
-		return s.Remote
+		return sure
 	}
-	return max(s.Remote, seen.Applied)
+	return max(sure, seen.Applied)
 }
 
 // judge lets a subscription run only when it goes on exactly where this server stands. In every other case the publisher
