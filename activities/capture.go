@@ -32,7 +32,6 @@ func (s *Source) CaptureMetadata(ctx context.Context, in SourceInput) error {
 // capturer is one turn of looks at a server.
 type capturer struct {
 	*Source
-	notBefore           time.Time // of the next look
 	metadata, inventory written
 	lastMetadata        *metadata.Metadata
 	lastInventory       *metadata.Inventory
@@ -40,8 +39,20 @@ type capturer struct {
 
 // written is what was last written of a document.
 type written struct {
-	content string
-	at      time.Time
+	content   string
+	at        time.Time
+	notBefore time.Time // of the next look
+}
+
+// spaced looks unless the last look was so long that it is too early. Each document has a pace of its own: an inventory takes
+// seconds, and settings and access rules must not wait for it.
+func (w *written) spaced(look func() error) error {
+	begin := time.Now()
+	if begin.Before(w.notBefore) {
+		return nil
+	}
+	defer func() { w.notBefore = begin.Add(captureShare * time.Since(begin)) }()
+	return look()
 }
 
 // due reports whether a document is to be written: its content is new, or the last sign of life is old.
@@ -50,18 +61,15 @@ func (w written) due(content string, now time.Time) bool {
 }
 
 func (c *capturer) look(ctx context.Context, in SourceInput, sub subject) error {
-	begin := time.Now()
-	if begin.Before(c.notBefore) {
-		return nil
-	}
-	defer func() { c.notBefore = begin.Add(captureShare * time.Since(begin)) }()
 	conn, err := postgres.Open(ctx, sub.source)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // only read from
 	// Each is written as soon as it is there: what goes wrong with one must not keep the other back.
-	return errors.Join(c.captureMetadata(ctx, in, conn), c.captureInventory(ctx, in, conn))
+	return errors.Join(
+		c.metadata.spaced(func() error { return c.captureMetadata(ctx, in, conn) }),
+		c.inventory.spaced(func() error { return c.captureInventory(ctx, in, conn) }))
 }
 
 func (c *capturer) captureMetadata(ctx context.Context, in SourceInput, conn *pgx.Conn) error {
@@ -88,7 +96,7 @@ func (c *capturer) captureMetadata(ctx context.Context, in SourceInput, conn *pg
 		Epoch: in.Epoch, CapturedAt: m.CapturedAt, Databases: names(m.Databases), Server: document,
 	})
 	if err == nil {
-		c.metadata = written{string(content), m.CapturedAt}
+		c.metadata.content, c.metadata.at = string(content), m.CapturedAt
 	}
 	return err
 }
@@ -133,7 +141,7 @@ func (c *capturer) captureInventory(ctx context.Context, in SourceInput, conn *p
 	now := time.Now().UTC()
 	err = c.Catalog.PutInventory(ctx, in.Group, in.Workspace, catalog.Inventory{Epoch: in.Epoch, CapturedAt: now, Looks: looks, Content: content})
 	if err == nil {
-		c.inventory = written{string(content), now}
+		c.inventory.content, c.inventory.at = string(content), now
 	}
 	return err
 }

@@ -33,7 +33,7 @@ func newLooks(t *testing.T, user string) *looks {
 // look looks without a pause, and returns when what is in the buckets was captured.
 func (l *looks) look(t *testing.T) (m metadata.Metadata, v metadata.Inventory, at [2]time.Time) {
 	t.Helper()
-	l.notBefore = time.Time{}
+	l.metadata.notBefore, l.inventory.notBefore = time.Time{}, time.Time{}
 	check(t, l.capturer.look(t.Context(), SourceInput{Group: "prod", Workspace: "main", Epoch: 1}, l.sub))
 	md, err := l.world.Catalog.Metadata(t.Context(), "prod", "main")
 	check(t, err)
@@ -106,11 +106,11 @@ func TestACaptureThatFailsHalfWayMissesNothing(t *testing.T) {
 func TestLooksThatTakeLongAreSpacedOut(t *testing.T) {
 	l := newLooks(t, "postgres")
 	l.look(t)
-	if l.notBefore.IsZero() {
+	if l.metadata.notBefore.IsZero() || l.inventory.notBefore.IsZero() {
 		t.Fatal("the next look may come at once")
 	}
 	postgrestest.Exec(t, l.server, "postgres", `create role added`)
-	l.notBefore = time.Now().Add(time.Hour)
+	l.inventory.notBefore = time.Now().Add(time.Hour)
 	check(t, l.capturer.look(t.Context(), SourceInput{Group: "prod", Workspace: "main", Epoch: 1}, l.sub))
 	v, err := readInventory(t.Context(), l.world.Catalog, "prod", "main")
 	check(t, err)
@@ -121,7 +121,7 @@ func TestLooksThatTakeLongAreSpacedOut(t *testing.T) {
 
 func TestWhenACaptureIsDue(t *testing.T) {
 	at := time.Unix(1000, 0)
-	w := written{"a", at}
+	w := written{content: "a", at: at}
 	for content, want := range map[string][2]bool{"a": {false, true}, "b": {true, true}} {
 		if got := [2]bool{w.due(content, at.Add(signEvery-1)), w.due(content, at.Add(signEvery))}; got != want {
 			t.Errorf("%s: %v, want %v", content, got, want)
