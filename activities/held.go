@@ -98,6 +98,9 @@ func (h held) progress(lineage string, inv ship.Inventory, before topology.Snaps
 	if before.Lineage != lineage {
 		return p
 	}
+	if before.ID == h.ID {
+		p.BytesSent = before.BytesSent
+	}
 	for _, region := range h.silent {
 		if !slices.Contains(before.Complete, region) {
 			continue

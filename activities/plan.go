@@ -22,6 +22,7 @@ type planner struct {
 	region    string // of the store
 	group     string
 	workspace topology.Workspace
+	chosen    *topology.Replication     // what the group replicates
 	announced topology.WALProgress      // zero when nobody announced anything
 	complete  topology.SnapshotProgress // likewise
 }
@@ -31,7 +32,7 @@ func (t *Target) planner(ctx context.Context, g topology.Group, w topology.Works
 	if err != nil {
 		return nil, err
 	}
-	p := &planner{store: store, region: to, group: g.Name, workspace: w}
+	p := &planner{store: store, region: to, group: g.Name, workspace: w, chosen: g.Replication}
 	if p.announced, err = t.Catalog.WALProgress(ctx, g.Name, w.Name); err != nil && !fault.Is(err, fault.Missing) {
 		return nil, err
 	}
@@ -138,11 +139,13 @@ func (p *planner) describe(m *snapshot.Manifest, legs []Leg, tip archive.Tip) Wo
 		Legs: legs, Point: tip.Point(legs[len(legs)-1].Lineage.ID),
 		SystemID: m.SystemID, ServerVersion: m.ServerVersion, SegmentSize: m.SegmentSize, Bytes: m.TotalBytes,
 	}
+	chosen, all := p.chosen.Chosen(p.workspace.Name)
 	for _, d := range m.Databases {
 		switch {
 		case !d.Replicated:
 			plan.Omitted = append(plan.Omitted, OmittedDatabase{Name: d.Name, OID: d.OID})
-		case d.Name != "template0" && d.Name != "template1":
+		case d.Name == "template0" || d.Name == "template1":
+		case all || d.Name == "postgres" || slices.Contains(chosen, d.Name): // what is not chosen any more is dropped
 			plan.Databases = append(plan.Databases, d.Name)
 		}
 	}

@@ -9,9 +9,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/smartdr/smartdr/internal/archive"
 	"github.com/smartdr/smartdr/internal/catalog"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
+	"github.com/smartdr/smartdr/internal/snapshot"
 	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/wal"
 )
@@ -117,6 +119,9 @@ func TestASnapshotWarnsOfWhatIsChosenAndNotThere(t *testing.T) {
 	takes(t, source)
 	p, err := w.Catalog.SnapshotProgress(t.Context(), "prod", "main")
 	check(t, err)
+	if p.BytesSent == 0 {
+		t.Error("the status forgot what the snapshot sent")
+	}
 	if len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], "gone") || p.Error != "" {
 		t.Errorf("progress %+v", p)
 	}
@@ -130,6 +135,21 @@ func TestASnapshotWarnsOfWhatIsChosenAndNotThere(t *testing.T) {
 	takes(t, source)
 	if p, err = w.Catalog.SnapshotProgress(t.Context(), "prod", "main"); err != nil || len(p.Warnings) != 0 {
 		t.Errorf("it may be another workspace's: %q, %v", p.Warnings, err)
+	}
+}
+
+func TestAPlanNamesWhatComesBack(t *testing.T) {
+	m := &snapshot.Manifest{Databases: []snapshot.Database{
+		{Name: "app", Replicated: true}, {Name: "postgres", Replicated: true}, {Name: "removed", Replicated: true}, {Name: "template1", Replicated: true}, {Name: "left"},
+	}}
+	for _, c := range []struct {
+		chosen, want []string
+	}{{nil, []string{"app", "postgres", "removed"}}, {[]string{"main/app", "other/removed"}, []string{"app", "postgres"}}} {
+		p := &planner{workspace: topology.Workspace{Name: "main"}, chosen: &topology.Replication{Databases: c.chosen}}
+		got := p.describe(m, []Leg{{}}, archive.Tip{})
+		if diff := cmp.Diff(c.want, got.Databases); diff != "" || len(got.Omitted) != 1 {
+			t.Errorf("chosen %q: %s, omitted %+v", c.chosen, diff, got.Omitted)
+		}
 	}
 }
 

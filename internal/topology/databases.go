@@ -181,13 +181,19 @@ func (o Observation) replicated() []string {
 		}
 	}
 	if names == nil {
-		names = slices.Clone(chosen)
+		names = slices.DeleteFunc(slices.Clone(chosen), func(n string) bool { return !o.meant(n) })
 	}
 	names = slices.DeleteFunc(names, func(n string) bool {
 		return n == "template0" || n == "template1" || !all && !slices.Contains(chosen, n)
 	})
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// meant reports whether a chosen database is this workspace's for certain, though nobody has seen it there yet: its entry names
+// the workspace, or there is no other.
+func (o Observation) meant(name string) bool {
+	return len(o.Group.Workspaces) == 1 || slices.Contains(o.Group.Replication.Databases, o.Workspace.Name+"/"+name)
 }
 
 // percent is how much of the database the first snapshot has, rounded down to a tenth and below 100 until the snapshot

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -180,4 +181,19 @@ func FuzzParseLineageID(f *testing.F) {
 			t.Errorf("%q was read as epoch %d", s, e)
 		}
 	})
+}
+
+// A name without a workspace is any workspace's: before its databases are known, nothing is said of it there.
+func TestChosenDatabasesOfAnotherWorkspaceAreNotPending(t *testing.T) {
+	g := Group{Active: "east", Primary: "east", Secondary: "west", Workspaces: []Workspace{{Name: "main"}, {Name: "reports"}},
+		Replication: &Replication{Databases: []string{"app", "reports/sales"}}}
+	for i, want := range [][]string{nil, {"sales"}} {
+		var got []string
+		for _, d := range DatabaseStatuses(Observation{Group: &g, Workspace: &g.Workspaces[i]}) {
+			got = append(got, d.Database)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", g.Workspaces[i].Name, got, want)
+		}
+	}
 }
