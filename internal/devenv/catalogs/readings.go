@@ -90,7 +90,7 @@ func wholeCatalog(table string) string {
 	if omitted == "" {
 		omitted = "{}"
 	}
-	return fmt.Sprintf(`select (j - '%s'::text[])::text from (select to_jsonb(x) j from pg_catalog.%s x) where not exists (
+	return fmt.Sprintf(`select (j - '%s'::text[])::text from (select to_jsonb(x) j from pg_catalog.%s x) r where not exists (
 		select from pg_database d where d.datname = any($1) and (j->>'datname' = d.datname or d.oid::text in (j->>'dbid', j->>'setdatabase')
 			or d.oid::text in (j->>'objid', j->>'objoid') and 'pg_database'::regclass::oid::text in (j->>'classid', j->>'classoid')))`, omitted, table)
 }

@@ -20,7 +20,7 @@ func SmartDR(ctx context.Context, e *devenv.Env, args ...string) (stdout string,
 	if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(os.Environ(), "SMARTDR_CONFIG="+e.ConfigPath())
