@@ -3,6 +3,7 @@ package snapshot
 import (
 	"bytes"
 	"crypto/sha256"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -142,6 +143,14 @@ func TestNewID(t *testing.T) {
 	id := NewID(time.Date(2026, 11, 22, 22, 10, 0, 0, time.FixedZone("", 3600)))
 	if !idPattern.MatchString(id) || !strings.HasPrefix(id, "20261122T211000Z-") {
 		t.Error(id)
+	}
+	second := time.Date(2026, 11, 22, 22, 10, 0, 0, time.UTC)
+	var ids []string
+	for _, later := range []time.Duration{0, 100 * time.Microsecond, 400 * time.Millisecond, time.Second - 1, time.Second} {
+		ids = append(ids, NewID(second.Add(later)))
+	}
+	if !slices.IsSorted(ids) || len(slices.Compact(ids)) != 5 || !idPattern.MatchString(ids[3]) {
+		t.Errorf("snapshots of one second are not in their order: %q", ids)
 	}
 }
 

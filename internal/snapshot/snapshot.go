@@ -14,8 +14,6 @@
 package snapshot
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"regexp"
 	"time"
@@ -50,11 +48,11 @@ func IndexKey(group, ws, id string) string { return packsPrefix(group, ws) + id 
 
 var idPattern = regexp.MustCompile(`^\d{8}T\d{6}Z-[0-9a-f]{4}$`)
 
-// NewID returns an id that sorts by time, as 20261122T221000Z-3f9a.
+// NewID returns an id that sorts by time, as 20261122T221000Z-3f9a: the last part is the fraction of the second, in 65,536ths.
+// Of a workspace one snapshot is taken at a time, so that no two have one id.
 func NewID(now time.Time) string {
-	var b [2]byte
-	rand.Read(b[:]) // never fails
-	return fmt.Sprintf("%s-%s", now.UTC().Format("20060102T150405Z"), hex.EncodeToString(b[:]))
+	fraction := int64(now.Nanosecond()) << 16 / int64(time.Second)
+	return fmt.Sprintf("%s-%04x", now.UTC().Format("20060102T150405Z"), fraction)
 }
 
 // TablespacePath returns where a tablespace's files stand in a manifest, whatever its location was.
