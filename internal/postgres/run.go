@@ -213,6 +213,7 @@ func (s *Server) WhyEnded() error {
 	case mentions(log, `lock file "postmaster.pid" already exists`), mentions(log, `lock file "postmaster.pid" is empty`): // somebody else started it at the same time
 	case hasSeverity(log, "PANIC"):
 		err.Kind = fault.Corrupt
+	case mentions(log, "shutdown request"): // somebody told it to; what its clients were told is no reason
 	case hasSeverity(log, "FATAL"), hasSeverity(log, ""):
 		err.Kind = fault.Invalid
 	}

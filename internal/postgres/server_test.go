@@ -206,6 +206,19 @@ func TestStartedTwiceAtOnce(t *testing.T) {
 	postgrestest.Check(t, s.Start(ctx))
 }
 
+// TestWhoStopsAServerIsNoReasonToGiveItUp: who waits for a server that somebody else is ending may start it again.
+func TestWhoStopsAServerIsNoReasonToGiveItUp(t *testing.T) {
+	ctx := within(t, time.Minute)
+	s := postgrestest.Start(t, postgrestest.Installations(t)[0], nil)
+	conn, err := s.Open(ctx, "postgres")
+	postgrestest.Check(t, err)
+	defer conn.Close(ctx) //nolint:errcheck // the server has ended it
+	postgrestest.Check(t, s.Stop(ctx, postgres.Fast))
+	if err := s.WhyEnded(); !fault.Is(err, fault.Transient) || !strings.Contains(err.Error(), "administrator command") {
+		t.Errorf("its log says that a client was sent away: %v", err)
+	}
+}
+
 // TestNoSecretIsInherited looks into the environment of a server that was started from one with a secret.
 func TestNoSecretIsInherited(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "hush")
