@@ -172,7 +172,7 @@ func TestMakeServerGoesOn(t *testing.T) {
 	in.Settings = map[string]string{"max_connections": "33"}
 	h.record(t, in)
 	attempts := 0
-	for limit := 20 * time.Millisecond; ; limit += 60 * time.Millisecond {
+	for limit := 20 * time.Millisecond; ; limit += 170 * time.Millisecond {
 		attempts++
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		_, err := h.makeServer(ctx, in)

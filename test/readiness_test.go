@@ -17,6 +17,7 @@ import (
 // TestReadiness asks a real group whether a failover would work, as it goes from nothing to ready and loses one thing after
 // the other; and what its storage costs.
 func TestReadiness(t *testing.T) {
+	t.Parallel()
 	env := startEnv(t)
 	s := smartdr{t: t, env: env}
 	s.ok("group", "create", "-f", env.GroupPath())

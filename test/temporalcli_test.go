@@ -30,6 +30,7 @@ const (
 // TestTemporalCLI runs the commands of docs/temporal-cli.md, section by section, as they stand there. The server's address
 // and the names of the regions are those of the test.
 func TestTemporalCLI(t *testing.T) {
+	t.Parallel()
 	doc := readDoc(t, docPath)
 	env := startEnv(t)
 	r := runner{t: t, env: env, sections: sections(doc)}
