@@ -3,15 +3,11 @@
 package faults_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -54,31 +50,10 @@ func newWorld(t *testing.T, major, megabytes int) *world {
 }
 
 func (w *world) end() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := w.env.Stop(ctx); err != nil {
-		w.t.Error(err)
-	}
+	devtest.End(w.t, w.env)
 	if w.load != nil {
 		w.load.Stop()
 	}
-	for _, left := range devenv.Leftovers(w.env.Dir) {
-		w.t.Errorf("left behind: %s", left)
-	}
-	if w.t.Failed() {
-		w.keepLogs()
-	}
-}
-
-// keepLogs shows the end of every log: the folder is removed with the test.
-func (w *world) keepLogs() {
-	_ = filepath.WalkDir(w.env.Dir, func(path string, d os.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() && strings.HasSuffix(path, ".log") && !strings.Contains(path, "temporal") {
-			b, _ := os.ReadFile(path)
-			w.t.Logf("%s ends with:\n%s", path, b[max(0, len(b)-3000):])
-		}
-		return nil
-	})
 }
 
 func createDatabase(ctx context.Context, p *devenv.Postgres, megabytes int) error {
@@ -134,20 +109,7 @@ func (w *world) smartdr(args ...string) string {
 
 // try runs the CLI.
 func (w *world) try(args ...string) (stdout string, err error) {
-	path, err := devenv.Tool("smartdr")
-	if err != nil {
-		return "", err
-	}
-	ctx, cancel := context.WithTimeout(w.t.Context(), 4*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = append(os.Environ(), "SMARTDR_CONFIG="+w.env.ConfigPath())
-	var o, e bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &o, &e
-	if err := cmd.Run(); err != nil {
-		return o.String(), fmt.Errorf("smartdr %s: %w\n%s%s", strings.Join(args, " "), err, o.String(), e.String())
-	}
-	return o.String(), nil
+	return devtest.SmartDR(w.t.Context(), w.env, args...)
 }
 
 // replicate creates the group and configures replication; it does not wait until that is in sync.

@@ -152,33 +152,12 @@ func (w *world) createBank(s *postgres.Server) {
 }
 
 func (w *world) end() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := w.env.Stop(ctx); err != nil {
-		w.t.Error(err)
-	}
+	devtest.End(w.t, w.env)
 	for _, s := range w.spaces {
 		if s.load != nil {
 			s.load.Stop()
 		}
 	}
-	for _, left := range devenv.Leftovers(w.env.Dir) {
-		w.t.Errorf("left behind: %s", left)
-	}
-	if w.t.Failed() {
-		w.keepLogs()
-	}
-}
-
-// keepLogs shows the end of every log: the folder is removed with the test.
-func (w *world) keepLogs() {
-	_ = filepath.WalkDir(w.env.Dir, func(path string, d os.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() && strings.HasSuffix(path, ".log") && !strings.Contains(path, "temporal") {
-			b, _ := os.ReadFile(path)
-			w.t.Logf("%s ends with:\n%s", path, b[max(0, len(b)-3000):])
-		}
-		return nil
-	})
 }
 
 // space returns a workspace by its name.

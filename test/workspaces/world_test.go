@@ -42,33 +42,8 @@ func newWorld(t *testing.T, opts devenv.EnvOptions) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, env: env}
-	t.Cleanup(w.end)
+	t.Cleanup(func() { devtest.End(t, env) })
 	return w
-}
-
-func (w *world) end() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := w.env.Stop(ctx); err != nil {
-		w.t.Error(err)
-	}
-	for _, left := range devenv.Leftovers(w.env.Dir) {
-		w.t.Errorf("left behind: %s", left)
-	}
-	if w.t.Failed() {
-		w.keepLogs()
-	}
-}
-
-// keepLogs shows the end of every log: the folder is removed with the test.
-func (w *world) keepLogs() {
-	_ = filepath.WalkDir(w.env.Dir, func(path string, d os.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() && strings.HasSuffix(path, ".log") && !strings.Contains(path, "temporal") {
-			b, _ := os.ReadFile(path)
-			w.t.Logf("%s ends with:\n%s", path, b[max(0, len(b)-3000):])
-		}
-		return nil
-	})
 }
 
 // smartdr runs the CLI and fails the test unless it exits with 0.
