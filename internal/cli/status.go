@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -117,22 +118,22 @@ func ended(ctx context.Context, wait bool) error {
 }
 
 // inSync reports whether every database that is to be replicated now is Active; those of a suspended workspace rest.
+// inSync reports whether every workspace that replicates is whole in the other region's bucket. One that has none of the chosen
+// databases is when its snapshot is.
 func inSync(s topology.GroupStatus) bool {
 	known := 0
 	for _, w := range s.Workspaces {
-		of := s.Group.Workspace(w.Workspace)
-		if of != nil && (of.State == topology.WorkspaceSuspended || of.State == topology.WorkspaceTerminated) {
+		if of := s.Group.Workspace(w.Workspace); of != nil && !of.Replicates(s.Group.Active) {
 			continue
 		}
-		if len(w.Databases) == 0 {
+		whole := w.Snapshot != nil && slices.Contains(w.Snapshot.Complete, s.Group.Other(s.Group.Active))
+		if len(w.Databases) == 0 && !whole {
 			return false
 		}
-		for _, d := range w.Databases {
-			if d.State != topology.Active {
-				return false
-			}
-			known++
+		if slices.ContainsFunc(w.Databases, func(d topology.DatabaseStatus) bool { return d.State != topology.Active }) {
+			return false
 		}
+		known++
 	}
 	return known > 0
 }
