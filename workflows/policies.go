@@ -137,17 +137,11 @@ func managing(ctx workflow.Context, queue, summary string) workflow.Context {
 // worker needs to be started again, ends it: the host is lost, and what was to run there is placed anew when the failover is
 // resumed. Without a host it is any of the region, which is waited for without end.
 func onHost(ctx workflow.Context, region, host, summary string) workflow.Context {
+	ctx = forward(ctx, region, summary)
 	if host == "" {
-		return forward(ctx, region, summary)
+		return ctx
 	}
-	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue:              HostQueue(region, host),
-		Summary:                summary,
-		ScheduleToStartTimeout: 2 * time.Minute,
-		HeartbeatTimeout:       urgent,
-		StartToCloseTimeout:    7 * 24 * time.Hour,
-		RetryPolicy:            retry(time.Second, 15*time.Second, 0),
-	})
+	return workflow.WithScheduleToStartTimeout(workflow.WithTaskQueue(ctx, HostQueue(region, host)), 2*time.Minute)
 }
 
 // trying is for what must be found out before anything is changed, and takes its time: a trial of settings, or the wait until

@@ -12,16 +12,22 @@ import (
 
 // Suspend ends the servers of managed workspaces once everything is shipped. Their files and what is in the buckets stay.
 func Suspend(ctx workflow.Context, in SuspendInput) (GroupResult, error) {
-	group, err := begin(ctx, in.Group)
+	return onChosen(ctx, in.Group, in.chosen, suspend)
+}
+
+// onChosen does the same with each of the chosen workspaces, side by side.
+func onChosen(ctx workflow.Context, name string, choose func(topology.Group) ([]topology.Workspace, error),
+	do func(workflow.Context, topology.Group, topology.Workspace) error) (GroupResult, error) {
+	group, err := begin(ctx, name)
 	if err != nil {
 		return GroupResult{}, err
 	}
-	chosen, err := in.chosen(group)
+	chosen, err := choose(group)
 	if err != nil {
 		return GroupResult{}, err
 	}
 	err = each(ctx, chosen, func(ctx workflow.Context, w topology.Workspace) error {
-		return refuseOn(group.Active, w.Sites[group.Active].Host, suspend(ctx, group, w))
+		return refuseOn(group.Active, w.Sites[group.Active].Host, do(ctx, group, w))
 	})
 	return ended(ctx, group, err)
 }
@@ -99,18 +105,7 @@ func state(ctx workflow.Context, group topology.Group, workspace string, to topo
 
 // Resume starts the servers of suspended workspaces again. They are replicated as before.
 func Resume(ctx workflow.Context, in ResumeInput) (GroupResult, error) {
-	group, err := begin(ctx, in.Group)
-	if err != nil {
-		return GroupResult{}, err
-	}
-	chosen, err := in.chosen(group)
-	if err != nil {
-		return GroupResult{}, err
-	}
-	err = each(ctx, chosen, func(ctx workflow.Context, w topology.Workspace) error {
-		return refuseOn(group.Active, w.Sites[group.Active].Host, resume(ctx, group, w))
-	})
-	return ended(ctx, group, err)
+	return onChosen(ctx, in.Group, in.chosen, resume)
 }
 
 // chosen are the workspaces to resume: the one that is named, or all that are suspended.
