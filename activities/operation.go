@@ -11,10 +11,6 @@ import (
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
-// abandonedAfter is how long an operation must have said nothing before another run may go on with it. A running one
-// records itself every 30 s, so that two writes may fail.
-const abandonedAfter = 90 * time.Second
-
 // BeginOperation takes the group's lock, or goes on with the operation that holds it when nobody else does.
 func (t *Target) BeginOperation(ctx context.Context, in BeginOperationInput) (BeginOperationResult, error) {
 	p := beat(ctx)
@@ -36,13 +32,9 @@ func (t *Target) takeOver(ctx context.Context, op topology.Operation, busy *cata
 	if err != nil && !fault.Is(err, fault.Missing) {
 		return BeginOperationResult{}, err
 	}
-	sign := held.RecordedAt
-	if sign.IsZero() {
-		sign = busy.Held.StartedAt
-	}
-	if held.State == topology.OperationActive && time.Since(sign) < abandonedAfter {
+	if held.Running(time.Now()) {
 		return BeginOperationResult{}, fault.Newf(fault.Taken, "begin operation", "%s, and it is running", busy.Error()).
-			WithHint("wait for it; if its Temporal is lost, it can be taken over %.0f s after its last sign of life", abandonedAfter.Seconds())
+			WithHint("wait for it; if its Temporal is lost, it can be taken over %.0f s after its last sign of life", topology.AbandonedAfter.Seconds())
 	}
 	if held.State == topology.OperationActive && held.Kind == op.Kind && held.To == op.To {
 		held.RecordedAt = time.Now().UTC()
@@ -107,7 +99,7 @@ func resumable(op topology.Operation, newest topology.Epoch, now time.Time) erro
 	switch {
 	case op.State == topology.OperationCompleted:
 		return fault.Newf(fault.Invalid, doing, "the last failover of group %s (%s) brought everything up: there is nothing to resume", op.Group, op.ID)
-	case op.State == topology.OperationActive && now.Sub(op.RecordedAt) < abandonedAfter:
+	case op.State == topology.OperationActive && now.Sub(op.RecordedAt) < topology.AbandonedAfter:
 		return fault.Newf(fault.Taken, doing, "the failover %s of group %s is running", op.ID, op.Group).WithHint("Wait until it has ended.")
 	case op.State == topology.OperationActive && op.Epoch == 0:
 		return nil // its last word is older than its claim, if it made one: ClaimEpoch finds out

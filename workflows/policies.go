@@ -28,7 +28,7 @@ const (
 	// is noticed within a minute, and a wrong one does not fill the server's log.
 	standstillPause = time.Minute
 	// recordEvery is how often a running operation says in the catalog that it is still running. An operation that
-	// has said nothing for 90 s may be taken over (activities.abandonedAfter).
+	// has said nothing for 90 s may be taken over (topology.AbandonedAfter).
 	recordEvery = 30 * time.Second
 	// workspaceRun is how many turns one run of WorkspaceReplication lasts: two days, about 2,100 events.
 	workspaceRun = 96

@@ -101,10 +101,6 @@ func (s *Service) target(g topology.Group, to string) (string, error) {
 	return to, nil
 }
 
-// abandonedAfter is how long an operation must have said nothing before another may go on with it, as BeginOperation
-// judges it too. A running one records itself every 30 s.
-const abandonedAfter = 90 * time.Second
-
 // notHeld refuses a group that a running operation holds. One that has ended or was abandoned is no obstacle: a
 // failover goes on with it.
 func (s *Service) notHeld(ctx context.Context, g topology.Group) error {
@@ -118,11 +114,7 @@ func (s *Service) notHeld(ctx context.Context, g topology.Group) error {
 	case err != nil:
 		return err
 	}
-	sign := op.RecordedAt
-	if sign.IsZero() {
-		sign = op.StartedAt
-	}
-	if op.State == topology.OperationActive && s.opts.Now().Sub(sign) < abandonedAfter {
+	if op.Running(s.opts.Now()) {
 		return g.Changeable(opFailover)
 	}
 	return nil

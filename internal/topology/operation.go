@@ -32,6 +32,19 @@ type Operation struct {
 	Hint       string         `json:"hint,omitempty"`
 }
 
+// AbandonedAfter is how long an operation must have said nothing before another run may go on with it. A running one
+// records itself every 30 s, so that two writes may fail.
+const AbandonedAfter = 90 * time.Second
+
+// Running reports whether the operation is under way and has given a sign of life lately.
+func (o Operation) Running(now time.Time) bool {
+	sign := o.RecordedAt
+	if sign.IsZero() {
+		sign = o.StartedAt
+	}
+	return o.State == OperationActive && now.Sub(sign) < AbandonedAfter
+}
+
 // Phase is one timed step of an operation.
 type Phase struct {
 	Name      string    `json:"name"`
