@@ -141,6 +141,7 @@ type WorkspacePlan struct {
 	Error         string                 `json:"error,omitempty"` // why it cannot be brought back; the rest is empty then
 	Hint          string                 `json:"hint,omitempty"`
 	Serving       *topology.Endpoint     `json:"serving,omitempty"` // how clients reach it, if this operation has published it already
+	Standby       *topology.Standby      `json:"standby,omitempty"` // follows on Host already: it is promoted instead of a restore
 	Notes         []string               `json:"notes,omitempty"`
 }
 
@@ -206,6 +207,10 @@ type RestoreInput struct {
 	Epoch     topology.Epoch `json:"epoch"` // the one claimed
 	Plan      WorkspacePlan  `json:"plan"`
 	Place     Place          `json:"place,omitzero"` // set after ProvisionTopology
+	// Standby is the id of one that is made or promoted, and names its folder; empty for a restore in one go.
+	Standby string `json:"standby,omitempty"`
+	// Reuse are older data directories on the host: chunks that match what is wanted are taken from there.
+	Reuse []string `json:"reuse,omitempty"`
 }
 
 // Place is where a workspace is brought up: a folder and a port of one host.

@@ -43,6 +43,12 @@ const (
 	ReplicationType          = "Replication"          // ReplicationInput; runs until the group is torn down
 	WorkspaceReplicationType = "WorkspaceReplication" // WorkspaceReplicationInput; a child of Replication
 	FailoverType             = "Failover"             // FailoverInput -> FailoverResult
+	SwitchoverType           = "Switchover"           // SwitchoverInput -> FailoverResult
+	FailbackType             = "Failback"             // FailbackInput -> FailoverResult
+	PreprovisionType         = "Preprovision"         // PreprovisionInput -> GroupResult
+	StandbyType              = "Standby"              // StandbyInput; a child of Replication while standbys are wanted
+	TailsType                = "Tails"                // TailsInput; a child of Replication while a lineage that was left has more to bring
+	NotifyType               = "Notify"               // NotifyInput; one event to all hooks
 )
 
 // Queries, updates and signals.
@@ -55,8 +61,11 @@ const (
 	EpochChangedSignal = "epoch-changed"
 	// LookSignal, to WorkspaceReplication: take a snapshot if the newest one does not bring back all that is chosen now.
 	LookSignal = "look"
-	// ProgressQuery, of Failover: topology.Operation as it stands.
+	// ProgressQuery, of Failover, Switchover and Failback: topology.Operation as it stands.
 	ProgressQuery = "progress"
+	// CancelUpdate, of Failover, Switchover and Failback: stops it and puts everything back, or is refused with a sentence
+	// after the point of no return. It takes CancelInput and returns nothing.
+	CancelUpdate = "cancel"
 )
 
 // The search attributes, all of type Keyword.
@@ -89,6 +98,21 @@ func ManageWorkspaceID(group, workspace string) string { return id(group, worksp
 
 // FailoverID is the workflow id of Failover.
 func FailoverID(group string) string { return id(group, "failover") }
+
+// SwitchoverID is the workflow id of Switchover.
+func SwitchoverID(group string) string { return id(group, "switchover") }
+
+// FailbackID is the workflow id of Failback.
+func FailbackID(group string) string { return id(group, "failback") }
+
+// StandbyID is the workflow id of what keeps one workspace's standby following.
+func StandbyID(group, workspace string) string { return id(group, workspace+"/standby") }
+
+// TailsID is the workflow id of what brings home the tails of lineages that were left.
+func TailsID(group string) string { return id(group, "tails") }
+
+// NotifyID is the workflow id of the delivery of one event.
+func NotifyID(group, event string) string { return id(group, "notify/"+event) }
 
 func id(group, what string) string { return "smartdr/" + group + "/" + what }
 
@@ -190,6 +214,85 @@ type FailoverInput struct {
 	// Resume goes on with the group's last failover for the workspaces that it could not bring up. It changes neither the
 	// epoch nor what serves already.
 	Resume bool `json:"resume,omitempty"`
+	// To which point: "latest" (default), a time as "2026-11-23T10:00:00Z", or an LSN as "0/3000148". With several
+	// workspaces LSNs are given as "main=0/3000148,side=1/0".
+	Point string `json:"point,omitempty"`
+	// MaxDataLoss refuses when more would be lost, as "30s"; default: any loss is accepted.
+	MaxDataLoss string `json:"maxDataLoss,omitempty"`
+}
+
+// SwitchoverInput asks to move a group to its other region without losing anything, while both are there.
+type SwitchoverInput struct {
+	Group string `json:"group"`
+	To    string `json:"to,omitempty"` // region; default: the one that does not serve now
+	// MaxGap is the longest time without a writer, as "30s" (default): when it has passed and the epoch is not claimed
+	// yet, everything goes back to where it was.
+	MaxGap string `json:"maxGap,omitempty"`
+}
+
+// FailbackInput asks to bring a group home to its primary region without losing anything, and to take down what served it
+// elsewhere.
+type FailbackInput struct {
+	Group  string `json:"group"`
+	MaxGap string `json:"maxGap,omitempty"` // as in SwitchoverInput
+}
+
+// CancelInput asks to stop an operation.
+type CancelInput struct {
+	By string `json:"by,omitempty"` // for people
+}
+
+// PreprovisionInput asks to keep standbys in the region that does not serve, or to take them away.
+type PreprovisionInput struct {
+	Group string `json:"group"`
+	Stop  bool   `json:"stop,omitempty"`
+}
+
+// StandbyInput starts the standby of one workspace under one epoch.
+type StandbyInput struct {
+	Group     string         `json:"group"`
+	Workspace string         `json:"workspace"`
+	Region    string         `json:"region"` // where the standby is
+	Epoch     topology.Epoch `json:"epoch"`  // that it follows
+}
+
+// TailsInput names the group whose left lineages are brought home.
+type TailsInput struct {
+	Group string `json:"group"`
+}
+
+// Event is something that people and programs outside want to know: the body of a hook's delivery.
+type Event struct {
+	ID        string              `json:"id"` // the same in each attempt
+	Type      EventType           `json:"type"`
+	At        time.Time           `json:"at"`
+	Group     string              `json:"group"`
+	Workspace string              `json:"workspace,omitempty"`
+	Region    string              `json:"region,omitempty"` // that serves, or that it is about
+	Epoch     topology.Epoch      `json:"epoch"`
+	Operation *topology.Operation `json:"operation,omitempty"`
+	Endpoint  *topology.Endpoint  `json:"endpoint,omitempty"` // of the workspace
+	Message   string              `json:"message"`            // a sentence for people
+}
+
+// EventType says what happened.
+type EventType string
+
+// The events.
+const (
+	EventStarted     EventType = "operation.started"
+	EventCompleted   EventType = "operation.completed"
+	EventFailed      EventType = "operation.failed"
+	EventCanceled    EventType = "operation.canceled" // also when it put everything back by itself
+	EventFenced      EventType = "workspace.fenced"
+	EventServing     EventType = "workspace.serving" // Endpoint takes writes now
+	EventProtected   EventType = "group.protected"
+	EventUnprotected EventType = "group.unprotected"
+)
+
+// NotifyInput asks to deliver one event to every hook that wants it.
+type NotifyInput struct {
+	Event Event `json:"event"`
 }
 
 // FailoverResult is the account of a failover that completed.
@@ -215,6 +318,9 @@ type ChangeGroupInput struct {
 	Group    string             `json:"group"`
 	SmartDR  *bool              `json:"smartDR,omitempty"` // it can be turned on, and off while nothing is replicated
 	Firewall *topology.Firewall `json:"firewall,omitempty"`
+	// SelfFenceAfter, as "2m": a region that reached neither the other region's bucket nor Temporal for so long fences its
+	// servers. "0" turns it off.
+	SelfFenceAfter *string `json:"selfFenceAfter,omitempty"`
 }
 
 // ChangeDatabasesInput asks to replicate other databases than now, while replication runs.

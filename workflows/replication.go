@@ -131,6 +131,9 @@ func (e *entity) turn(ctx workflow.Context) {
 	} else {
 		e.state.Status = &status
 		e.reconcile(ctx, status.Group)
+		e.keepStandbys(ctx, status.Group)
+		e.bringTails(ctx, status)
+		e.followProtection(ctx, status)
 	}
 	e.seen = wished
 	workflow.SetCurrentDetails(ctx, statusDetails(e.state.Status, e.failure)+"\n"+e.readiness)

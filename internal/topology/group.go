@@ -32,6 +32,10 @@ type Group struct {
 	Replication *Replication  `json:"replication,omitempty"` // nil until configured
 	Workspaces  []Workspace   `json:"workspaces"`
 	Operation   *OperationRef `json:"operation,omitempty"` // the one that excludes all others now
+
+	Preprovision   *Preprovision `json:"preprovision,omitempty"`          // nil: no compute runs in the region that does not serve
+	SelfFenceAfter int           `json:"selfFenceAfterSeconds,omitempty"` // a region that reached neither the other bucket nor Temporal for so long fences its servers; 0: never
+	Controller     *Controller   `json:"controller,omitempty"`            // nil: any control plane may act, as in a group of old
 }
 
 // UnmarshalJSON replaces the group as a whole. Without it a field that the document leaves out, such as the state of an active
@@ -84,6 +88,9 @@ type Workspace struct {
 	Sites    map[string]Site   `json:"sites"`              // by region
 	Lineage  string            `json:"lineage"`            // ID of the current one; empty until replication is prepared
 	Lineages []Lineage         `json:"lineages,omitempty"`
+
+	Standbys     map[string]Standby     `json:"standbys,omitempty"`     // by region
+	Reservations map[string]Reservation `json:"reservations,omitempty"` // by region
 }
 
 // SiteKind says who made a server and runs it.

@@ -12,6 +12,10 @@ const (
 	OperationCompleted OperationState = "Completed"
 	// OperationFailed operations stopped; Error says why and Hint what to do.
 	OperationFailed OperationState = "Failed"
+	// OperationCanceled operations were stopped by somebody before they had changed anything for good.
+	OperationCanceled OperationState = "Canceled"
+	// OperationReverted operations put everything back to where it was, since they could not keep what was asked of them.
+	OperationReverted OperationState = "Reverted"
 )
 
 // Operation is the account of one failover or other operation (catalog document operations/<id>.json).
@@ -30,6 +34,12 @@ type Operation struct {
 	Workspaces []Recovered    `json:"workspaces,omitempty"`
 	Error      string         `json:"error,omitempty"`
 	Hint       string         `json:"hint,omitempty"`
+
+	// ClaimedAt is the point of no return: from then on it can be neither canceled nor reverted.
+	ClaimedAt time.Time `json:"claimedAt,omitzero"`
+	Choice    Choice    `json:"choice,omitzero"`
+	Fences    []Fence   `json:"fences,omitempty"` // of the servers that served before, as they stood when the operation ended
+	Gap       *Gap      `json:"gap,omitempty"`    // of a switchover or failback
 }
 
 // AbandonedAfter is how long an operation must have said nothing before another run may go on with it. A running one
@@ -67,4 +77,6 @@ type Recovered struct {
 	Error     string        `json:"error,omitempty"`  // why it does not serve; the operation can be resumed for it
 	Hint      string        `json:"hint,omitempty"`
 	Notes     []string      `json:"notes,omitempty"` // what differs from the primary, and why
+	Loss      *Loss         `json:"loss,omitempty"`  // nil when nothing is known of the serving side
+	Moved     *Moved        `json:"moved,omitempty"`
 }

@@ -120,6 +120,9 @@ type WorkspaceStatus struct {
 	WAL       *WALProgress      `json:"wal,omitempty"`
 	Snapshot  *SnapshotProgress `json:"snapshot,omitempty"`
 	Databases []DatabaseStatus  `json:"databases"`
+	Standby   *StandbyProgress  `json:"standby,omitempty"`
+	Fences    []Fence           `json:"fences,omitempty"` // of servers that wrote older lineages, newest first
+	Tails     []Tail            `json:"tails,omitempty"`  // likewise
 }
 
 // GroupStatus is what `smartdr status` shows, from the catalog and what shippers announced.
@@ -129,4 +132,5 @@ type GroupStatus struct {
 	ReadFrom   []string          `json:"readFrom"`         // regions whose buckets answered
 	Silent     map[string]string `json:"silent,omitempty"` // regions whose buckets did not, and why
 	Workspaces []WorkspaceStatus `json:"workspaces"`
+	Protection *Protection       `json:"protection,omitempty"` // nil until replication is configured
 }
