@@ -21,8 +21,11 @@ type FilesInput struct {
 	// DataDir is the data directory to be. Tablespaces go to ../tablespaces/<oid> beside it, and the state of the
 	// restore is kept in ../restore.json.
 	DataDir  string
-	UID, GID int                     // who is to own the files; both 0 means whoever runs this
-	Parallel int                     // requests at a time; 0 means four for each processor
+	UID, GID int // who is to own the files; both 0 means whoever runs this
+	Parallel int // requests at a time; 0 means four for each processor
+	// Reuse are older data directories of the same cluster on this host, which may be damaged, foreign, or of a running server:
+	// what of them is what the snapshot wants, by content, is copied and not fetched. They are only read.
+	Reuse    []string
 	Progress func(done, total int64) // bytes of files; called twice a second, from one goroutine; may be nil
 	Log      *slog.Logger
 }
@@ -33,6 +36,7 @@ type FilesResult struct {
 	Files   int
 	Fetched int64 // compressed bytes that came from the bucket
 	Reused  int64 // raw bytes that were there already, from an earlier attempt
+	Local   int64 // raw bytes that came from the directories of Reuse
 }
 
 // Files restores a snapshot's files. It can be killed and called again, and then fetches only what is not there, which
