@@ -165,7 +165,8 @@ func pollers(c client.Client, target *activities.Target, failed func(error)) []w
 
 func registerWorkflows(w worker.Worker) {
 	for _, f := range []any{workflows.CreateGroup, workflows.ChangeGroup, workflows.CreateWorkspace, workflows.ChangeWorkspace, workflows.Suspend, workflows.Resume, workflows.Terminate,
-		workflows.Configure, workflows.ChangeDatabases, workflows.Replication, workflows.WorkspaceReplication, workflows.Failover} {
+		workflows.Configure, workflows.ChangeDatabases, workflows.Replication, workflows.WorkspaceReplication, workflows.Failover, workflows.Notify,
+		workflows.Tails} {
 		w.RegisterWorkflow(f)
 	}
 }

@@ -19,7 +19,7 @@ import (
 func newEnv(t *testing.T) *testsuite.TestWorkflowEnvironment {
 	t.Helper()
 	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
-	for _, w := range []any{CreateGroup, ChangeGroup, CreateWorkspace, ChangeWorkspace, Suspend, Resume, Terminate, Configure, Replication, WorkspaceReplication, Failover} {
+	for _, w := range []any{CreateGroup, ChangeGroup, CreateWorkspace, ChangeWorkspace, Suspend, Resume, Terminate, Configure, Replication, WorkspaceReplication, Failover, Notify} {
 		env.RegisterWorkflow(w)
 	}
 	for _, a := range []any{&activities.Control{}, &activities.Source{}, &activities.Target{}} {

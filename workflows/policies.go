@@ -158,6 +158,42 @@ func trying(ctx workflow.Context, queue, summary string) workflow.Context {
 	})
 }
 
+const (
+	// notifyStart is how long the end of a workflow waits until the delivery of its last event is somebody else's affair.
+	notifyStart = 10 * time.Second
+	// deliverFor is how long an event is worth delivering: a night in which nobody noticed that the receiver is down.
+	deliverFor = 24 * time.Hour
+)
+
+// listingHooks is for reading a worker's configuration, which takes no time; a lost region is noticed soon.
+func listingHooks(ctx workflow.Context, queue string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              queue,
+		Summary:                "which hooks want it",
+		ScheduleToStartTimeout: 10 * time.Second,
+		StartToCloseTimeout:    10 * time.Second,
+		RetryPolicy:            retry(time.Second, 5*time.Second, 3),
+	})
+}
+
+// delivering is for one event to one hook: at once, then with pauses that grow to ten minutes, until the event is of no use any
+// more. A test is tried once, since somebody waits for the outcome.
+func delivering(ctx workflow.Context, queue string, left time.Duration, test bool) workflow.Context {
+	options := workflow.ActivityOptions{
+		TaskQueue:              queue,
+		Summary:                "deliver",
+		ScheduleToStartTimeout: 20 * time.Second,
+		ScheduleToCloseTimeout: left,
+		StartToCloseTimeout:    3 * time.Minute, // a command's longest time, and a moment to end it
+		HeartbeatTimeout:       heartbeat,
+		RetryPolicy:            retry(time.Second, 10*time.Minute, 0),
+	}
+	if test {
+		options.RetryPolicy.MaximumAttempts = 1
+	}
+	return workflow.WithActivityOptions(ctx, options)
+}
+
 // account is for keeping an operation's account in the catalog, which must not hold up the operation itself.
 func account(ctx workflow.Context, region string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
