@@ -111,6 +111,7 @@ type PlanFailoverInput struct {
 	Operation string              `json:"operation,omitempty"`
 	Without   []string            `json:"without,omitempty"` // hosts that take no work
 	Refused   map[string][]string `json:"refused,omitempty"` // by workspace: hosts that cannot run it
+	FailoverChoice
 }
 
 // FailoverPlan says what will be restored, from what, to which point.
@@ -118,6 +119,7 @@ type FailoverPlan struct {
 	From       string          `json:"from"`
 	To         string          `json:"to"`
 	Epoch      topology.Epoch  `json:"epoch"` // that serves until the failover
+	Choice     topology.Choice `json:"choice,omitzero"`
 	Workspaces []WorkspacePlan `json:"workspaces"`
 }
 
@@ -142,6 +144,7 @@ type WorkspacePlan struct {
 	Hint          string                 `json:"hint,omitempty"`
 	Serving       *topology.Endpoint     `json:"serving,omitempty"` // how clients reach it, if this operation has published it already
 	Standby       *topology.Standby      `json:"standby,omitempty"` // follows on Host already: it is promoted instead of a restore
+	Loss          *topology.Loss         `json:"loss,omitempty"`    // what stays behind; nil when nothing is known of the serving side
 	Notes         []string               `json:"notes,omitempty"`
 }
 
@@ -197,6 +200,7 @@ type FixRecoveryPointInput struct {
 	// Hosts says by workspace where each is to run. A plan that stands already keeps its hosts, unless Resume is set.
 	Hosts  map[string]string `json:"hosts,omitempty"`
 	Resume bool              `json:"resume,omitempty"`
+	Choice topology.Choice   `json:"choice,omitzero"` // of a plan that does not stand yet
 }
 
 // RestoreInput names one workspace that is being brought up: the input of every phase of its restore.

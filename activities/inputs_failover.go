@@ -42,3 +42,10 @@ func (p FailoverPlan) needs(group string, refused map[string][]string, hosts []t
 	}
 	return all
 }
+
+// FailoverChoice is how much an operator leaves behind: what is chosen, and what is accepted.
+type FailoverChoice struct {
+	Choice topology.Choice `json:"choice,omitzero"`
+	// MaxDataLoss refuses a plan that would lose more, or of which that cannot be known; nil accepts any loss.
+	MaxDataLoss *topology.LossLimit `json:"maxDataLoss,omitempty"`
+}

@@ -42,11 +42,12 @@ func Failover(ctx workflow.Context, in FailoverInput) (FailoverResult, error) {
 
 // failover is one run of Failover.
 type failover struct {
-	in       FailoverInput
-	op       topology.Operation
-	planned  activities.FailoverPlan // before the claim: with the hosts
-	labels   labels
-	labelled string // the phase that the search attribute names
+	in         FailoverInput
+	op         topology.Operation
+	planned    activities.FailoverPlan // before the claim: with the hosts
+	labels     labels
+	labelled   string // the phase that the search attribute names
+	canceledBy string // who stopped it by CancelUpdate
 }
 
 // choose finds out the two regions and refuses what can be refused by the group's document alone.
