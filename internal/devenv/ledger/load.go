@@ -19,9 +19,13 @@ type Commit struct {
 	Before wal.LSN   // the commit record lies at or after it
 	After  wal.LSN   // the commit record ends at or before it
 	At     time.Time // when the acknowledgement had arrived
+
+	// Which server it was that acknowledged; each promotion begins a timeline.
+	Timeline wal.Timeline
+	Server   string // host:port, or the socket
 }
 
-// Load writes transfers from several connections until it is stopped or the server goes away.
+// Load writes transfers from several connections until it is stopped or, unless it roams, the server goes away.
 type Load struct {
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -77,7 +81,7 @@ func (l *Load) Commits() []Commit {
 	return c
 }
 
-// Errors returns why writers ended before Stop.
+// Errors returns why writers ended before Stop, or why writers that roam had to connect again.
 func (l *Load) Errors() []error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -92,16 +96,24 @@ func (l *Load) write(ctx context.Context, conn *pgx.Conn, name string, pause tim
 	for n := 1; ctx.Err() == nil; n++ {
 		c, err := commitOne(work, conn, fmt.Sprintf("%s-%d", name, n))
 		if err != nil {
-			l.mu.Lock()
-			l.errs = append(l.errs, err)
-			l.mu.Unlock()
+			l.failed(err)
 			return
 		}
-		l.mu.Lock()
-		l.commits = append(l.commits, c)
-		l.mu.Unlock()
+		l.acknowledged(c)
 		rest(ctx, pause)
 	}
+}
+
+func (l *Load) acknowledged(c Commit) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.commits = append(l.commits, c)
+}
+
+func (l *Load) failed(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.errs = append(l.errs, err)
 }
 
 func commitOne(ctx context.Context, conn *pgx.Conn, id string) (Commit, error) {
