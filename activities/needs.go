@@ -16,12 +16,14 @@ import (
 
 // Site is what all activities of a worker share: the region it runs in and the buckets of all regions.
 type Site struct {
-	Region  string
-	Host    string                       // this machine's name among the region's hosts
-	Stores  map[string]objectstore.Store // root stores by region; every region of the configuration
-	Catalog *catalog.Catalog
-	Metrics *telemetry.Metrics // nil: nobody is told
-	Log     *slog.Logger
+	Region string
+	Host   string // this machine's name among the region's hosts
+	// Controller is the ID of the control plane that this worker works for; empty: it acts for every group.
+	Controller string
+	Stores     map[string]objectstore.Store // root stores by region; every region of the configuration
+	Catalog    *catalog.Catalog
+	Metrics    *telemetry.Metrics // nil: nobody is told
+	Log        *slog.Logger
 }
 
 // Hosting is what a region needs to run servers of its own.

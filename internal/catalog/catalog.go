@@ -24,6 +24,9 @@ type Catalog struct {
 	Timeout time.Duration
 	// Now is the clock; default time.Now.
 	Now func() time.Time
+	// Controller is the ID of the control plane whose process this is. What changes a group is refused with fault.Fenced when
+	// another one has taken it over. Empty: nobody acts through this catalog who could have been replaced.
+	Controller string
 	// Log gets what is best effort and failed; nil for none.
 	Log *slog.Logger
 
