@@ -166,7 +166,8 @@ func pollers(c client.Client, target *activities.Target, failed func(error)) []w
 func registerWorkflows(w worker.Worker) {
 	for _, f := range []any{workflows.CreateGroup, workflows.ChangeGroup, workflows.CreateWorkspace, workflows.ChangeWorkspace, workflows.Suspend, workflows.Resume, workflows.Terminate,
 		workflows.Configure, workflows.ChangeDatabases, workflows.Replication, workflows.WorkspaceReplication, workflows.Failover, workflows.Notify,
-		workflows.Tails} {
+		workflows.Tails,
+		workflows.Switchover, workflows.Failback, workflows.Preprovision, workflows.Standby} {
 		w.RegisterWorkflow(f)
 	}
 }
