@@ -101,6 +101,7 @@ type cache struct {
 	silent  map[string]time.Time // by region: when it last took the whole timeout
 	// announced are the furthest points that were announced through this catalog, by workspace and lineage.
 	announced map[string]topology.WALProgress
+	tails     map[string]topology.Tail // by key: those that are complete
 }
 
 type cachedRegions struct {

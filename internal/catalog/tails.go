@@ -2,23 +2,121 @@ package catalog
 
 import (
 	"context"
+	"slices"
 
 	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
-// PutTail says how far the tail of a lineage that was left is.
-func (c *Catalog) PutTail(_ context.Context, _ string, _ topology.Tail) error {
-	return fault.Newf(fault.Invalid, "write tail", "not there yet")
+func tailKey(group, workspace, lineage string) string {
+	return workspaceKey(group, workspace, "tails/"+lineage+".json")
 }
 
-// Tail returns what was said last of a lineage's tail, among the buckets that answer; fault.Missing when nothing was.
-func (c *Catalog) Tail(_ context.Context, _, _, _ string) (topology.Tail, error) {
-	return topology.Tail{}, fault.Newf(fault.Missing, "read tail", "not there yet")
+// PutTail says how far the tail of a lineage that was left is, in the group's buckets; it succeeds if one of them takes it. Nothing
+// is taken back: a tail that was further, or complete, stays so, whoever writes last.
+func (c *Catalog) PutTail(ctx context.Context, group string, t topology.Tail) error {
+	if err := checkNames(group, t.Workspace); err != nil {
+		return err
+	}
+	if _, err := topology.ParseLineageID(t.Lineage); err != nil {
+		return err
+	}
+	regions, err := c.regionsOf(ctx, group)
+	if err != nil {
+		return err
+	}
+	t.Format = format
+	key := tailKey(group, t.Workspace, t.Lineage)
+	return c.spread(ctx, regions, write{key: key, next: func(there []byte) ([]byte, error) {
+		var before topology.Tail
+		switch err := decode(key, there, &before); {
+		case there == nil || fault.Is(err, fault.Corrupt): // what is damaged says nothing
+			return encode(t)
+		case err != nil:
+			return nil, err
+		}
+		return encode(t.NotBehind(before))
+	}})
 }
 
-// Tails returns what is known of the tails of all lineages of a workspace that were left, newest first. One of which nothing was
-// said yet is there too, with its fork alone.
-func (c *Catalog) Tails(_ context.Context, _ *topology.Group, _ string) ([]topology.Tail, error) {
-	return nil, nil
+// Tail returns what is known of a lineage's tail among the buckets that answer; fault.Missing when nothing is.
+func (c *Catalog) Tail(ctx context.Context, group, workspace, lineage string) (topology.Tail, error) {
+	if err := checkNames(group, workspace); err != nil {
+		return topology.Tail{}, err
+	}
+	regions, err := c.regionsOf(ctx, group)
+	if err != nil {
+		return topology.Tail{}, err
+	}
+	return c.tailIn(ctx, regions, group, workspace, lineage)
+}
+
+func (c *Catalog) tailIn(ctx context.Context, regions []string, group, workspace, lineage string) (t topology.Tail, err error) {
+	key := tailKey(group, workspace, lineage)
+	replies := ask(ctx, c, regions, func(ctx context.Context, _ string, s objectstore.Store) (t topology.Tail, err error) {
+		b, _, err := s.Get(ctx, key)
+		if err == nil {
+			err = decode(key, b, &t)
+		}
+		return t, err
+	})
+	answered := false
+	for _, r := range replies {
+		answered = answered || r.err == nil || fault.Is(r.err, fault.Missing)
+		if r.err == nil {
+			t = r.value.NotBehind(t)
+		}
+	}
+	if t.Lineage != "" {
+		return t, nil
+	}
+	if answered {
+		return t, fault.Newf(fault.Missing, "read "+key, "nothing is known of it yet")
+	}
+	return t, noneAnswered("read "+key, replies)
+}
+
+// Tails returns what is known of the tails of all lineages of a workspace that were left, newest first. One of which nothing is
+// known yet is there too, with its fork alone.
+func (c *Catalog) Tails(ctx context.Context, g *topology.Group, workspace string) ([]topology.Tail, error) {
+	return c.tailsIn(ctx, groupRegions(g), g, workspace)
+}
+
+func (c *Catalog) tailsIn(ctx context.Context, regions []string, g *topology.Group, workspace string) (tails []topology.Tail, err error) {
+	for _, l := range slices.Backward(g.LeftLineages()) {
+		if l.Workspace != workspace {
+			continue
+		}
+		t, err := c.knownTail(ctx, regions, g.Name, l)
+		if err != nil {
+			return nil, err
+		}
+		tails = append(tails, t)
+	}
+	return tails, nil
+}
+
+// knownTail does not ask again for what is complete: nothing more will be said of it.
+func (c *Catalog) knownTail(ctx context.Context, regions []string, group string, l topology.Left) (topology.Tail, error) {
+	key := tailKey(group, l.Workspace, l.Lineage.ID)
+	c.cache.mu.Lock()
+	t, complete := c.cache.tails[key]
+	c.cache.mu.Unlock()
+	if complete {
+		return t, nil
+	}
+	t, err := c.tailIn(ctx, regions, group, l.Workspace, l.Lineage.ID)
+	if fault.Is(err, fault.Missing) {
+		return topology.Tail{Format: format, Workspace: l.Workspace, Lineage: l.Lineage.ID, Fork: l.Fork}, nil
+	}
+	if err == nil && t.Complete {
+		c.cache.mu.Lock()
+		defer c.cache.mu.Unlock()
+		if c.cache.tails == nil {
+			c.cache.tails = map[string]topology.Tail{}
+		}
+		c.cache.tails[key] = t
+	}
+	return t, err
 }
