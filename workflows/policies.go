@@ -194,6 +194,20 @@ func delivering(ctx workflow.Context, queue string, left time.Duration, test boo
 	return workflow.WithActivityOptions(ctx, options)
 }
 
+// fencingNow is for fencing a server that clients write to, and for lifting that: the time without a writer runs. Who is not
+// there within seconds is said, since everything can still go back.
+func fencingNow(ctx workflow.Context, queue, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              queue,
+		Summary:                summary,
+		ScheduleToStartTimeout: 10 * time.Second,
+		HeartbeatTimeout:       urgent,
+		StartToCloseTimeout:    30 * time.Second,
+		ScheduleToCloseTimeout: time.Minute,
+		RetryPolicy:            retry(200*time.Millisecond, 2*time.Second, 0),
+	})
+}
+
 // account is for keeping an operation's account in the catalog, which must not hold up the operation itself.
 func account(ctx workflow.Context, region string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{

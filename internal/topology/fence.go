@@ -54,6 +54,8 @@ type Fence struct {
 	LiftedAt time.Time    `json:"liftedAt,omitzero"`
 	// Before are the server's own values of the settings that the fence has replaced, nil where ALTER SYSTEM had none.
 	Before map[string]*string `json:"before,omitempty"`
+	// Site is the server, as the group's document named it: that may name another one since.
+	Site Site `json:"site,omitzero"`
 }
 
 // Tail is what became of the WAL that a lineage's server wrote and that the newer lineage does not have (catalog document
