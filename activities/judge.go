@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/hook"
 	"github.com/smartdr/smartdr/internal/ship"
 )
 
@@ -35,6 +36,10 @@ func judge(ctx context.Context, err error) error {
 	options := temporal.ApplicationErrorOptions{NonRetryable: final(kind), Details: []any{fault.HintOf(err)}}
 	if kind == fault.Full {
 		options.NextRetryDelay = fullPause
+	}
+	var later *hook.Later
+	if errors.As(err, &later) {
+		options.NextRetryDelay = later.Wait
 	}
 	return temporal.NewApplicationErrorWithOptions(err.Error(), string(kind), options)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/smartdr/smartdr/internal/catalog"
 	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/hook"
 	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/ship"
 	"github.com/smartdr/smartdr/internal/telemetry"
@@ -23,6 +24,7 @@ type Site struct {
 	Stores     map[string]objectstore.Store // root stores by region; every region of the configuration
 	Catalog    *catalog.Catalog
 	Metrics    *telemetry.Metrics // nil: nobody is told
+	Hooks      []hook.Hook        // of this worker's configuration
 	Log        *slog.Logger
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/smartdr/smartdr/internal/catalog"
 	"github.com/smartdr/smartdr/internal/config"
 	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/hook"
 	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/telemetry"
 	"github.com/smartdr/smartdr/internal/usage"
@@ -58,7 +59,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	site := activities.Site{Region: o.region, Stores: stores, Catalog: &catalog.Catalog{Stores: impatient(stores), Log: logger}, Metrics: metrics, Log: logger}
+	site := activities.Site{Region: o.region, Stores: stores, Catalog: &catalog.Catalog{Stores: impatient(stores), Log: logger}, Metrics: metrics, Hooks: hooks(cfg, logger), Log: logger}
 	target, err := host(ctx, site, region.Worker)
 	if err != nil {
 		return err
@@ -170,6 +171,17 @@ func registerWorkflows(w worker.Worker) {
 		workflows.Switchover, workflows.Failback, workflows.Preprovision, workflows.Standby} {
 		w.RegisterWorkflow(f)
 	}
+}
+
+// hooks returns those of the configuration. What is wrong with one keeps no worker from its work.
+func hooks(cfg *config.Config, logger *slog.Logger) []hook.Hook {
+	all := cfg.Deliverers()
+	for _, h := range all {
+		if err := h.CheckSecret(); err != nil {
+			logger.Warn("a hook cannot be used from here", "hook", h.Name, "error", err, "hint", fault.HintOf(err))
+		}
+	}
+	return all
 }
 
 func answers(c client.Client) func(context.Context) error {

@@ -265,7 +265,7 @@ type TailsInput struct {
 type Event struct {
 	ID        string              `json:"id"` // the same in each attempt
 	Type      EventType           `json:"type"`
-	At        time.Time           `json:"at"`
+	At        time.Time           `json:"timestamp"` // when it happened, as the Standard Webhooks specification calls it
 	Group     string              `json:"group"`
 	Workspace string              `json:"workspace,omitempty"`
 	Region    string              `json:"region,omitempty"` // that serves, or that it is about

@@ -3,6 +3,7 @@ package workflows
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -25,11 +26,31 @@ func notify(ctx workflow.Context, e Event) {
 	defer cancel()
 	e.At = workflow.Now(ctx).UTC()
 	e.ID = eventID(ctx, e)
+	e.Operation = brief(e.Operation)
 	started := workflow.ExecuteChildWorkflow(notifying(ctx, e), NotifyType, NotifyInput{Event: e}).GetChildWorkflowExecution()
 	if !e.Type.last() {
 		return
 	}
 	_, _ = workflow.AwaitWithTimeout(ctx, notifyStart, started.IsReady) // the end of an operation is no less true without a hook
+}
+
+// brief leaves out of an operation what is long: the specification wants bodies below 20 kB, and `smartdr operations` tells the
+// rest.
+func brief(op *topology.Operation) *topology.Operation {
+	if op == nil {
+		return nil
+	}
+	short := *op
+	short.Phases = []topology.Phase{}
+	short.Workspaces = slices.Clone(op.Workspaces)
+	for i := range short.Workspaces {
+		short.Workspaces[i].Notes, short.Workspaces[i].Databases = nil, []string{}
+	}
+	short.Fences = slices.Clone(op.Fences)
+	for i := range short.Fences {
+		short.Fences[i].Means, short.Fences[i].Before = nil, nil
+	}
+	return &short
 }
 
 // last reports whether what the event tells of may be the last thing that a workflow does.

@@ -12,6 +12,7 @@ const DefaultPath = "smartdr.yaml"
 type Config struct {
 	Temporal Temporal          `yaml:"temporal" json:"temporal"`
 	Regions  map[string]Region `yaml:"regions" json:"regions"`
+	Hooks    []Hook            `yaml:"hooks,omitempty" json:"hooks,omitempty"`
 
 	path string
 }

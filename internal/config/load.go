@@ -93,6 +93,11 @@ func (c *Config) setDefaults() error {
 		r.Worker.setDefaults()
 		c.Regions[name] = r
 	}
+	for i, h := range c.Hooks {
+		if h.SecretFile != "" && !filepath.IsAbs(h.SecretFile) {
+			c.Hooks[i].SecretFile = filepath.Join(folder, h.SecretFile)
+		}
+	}
 	return nil
 }
 

@@ -34,7 +34,10 @@ func (c *Config) Validate() error {
 			}
 		}
 	}
-	return c.checkShared()
+	if err := c.checkShared(); err != nil {
+		return err
+	}
+	return c.checkHooks()
 }
 
 func (c *Config) wrong(format string, args ...any) *fault.Error {
