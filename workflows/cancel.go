@@ -45,6 +45,25 @@ func pastReturn(op topology.Operation) string {
 		": region " + op.To + " has the epoch or is getting it, and only going on brings the group up"
 }
 
+// canceledText says what a cancellation left: nothing.
+func (f *failover) canceledText() string {
+	by := f.canceledBy
+	if by == "" {
+		by = "Temporal's own cancellation"
+	}
+	return "it was canceled by " + by + " before its point of no return: nothing was changed"
+}
+
+// ended is how a run of the workflow ends. One that was stopped by CancelUpdate has failed for whoever waits for it; one that
+// Temporal was told to cancel is canceled.
+func (f *failover) ended(ctx workflow.Context, err error) error {
+	if f.canceledBy == "" || !f.canceled(err) {
+		return refuseAt(f.op.To, err)
+	}
+	f.op.State = topology.OperationCanceled
+	return temporal.NewNonRetryableApplicationError(f.canceledText(), CanceledType, nil)
+}
+
 // canceled reports whether err says that the operation was stopped while it still could be.
 func (f *failover) canceled(err error) bool {
 	return temporal.IsCanceledError(err) && f.op.ClaimedAt.IsZero()

@@ -29,21 +29,25 @@ func Failover(ctx workflow.Context, in FailoverInput) (FailoverResult, error) {
 	if err != nil {
 		return FailoverResult{}, err
 	}
+	ctx, err = f.cancelable(ctx)
+	if err != nil {
+		return FailoverResult{}, err
+	}
 	choose := f.choose
 	if in.Resume {
 		choose = f.resume
 	}
-	if err := choose(ctx); err != nil {
-		return FailoverResult{}, err
+	if err = choose(ctx); err == nil {
+		err = f.run(ctx)
 	}
-	err = f.run(ctx)
-	return FailoverResult{Operation: f.op}, refuseAt(f.op.To, err)
+	return FailoverResult{Operation: f.op}, f.ended(ctx, err)
 }
 
 // failover is one run of Failover.
 type failover struct {
 	in         FailoverInput
 	op         topology.Operation
+	limits     activities.FailoverChoice
 	planned    activities.FailoverPlan // before the claim: with the hosts
 	labels     labels
 	labelled   string // the phase that the search attribute names
@@ -75,7 +79,26 @@ func (f *failover) choose(ctx workflow.Context) error {
 		return invalid("its regions are "+g.Primary+" and "+g.Secondary, "group %q is not replicated to %q", g.Name, to)
 	}
 	f.op.From, f.op.To = g.Active, to
+	if err := f.chooseWhat(g); err != nil {
+		return err
+	}
 	return f.labels.set(ctx, groupKey.ValueSet(g.Name), regionKey.ValueSet(to))
+}
+
+// chooseWhat reads how far the group is to come back, and how much may stay behind.
+func (f *failover) chooseWhat(g topology.Group) (err error) {
+	var names []string
+	for _, w := range g.Workspaces {
+		if w.Recoverable() {
+			names = append(names, w.Name)
+		}
+	}
+	if f.limits.Choice, err = topology.ParseChoice(f.in.Point, names); err != nil {
+		return refuseInvalid(err)
+	}
+	f.limits.MaxDataLoss, err = topology.ParseLossLimit(f.in.MaxDataLoss)
+	f.op.Choice = f.limits.Choice
+	return refuseInvalid(err)
 }
 
 func (f *failover) readGroup(ctx workflow.Context) (g topology.Group, err error) {
@@ -104,6 +127,7 @@ func (f *failover) run(ctx workflow.Context) error {
 		return err
 	}
 	stop := f.keepRecording(ctx)
+	f.tellStart(ctx)
 	err := f.claim(ctx)
 	if err == nil {
 		// After the point of no return a cancellation would only leave less than was there.
@@ -115,8 +139,14 @@ func (f *failover) run(ctx workflow.Context) error {
 	return f.finish(ctx, err)
 }
 
-// begin takes the group's lock. It may get an operation that was abandoned before, which then goes on.
+// begin takes the group's lock. It may get an operation that was abandoned before, which then goes on. A cancellation is heard
+// afterwards: nobody could tell whether an order that was taken back has left a lock behind.
 func (f *failover) begin(ctx workflow.Context) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
 	in := activities.BeginOperationInput{Operation: f.op}
 	var began activities.BeginOperationResult
 	lock := asked(ctx, RegionQueue(f.op.To), "exclude other operations")
@@ -124,23 +154,44 @@ func (f *failover) begin(ctx workflow.Context) error {
 		return err
 	}
 	if began.Resumed {
-		f.op.ID, f.op.StartedAt, f.op.Epoch = began.Operation.ID, began.Operation.StartedAt, began.Operation.Epoch
-		f.op.Phases = append(endOpen(began.Operation.Phases, workflow.Now(ctx)), f.op.Phases...)
+		f.goOnWith(began.Operation, workflow.Now(ctx))
 	}
 	return nil
 }
 
-// claim claims the next epoch: the point of no return.
+// goOnWith makes an abandoned operation this run's. Its last word may be older than its claim: it counts as claimed.
+func (f *failover) goOnWith(was topology.Operation, now time.Time) {
+	f.op.ID, f.op.StartedAt, f.op.Epoch, f.op.ClaimedAt = was.ID, was.StartedAt, was.Epoch, was.ClaimedAt
+	if f.op.ClaimedAt.IsZero() {
+		f.op.ClaimedAt = now.UTC()
+	}
+	f.op.Phases = append(endOpen(was.Phases, now), f.op.Phases...)
+}
+
+// claim claims the next epoch: the point of no return. From the moment at which it is ordered nobody knows whether the epoch is
+// claimed until the answer is there; an answer that it is not makes it a point of return again.
 func (f *failover) claim(ctx workflow.Context) error {
 	return f.phase(ctx, "Claim", "", func(p *topology.Phase) error {
+		again := !f.op.ClaimedAt.IsZero()
+		if !again && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !again {
+			f.op.ClaimedAt = workflow.Now(ctx).UTC()
+		}
+		ctx, cancel := workflow.NewDisconnectedContext(ctx)
+		defer cancel()
 		in := activities.ClaimEpochInput{
 			Group: f.in.Group, Region: f.op.To, Operation: f.op.ID, Claimant: workflow.GetInfo(ctx).WorkflowExecution.ID,
 		}
 		var claimed activities.ClaimEpochResult
 		claim := forward(ctx, f.op.To, "the point of no return")
 		err := workflow.ExecuteActivity(claim, target.ClaimEpoch, in).Get(ctx, &claimed)
-		if err == nil {
+		switch {
+		case err == nil:
 			f.op.Epoch = claimed.Epoch
+		case !again:
+			f.op.ClaimedAt = time.Time{}
 		}
 		return err
 	})
@@ -150,16 +201,28 @@ func (f *failover) claim(ctx workflow.Context) error {
 func (f *failover) finish(ctx workflow.Context, err error) error {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
-	f.op.State, f.op.EndedAt = topology.OperationCompleted, workflow.Now(ctx).UTC()
-	if err != nil {
-		failure := FailureOf(err)
-		f.op.State, f.op.Error, f.op.Hint = topology.OperationFailed, failure.Message, failure.Hint
-	}
+	f.op.EndedAt = workflow.Now(ctx).UTC()
+	f.judge(err)
 	f.show(ctx)
 	end := forward(ctx, f.op.To, "release the group")
 	ended := workflow.ExecuteActivity(end, target.EndOperation, activities.RecordOperationInput{Operation: f.op}).Get(ctx, nil)
 	labelled := f.label(ctx, string(f.op.State))
+	f.tellEnd(ctx)
 	return cmp.Or(err, ended, labelled)
+}
+
+// judge says in the account how the operation ended.
+func (f *failover) judge(err error) {
+	switch {
+	case f.op.State == topology.OperationReverted: // it says why itself
+	case err == nil:
+		f.op.State = topology.OperationCompleted
+	case f.canceled(err):
+		f.op.State, f.op.Error = topology.OperationCanceled, f.canceledText()
+	default:
+		failure := FailureOf(err)
+		f.op.State, f.op.Error, f.op.Hint = topology.OperationFailed, failure.Message, failure.Hint
+	}
 }
 
 // phase runs one timed step and keeps the account of it, in the operation, in the catalog and in the UI.

@@ -16,7 +16,7 @@ import (
 // whether each of those can run what it is to get.
 func (f *failover) plan(ctx workflow.Context) error {
 	return f.phase(ctx, "Plan", "", func(p *topology.Phase) error {
-		in := activities.PlanFailoverInput{Group: f.in.Group, To: f.op.To, Force: f.in.Force}
+		in := activities.PlanFailoverInput{Group: f.in.Group, To: f.op.To, Force: f.in.Force, FailoverChoice: f.limits}
 		if f.in.Resume {
 			in.Operation = f.op.ID
 		}
@@ -91,6 +91,7 @@ func (f *failover) fix(ctx workflow.Context) (plan activities.FailoverPlan, err 
 	err = f.phase(ctx, "Fix recovery point", "", func(p *topology.Phase) error {
 		in := activities.FixRecoveryPointInput{
 			Group: f.in.Group, To: f.op.To, Operation: f.op.ID, Epoch: f.op.Epoch, Hosts: hostsOf(f.planned), Resume: f.in.Resume,
+			Choice: f.op.Choice,
 		}
 		err := workflow.ExecuteActivity(forward(ctx, f.op.To, "the end of the unbroken chain"), target.FixRecoveryPoint, in).Get(ctx, &plan)
 		p.Note = planNote(plan)
@@ -99,6 +100,7 @@ func (f *failover) fix(ctx workflow.Context) (plan activities.FailoverPlan, err 
 	if err != nil {
 		return plan, err
 	}
+	f.op.Choice = plan.Choice // that of the plan that stands already, if one does
 	before := f.op.Workspaces
 	f.op.Workspaces = nil
 	for _, w := range plan.Workspaces {
@@ -115,7 +117,7 @@ func (f *failover) expected(w activities.WorkspacePlan, before []topology.Recove
 	}
 	r := topology.Recovered{
 		Workspace: w.Workspace, Point: w.Point, Lineage: w.Lineage, Databases: w.Databases, Notes: w.Notes,
-		Host: w.Host, Error: w.Error, Hint: w.Hint,
+		Host: w.Host, Error: w.Error, Hint: w.Hint, Loss: w.Loss,
 	}
 	for _, p := range f.planned.Workspaces {
 		if p.Workspace == w.Workspace {

@@ -174,28 +174,63 @@ func TestFailoverWaitsOutTransientFaults(t *testing.T) {
 	}
 }
 
-// A cancellation before the claim ends the failover; one after it comes too late.
+// canceledWhile runs a failover that is canceled while one of its activities is slow, and returns its account as it was
+// written last; the zero account when none was.
+func canceledWhile(t *testing.T, slow any, result any, cancel func(*testsuite.TestWorkflowEnvironment)) (ended topology.Operation, claimed bool, err error) {
+	t.Helper()
+	env := newEnv(t)
+	any := mock.Anything
+	env.OnActivity(slow, any, any).After(10*time.Second).Return(result, nil)
+	env.OnActivity(target.ClaimEpoch, any, any).Return(func(context.Context, activities.ClaimEpochInput) (activities.ClaimEpochResult, error) {
+		claimed = true
+		return activities.ClaimEpochResult{Epoch: 2}, nil
+	})
+	op := answers(env)
+	env.RegisterDelayedCallback(func() { cancel(env) }, time.Second)
+	env.ExecuteWorkflow(Failover, FailoverInput{Group: "prod"})
+	return *op, claimed, env.GetWorkflowError()
+}
+
+// answer is what CancelUpdate was answered.
+type answer struct{ refused, failed error }
+
+func (a *answer) Accept()                 {}
+func (a *answer) Reject(err error)        { a.refused = err }
+func (a *answer) Complete(_ any, e error) { a.failed = e }
+
+// A cancellation before the claim is ordered ends the failover and lets go of the lock; one after it comes too late.
 func TestFailoverCancellation(t *testing.T) {
+	const nothing topology.OperationState = "" // no account was written
 	for name, c := range map[string]struct {
-		slow any
-		want topology.OperationState
+		slow, result any
+		want         topology.OperationState
 	}{
-		"before the claim": {slow: target.ClaimEpoch, want: topology.OperationFailed},
-		"after the claim":  {slow: target.ProvisionTopology, want: topology.OperationCompleted},
+		"while it plans":          {target.PlanFailover, onePlan, nothing},
+		"while a host is asked":   {target.CheckHost, activities.PhaseResult{}, nothing},
+		"while it gets the lock":  {target.BeginOperation, activities.BeginOperationResult{}, topology.OperationCanceled},
+		"while it claims":         {target.ClaimEpoch, activities.ClaimEpochResult{Epoch: 2}, topology.OperationCompleted},
+		"after the claim":         {target.ProvisionTopology, activities.Place{}, topology.OperationCompleted},
+		"while it fixes the plan": {target.FixRecoveryPoint, onePlan, topology.OperationCompleted},
 	} {
 		t.Run(name, func(t *testing.T) {
-			env := newEnv(t)
-			switch name {
-			case "before the claim":
-				env.OnActivity(c.slow, mock.Anything, mock.Anything).After(time.Hour).Return(activities.ClaimEpochResult{Epoch: 2}, nil)
-			default:
-				env.OnActivity(c.slow, mock.Anything, mock.Anything).After(time.Hour).Return(activities.Place{}, nil)
+			var said answer
+			for how, cancel := range map[string]func(*testsuite.TestWorkflowEnvironment){
+				"Temporal": func(env *testsuite.TestWorkflowEnvironment) { env.CancelWorkflow() },
+				"update": func(env *testsuite.TestWorkflowEnvironment) {
+					env.UpdateWorkflow(CancelUpdate, "", &said, CancelInput{By: "eve"})
+				},
+			} {
+				ended, claimed, err := canceledWhile(t, c.slow, c.result, cancel)
+				completes := c.want == topology.OperationCompleted
+				if ended.State != c.want || (err == nil) != completes || claimed && !completes {
+					t.Errorf("%s: ended as %+v, claimed %v, %v", how, ended, claimed, err)
+				}
+				if how == "update" && (said.refused != nil) != completes {
+					t.Errorf("the update was answered %+v", said)
+				}
 			}
-			ended := answers(env)
-			env.RegisterDelayedCallback(env.CancelWorkflow, time.Minute)
-			env.ExecuteWorkflow(Failover, FailoverInput{Group: "prod"})
-			if ended.State != c.want {
-				t.Errorf("ended as %+v", ended)
+			if said.refused != nil && !strings.Contains(said.refused.Error(), "passed its point of no return at 20") {
+				t.Errorf("refused with %q", said.refused)
 			}
 		})
 	}

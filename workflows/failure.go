@@ -16,6 +16,8 @@ const (
 	HoleType = "Hole"
 	// NoWorkerType: no worker polls the queue of a region.
 	NoWorkerType = "NoWorker"
+	// CanceledType: somebody stopped it before it had changed anything for good.
+	CanceledType = "Canceled"
 )
 
 // Failure is why a workflow failed, in words for an operator.
