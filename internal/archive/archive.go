@@ -114,9 +114,18 @@ type Inventory struct {
 }
 
 // List reads the inventory. Keys that are neither segments' nor history files' are passed over.
-func (a *Archive) List(ctx context.Context) (Inventory, error) {
+func (a *Archive) List(ctx context.Context) (Inventory, error) { return a.list(ctx, "") }
+
+// ListFrom is List for those that follow a lineage: of the position's timeline it has only the objects that begin there or
+// later, which is one short request at the end of a long lineage. An object that was merged, and begins before the position, is
+// not among them, and neither are the history files of earlier timelines and of the position's own.
+func (a *Archive) ListFrom(ctx context.Context, p wal.Position) (Inventory, error) {
+	return a.list(ctx, a.prefix+p.Timeline.Key()+"/"+p.LSN.Key())
+}
+
+func (a *Archive) list(ctx context.Context, after string) (Inventory, error) {
 	inv := Inventory{Histories: map[wal.Timeline][]byte{}}
-	for info, err := range a.store.List(ctx, a.prefix, "") {
+	for info, err := range a.store.List(ctx, a.prefix, after) {
 		if err != nil {
 			return Inventory{}, err
 		}

@@ -39,8 +39,8 @@ type Line struct {
 // At returns the timeline that the byte at l belongs to.
 func (n Line) At(l wal.LSN) wal.Timeline { return n.History.TimelineAt(l, n.Timeline) }
 
-// until returns where the timeline that holds l ends, and false when it is the last one.
-func (n Line) until(l wal.LSN) (wal.LSN, bool) {
+// Until returns where the timeline that holds l ends, and false when it is the last one.
+func (n Line) Until(l wal.LSN) (wal.LSN, bool) {
 	for _, s := range n.History {
 		if l < s.LSN {
 			return s.LSN, true
@@ -87,7 +87,7 @@ func Path(entries []Entry, line Line, from wal.LSN) Chain {
 			return c
 		}
 		to := e.Range.End
-		if end, ends := line.until(at); ends && end < to {
+		if end, ends := line.Until(at); ends && end < to {
 			to = end
 		}
 		c.Steps = append(c.Steps, Step{e, wal.Range{Start: at, End: to}})

@@ -161,18 +161,25 @@ type loaded struct {
 	done chan struct{}
 }
 
-// write fetches the pieces in parallel, and verifies and writes them in order.
+// write verifies and writes what is not there from an earlier run.
 func (f *fetch) write(ctx context.Context, lines []archive.Line) error {
-	w, err := newWALWriter(f, lines)
-	if err != nil {
+	w := &walWriter{f: f, lines: lines, leg: -1}
+	if err := w.resume(); err != nil {
 		return err
 	}
-	todo := w.skip(f.pieces)
+	defer w.close()
+	if err := f.pour(ctx, w, w.skip(f.pieces)); err != nil {
+		return err
+	}
+	return w.finish()
+}
+
+// pour fetches pieces in parallel and hands them to the writer in order.
+func (f *fetch) pour(ctx context.Context, w *walWriter, todo []piece) error {
 	g, ctx := errgroup.WithContext(ctx)
 	queue := make(chan *loaded, f.Parallel-1) // bounds the segments in memory
 	g.Go(func() error { return f.load(ctx, todo, queue) })
 	g.Go(func() error {
-		defer w.close()
 		for _, p := range todo {
 			select {
 			case l := <-queue:
@@ -187,7 +194,7 @@ func (f *fetch) write(ctx context.Context, lines []archive.Line) error {
 				return ctx.Err()
 			}
 		}
-		return w.finish()
+		return nil
 	})
 	return g.Wait()
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/smartdr/smartdr/internal/archive"
 	"github.com/smartdr/smartdr/internal/wal"
@@ -39,7 +40,7 @@ func (f *fetch) lineages() []string {
 
 // mark remembers how far the fetch came, every few files. s holds the byte before.
 func (w *walWriter) mark(s *archive.Segment) error {
-	if w.since++; w.since < markEvery {
+	if w.since++; w.since < markEvery && w.grow == nil {
 		return nil
 	}
 	w.since = 0
@@ -78,16 +79,15 @@ func (w *walWriter) resume() error {
 	return w.resumeScan(m)
 }
 
-// continues reports whether m is of a fetch of the same path, not further than this one is to go, whose last file is there.
+// continues reports whether m is of a fetch of the same path, or of its beginning, not further than this one is to go, whose last
+// file is there.
 func (w *walWriter) continues(m mark) bool {
 	ids := w.f.lineages()
-	if len(ids) != len(m.Lineages) || m.Leg >= len(ids) || m.Out.Start != w.f.out.Start || m.At > w.f.out.End.LSN {
+	if len(ids) < len(m.Lineages) || m.Leg >= len(m.Lineages) || !slices.Equal(ids[:len(m.Lineages)], m.Lineages) {
 		return false
 	}
-	for i := range ids {
-		if ids[i] != m.Lineages[i] {
-			return false
-		}
+	if to := w.f.Legs[m.Leg].To; to != 0 && m.At > to || m.Out.Start != w.f.out.Start || m.At > w.f.out.End.LSN {
+		return false
 	}
 	// The path of this plan must go through the files that are kept: none was renamed for a newer timeline since.
 	if w.f.SegmentSize.FileName(w.lines[m.Leg].At(m.At-1), m.At-1) != m.Last {

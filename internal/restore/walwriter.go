@@ -27,11 +27,7 @@ type walWriter struct {
 	name   string   // its name when it is whole
 	last   string   // the name of the file finished before
 	since  int      // files since the last mark
-}
-
-func newWALWriter(f *fetch, lines []archive.Line) (*walWriter, error) {
-	w := &walWriter{f: f, lines: lines, leg: -1}
-	return w, w.resume()
+	grow   *grow    // nil: files appear when they are whole
 }
 
 // add takes the next piece.
@@ -45,15 +41,9 @@ func (w *walWriter) add(p piece, s *archive.Segment) error {
 	if err != nil {
 		return fault.New(fault.KindOf(err), p.step.Entry.Key, err)
 	}
-	for len(raw) > 0 {
-		n, err := w.write(raw)
-		if err == nil {
-			err = w.scan(p, w.at-wal.LSN(n), raw[:n])
-		}
-		if err == nil && w.file == nil {
-			err = w.mark(s)
-		}
-		if err != nil {
+	for len(raw) > 0 && !w.limited() {
+		n := min(len(raw), int(w.f.SegmentSize.Next(w.at)-w.at))
+		if err := w.addPart(p, s, raw[:n]); err != nil {
 			return err
 		}
 		raw = raw[n:]
@@ -64,6 +54,27 @@ func (w *walWriter) add(p piece, s *archive.Segment) error {
 		w.f.Progress(w.done, w.f.total)
 	}
 	return nil
+}
+
+// addPart takes what of a piece lies in one segment file. Nothing is written before its records were found sound.
+func (w *walWriter) addPart(p piece, s *archive.Segment, raw []byte) error {
+	if err := w.ready(); err != nil {
+		return err
+	}
+	if err := w.agrees(raw); err != nil {
+		return err
+	}
+	raw, err := w.scan(p, raw)
+	if err != nil {
+		return err
+	}
+	if err := w.announce(raw); err != nil {
+		return err
+	}
+	if err := w.write(raw); err != nil || w.file != nil {
+		return err
+	}
+	return w.mark(s)
 }
 
 // nextLeg ends the file of the leg before, and begins where the next one does: at the start of a segment file, whose
@@ -80,9 +91,14 @@ func (w *walWriter) nextLeg(p piece) error {
 	return nil
 }
 
-func (w *walWriter) scan(p piece, at wal.LSN, raw []byte) error {
-	out := &w.f.out
-	err := w.scanner.Feed(at, raw, func(r wal.Record) {
+// scan reads the records in raw, which begins at w.at, and returns what of it may be written.
+func (w *walWriter) scan(p piece, raw []byte) ([]byte, error) {
+	out, cut := &w.f.out, w.at+wal.LSN(len(raw))
+	err := w.scanner.Feed(w.at, raw, func(r wal.Record) {
+		if w.beyondLimit(r.End) {
+			cut = min(cut, max(r.Start, w.at))
+			return
+		}
 		switch {
 		case r.Commit != nil:
 			out.LastCommit, out.LastCommitLSN = r.Commit.Time, r.End
@@ -95,34 +111,35 @@ func (w *walWriter) scan(p piece, at wal.LSN, raw []byte) error {
 		}
 	})
 	if err != nil {
-		return fault.New(fault.Corrupt, p.step.Entry.Key, err).
+		return nil, fault.New(fault.Corrupt, p.step.Entry.Key, err).
 			WithHint("The bytes are as the server sent them, and recovery would stop there.")
 	}
-	if e := w.scanner.RecordEnd(); e != 0 {
+	if e := w.scanner.RecordEnd(); e != 0 && !w.beyondLimit(e) {
 		out.RecordEnd = e
 	}
-	return nil
+	return raw[:cut-w.at], nil
 }
 
-// write writes up to the end of a segment file and returns how many bytes; the file is nil once it is whole.
-func (w *walWriter) write(raw []byte) (int, error) {
-	size := w.f.SegmentSize
-	if w.file == nil {
-		if err := w.beginFile(); err != nil {
-			return 0, err
-		}
+// write writes what lies in one segment file; the file is nil once it is whole.
+func (w *walWriter) write(raw []byte) error {
+	if _, err := w.file.WriteAt(raw, int64(w.at-w.fileAt)); err != nil {
+		return diskFault("write "+w.name, err)
 	}
-	n := min(len(raw), int(size.Next(w.at)-w.at))
-	if err := w.agrees(raw[:n]); err != nil {
-		return 0, err
+	if w.at += wal.LSN(len(raw)); w.at%wal.LSN(w.f.SegmentSize) != 0 {
+		return nil
 	}
-	if _, err := w.file.WriteAt(raw[:n], int64(w.at-w.fileAt)); err != nil {
-		return 0, diskFault("write "+w.name, err)
+	return w.endFile()
+}
+
+// ready opens the file that the next byte goes to.
+func (w *walWriter) ready() error {
+	switch {
+	case w.grow != nil:
+		return w.readyToGrow()
+	case w.file == nil:
+		return w.beginFile()
 	}
-	if w.at += wal.LSN(n); w.at%wal.LSN(size) != 0 {
-		return n, nil
-	}
-	return n, w.endFile()
+	return nil
 }
 
 // agrees compares what a leg has in its first segment file with what the leg before has there: up to the fork it is the
@@ -182,7 +199,7 @@ func (w *walWriter) endFile() error {
 	}
 	err := errors.Join(w.file.Sync(), w.file.Close())
 	w.file = nil
-	if err == nil {
+	if err == nil && w.grow == nil {
 		err = os.Rename(filepath.Join(w.f.Dir, temporaryWAL), filepath.Join(w.f.Dir, w.name))
 	}
 	if err != nil {
@@ -207,7 +224,9 @@ func (w *walWriter) finish() error {
 func (w *walWriter) close() {
 	if w.file != nil {
 		w.file.Close()
-		os.Remove(w.file.Name())
+		if w.grow == nil {
+			os.Remove(w.file.Name())
+		}
 		w.file = nil
 	}
 }
