@@ -47,7 +47,7 @@ func (t *Target) takeOver(ctx context.Context, op topology.Operation, busy *cata
 func (t *Target) ClaimEpoch(ctx context.Context, in ClaimEpochInput) (ClaimEpochResult, error) {
 	p := beat(ctx)
 	defer p.end()
-	claim := catalog.Claim{Group: in.Group, Region: in.Region, Operation: in.Operation, Claimant: in.Claimant}
+	claim := catalog.Claim{Group: in.Group, Region: in.Region, Operation: in.Operation, Claimant: in.Claimant, Held: true}
 	got, err := t.Catalog.ClaimEpoch(ctx, claim) // epoch 0: the next one, or the one that the operation has already
 	return ClaimEpochResult{Epoch: got.Epoch}, judge(ctx, err)
 }

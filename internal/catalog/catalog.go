@@ -60,6 +60,8 @@ type Claim struct {
 	Operation string         `json:"operation"` // ID; a claim is idempotent by it
 	Claimant  string         `json:"claimant"`  // for people: host and process, or workflow
 	ClaimedAt time.Time      `json:"claimedAt"`
+
+	Held bool `json:"-"` // of a claim that is asked for: only if the operation holds the group
 }
 
 // Busy says which operation holds a group. BeginOperation's error has it in its tree.
@@ -99,6 +101,7 @@ type cache struct {
 	etags   map[string]string // by region and key
 	regions map[string]cachedRegions
 	silent  map[string]time.Time // by region: when it last took the whole timeout
+	owed    map[string]bool      // groups whose other bucket did not take the last change
 	// announced are the furthest points that were announced through this catalog, by workspace and lineage.
 	announced map[string]topology.WALProgress
 	tails     map[string]topology.Tail // by key: those that are complete

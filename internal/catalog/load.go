@@ -121,11 +121,24 @@ func newestOf(found []document) (document, error) {
 			return document{}, fault.Newf(fault.Diverged, op, "two buckets hold different documents of revision %d", d.group.Revision).
 				WithHint("One was restored or written by hand: delete groups/%s/group.json in the bucket that is wrong, and it is copied again.", d.group.Name)
 		}
+		if seizedApart(&d.group, &newest.group) {
+			return document{}, fault.Newf(fault.Diverged, op, "one bucket was made to decide over it without the other one, which has gone on since: what each side decided cannot be merged").
+				WithHint("Find out which side serves, stop the other one, and delete groups/%s/group.json in the bucket of the side that is given up: it is copied again. What that side wrote stays in its own lineages.", d.group.Name)
+		}
 		if d.group.Revision > newest.group.Revision {
 			newest = d
 		}
 	}
 	return newest, nil
+}
+
+// seizedApart reports whether one document decides by a seizure, and the other has changed since without knowing of it.
+func seizedApart(a, b *topology.Group) bool {
+	if a.Revision < b.Revision {
+		a, b = b, a
+	}
+	knows := b.Seized != nil && a.Seized != nil && b.Seized.At.Equal(a.Seized.At)
+	return a.Seized != nil && !knows && b.Revision > a.Seized.Revision
 }
 
 func notFound(group string, l Loaded, replies map[string]reply[document]) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/smartdr/smartdr/internal/fault"
@@ -14,12 +15,39 @@ import (
 // Mirror copies a group's document and its epochs from the authority's bucket to the other region's.
 func (c *Catalog) Mirror(ctx context.Context, group string) error {
 	_, err := c.retry(ctx, group, func(s survey) (Updated, error) {
-		if _, err := c.atAuthority(ctx, s); err != nil {
+		current, err := c.atAuthority(ctx, s)
+		if err != nil {
 			return Updated{}, err
 		}
-		return Updated{}, c.copyToOthers(ctx, s.newest, true)
+		return Updated{}, c.copyToOthers(ctx, current, true)
 	})
+	if err == nil {
+		c.owe(group, false)
+	}
 	return err
+}
+
+// Owed returns the groups whose other bucket did not take the last change made through this catalog.
+func (c *Catalog) Owed() []string {
+	c.cache.mu.Lock()
+	defer c.cache.mu.Unlock()
+	return slices.Sorted(maps.Keys(c.cache.owed))
+}
+
+// Settle says that a group's other bucket has everything.
+func (c *Catalog) Settle(group string) { c.owe(group, false) }
+
+func (c *Catalog) owe(group string, owed bool) {
+	c.cache.mu.Lock()
+	defer c.cache.mu.Unlock()
+	if c.cache.owed == nil {
+		c.cache.owed = map[string]bool{}
+	}
+	if owed {
+		c.cache.owed[group] = true
+	} else {
+		delete(c.cache.owed, group)
+	}
 }
 
 // mirrored copies d to the group's other region as far as that answers in time.
@@ -27,6 +55,7 @@ func (c *Catalog) mirrored(ctx context.Context, d document) Updated {
 	ctx, done := c.patiently(ctx, d.group.Other(d.group.Authority))
 	defer done()
 	if err := c.copyToOthers(ctx, d, false); err != nil {
+		c.owe(d.group.Name, true)
 		c.log().Warn("the catalog was changed and not copied to the other region's bucket", "group", d.group.Name, "revision", d.group.Revision, "error", err)
 		return Updated{Group: d.group, Reason: err.Error()}
 	}
@@ -53,7 +82,7 @@ func (c *Catalog) copyDocument(ctx context.Context, region string, d document) e
 	if err != nil {
 		return err
 	}
-	if there, err := readGroup(ctx, s, d.group.Name); err != nil || there.group.Epoch != d.group.Epoch {
+	if there, err := readGroup(ctx, s, d.group.Name); err != nil || there.group.NewestEpoch() != d.group.NewestEpoch() {
 		return c.copyTo(ctx, []string{d.group.Authority}, region, d)
 	}
 	return putNewerGroup(ctx, s, d)
@@ -70,7 +99,7 @@ func (c *Catalog) copyTo(ctx context.Context, from []string, region string, d do
 		if f == region {
 			continue
 		}
-		if err := copyEpochs(ctx, c.Stores[f], s, d.group.Name, false); err != nil {
+		if err := copyEpochs(ctx, c.Stores[f], s, &d.group, false); err != nil {
 			return fmt.Errorf("copy epochs of group %s from region %s to %s: %w", d.group.Name, f, region, err)
 		}
 	}
@@ -91,7 +120,7 @@ func putNewerGroup(ctx context.Context, s objectstore.Store, d document) error {
 		case fault.Is(err, fault.Corrupt): // the copy is worth nothing: replace it
 		case err != nil:
 			return err
-		case there.group.ID != d.group.ID:
+		case there.group.ID != d.group.ID, seizedApart(&there.group, &d.group):
 			_, err := newestOf([]document{there, d})
 			return err
 		case there.group.Revision >= d.group.Revision:
@@ -125,7 +154,7 @@ func (c *Catalog) prepare(ctx context.Context, region string, d document) error 
 	if err != nil {
 		return err
 	}
-	if err := copyEpochs(ctx, from, c.Stores[region], d.group.Name, true); err != nil {
+	if err := copyEpochs(ctx, from, c.Stores[region], &d.group, true); err != nil {
 		return fmt.Errorf("copy epochs of group %s to region %s: %w", d.group.Name, region, err)
 	}
 	return c.copyTo(ctx, []string{d.group.Authority}, region, d)
@@ -133,6 +162,9 @@ func (c *Catalog) prepare(ctx context.Context, region string, d document) error 
 
 func (c *Catalog) tryMove(ctx context.Context, s survey, region string, change func(*topology.Group) error) (Updated, error) {
 	current, err := c.atAuthority(ctx, s)
+	if err == nil {
+		err = Controls(&current.group, c.Controller)
+	}
 	if err != nil {
 		return Updated{}, err
 	}
@@ -146,7 +178,7 @@ func (c *Catalog) tryMove(ctx context.Context, s survey, region string, change f
 	if !changed {
 		next.Revision++
 	}
-	next.Authority = region
+	next.Authority, next.Term = region, next.Term+1
 	if err := c.prepare(ctx, region, current); err != nil {
 		return Updated{}, err
 	}

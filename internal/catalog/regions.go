@@ -35,7 +35,7 @@ func (c *Catalog) knownRegions(group string) (regions []string, fresh bool) {
 	return known.regions, ok && c.now().Sub(known.readAt) < regionsFresh
 }
 
-// regionsOf returns the regions of a group. While no bucket tells, what was known last holds.
+// regionsOf returns the regions of a group. While no bucket tells, or they contradict each other, what was known last holds.
 func (c *Catalog) regionsOf(ctx context.Context, group string) ([]string, error) {
 	known, fresh := c.knownRegions(group)
 	if fresh {
@@ -45,7 +45,7 @@ func (c *Catalog) regionsOf(ctx context.Context, group string) ([]string, error)
 	if err == nil {
 		return groupRegions(&l.Group), nil
 	}
-	if len(known) > 0 && fault.Is(err, fault.Transient) {
+	if len(known) > 0 && (fault.Is(err, fault.Transient) || fault.Is(err, fault.Diverged)) {
 		return known, nil
 	}
 	return nil, err

@@ -51,6 +51,10 @@ func (c *Catalog) newGroup(g topology.Group) topology.Group {
 	if g.Workspaces == nil {
 		g.Workspaces = []topology.Workspace{}
 	}
+	if g.Controller == nil && c.Controller != "" {
+		g.Controller = &topology.Controller{ID: c.Controller, Since: c.now().UTC(), By: "create"}
+	}
+	g.Claimed = &topology.Claimed{Epoch: g.Epoch, Region: g.Active, Operation: "create-" + g.ID, Claimant: "create", At: c.now().UTC()}
 	return g
 }
 
@@ -104,7 +108,8 @@ func (c *Catalog) putNew(ctx context.Context, g topology.Group) (topology.Group,
 // Update changes a group: change is applied to the newest revision and the result is written to the authority's bucket if
 // nobody else wrote meanwhile, else all over again; then it is copied to the other region's bucket, which may fail (see
 // Updated). change may be called several times; its error ends the update and is returned as it is. It must not touch
-// Format, Revision, ID, Name, CreatedAt or Authority. A change that changes nothing is not written.
+// Format, Revision, ID, Name, CreatedAt or Authority. A change that changes nothing is not written. It is fault.Fenced when
+// another control plane acts for the group.
 func (c *Catalog) Update(ctx context.Context, group string, change func(*topology.Group) error) (Updated, error) {
 	return c.retry(ctx, group, func(s survey) (Updated, error) { return c.tryUpdate(ctx, s, change) })
 }
@@ -159,6 +164,9 @@ func (c *Catalog) tryUpdate(ctx context.Context, s survey, change func(*topology
 	if err != nil {
 		return Updated{}, err
 	}
+	if err := Controls(&current.group, c.Controller); err != nil {
+		return Updated{}, err
+	}
 	next, changed, err := apply(current, change)
 	if err != nil {
 		return Updated{}, err
@@ -203,7 +211,8 @@ func apply(current document, change func(*topology.Group) error) (next topology.
 		}
 	}
 	was := current.group
-	next.Format, next.Revision, next.ID, next.Name, next.CreatedAt, next.Authority = was.Format, was.Revision, was.ID, was.Name, was.CreatedAt, was.Authority
+	next.Format, next.Revision, next.ID, next.Name, next.CreatedAt = was.Format, was.Revision, was.ID, was.Name, was.CreatedAt
+	next.Authority, next.Term = was.Authority, was.Term
 	if err := next.Validate(); err != nil {
 		return next, false, err
 	}
@@ -220,7 +229,11 @@ func apply(current document, change func(*topology.Group) error) (next topology.
 
 // swap writes next over current in the bucket that decides for current.
 func (c *Catalog) swap(ctx context.Context, current document, next topology.Group) (document, error) {
-	s, err := c.store(current.group.Authority)
+	return c.swapIn(ctx, current.group.Authority, current, next)
+}
+
+func (c *Catalog) swapIn(ctx context.Context, region string, current document, next topology.Group) (document, error) {
+	s, err := c.store(region)
 	if err != nil {
 		return document{}, err
 	}

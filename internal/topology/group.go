@@ -36,6 +36,10 @@ type Group struct {
 	Preprovision   *Preprovision `json:"preprovision,omitempty"`          // nil: no compute runs in the region that does not serve
 	SelfFenceAfter int           `json:"selfFenceAfterSeconds,omitempty"` // a region that reached neither the other bucket nor Temporal for so long fences its servers; 0: never
 	Controller     *Controller   `json:"controller,omitempty"`            // nil: any control plane may act, as in a group of old
+
+	Claimed *Claimed `json:"claimed,omitempty"` // the newest epoch that was claimed; ahead of Epoch until somebody serves under it
+	Term    int64    `json:"term,omitempty"`    // grows by one each time that Authority changes
+	Seized  *Seizure `json:"seized,omitempty"`  // how Authority came to where it is without the word of the one before
 }
 
 // UnmarshalJSON replaces the group as a whole. Without it a field that the document leaves out, such as the state of an active
