@@ -48,7 +48,7 @@ type firstBytes struct {
 }
 
 // newLeg prepares to go on from the furthest bucket's tip.
-func (s *shipper) newLeg(ctx context.Context, k *link, t tips) (*leg, error) {
+func (s *shipper) newLeg(ctx context.Context, t tips) (*leg, error) {
 	tip := t.furthest()
 	at := tip.Position.LSN
 	l := &leg{w: s, timeline: tip.Position.Timeline, line: tip.Line, histories: tip.Histories, tips: t.all, silent: t.silent,
@@ -91,19 +91,21 @@ func (s *shipper) newSealer(ctx context.Context, tip *archive.Tip, a *archive.Ar
 	return q, a.Read(ctx, tip.Chain, from, func(at wal.LSN, b []byte) { q.scan(at, b) })
 }
 
-// firstBytes prepares the comparison of a new timeline's first segment file with what is stored.
+// firstBytes prepares the comparison of a new timeline's first segment file with what is stored, or of the first file at all
+// when there is no server that says what it is.
 func (s *shipper) firstBytes(ctx context.Context, tip *archive.Tip, a *archive.Archive) (firstBytes, error) {
 	at := tip.Position.LSN
 	file := s.Lineage.SegmentSize.Start(at)
-	if n := len(tip.Chain.Steps); n == 0 || file == at || tip.Chain.Steps[n-1].Entry.Timeline == tip.Position.Timeline {
+	n := len(tip.Chain.Steps)
+	if n == 0 || file == at || s.dir == "" && tip.Chain.Steps[n-1].Entry.Timeline == tip.Position.Timeline {
 		return firstBytes{from: at, until: at}, nil
 	}
 	d, err := a.DigestAt(ctx, tip.Chain, file)
 	return firstBytes{file, at, d, tip.Digest}, err
 }
 
-// run streams until the timeline ends (errRejudge), ctx is done (nil) or work is. first is the connection to begin with.
-func (l *leg) run(ctx, work context.Context, first *link) error {
+// run ships what an origin gives until the timeline ends (errRejudge), ctx is done (nil) or work is.
+func (l *leg) run(ctx, work context.Context, from origin) error {
 	g, gctx := errgroup.WithContext(work)
 	l.ctx = gctx
 	stream, stop := context.WithCancel(gctx)
@@ -116,7 +118,7 @@ func (l *leg) run(ctx, work context.Context, first *link) error {
 	g.Go(func() error { return l.cut.run(gctx, l.w.CutAfter) })
 	g.Go(func() error { return l.seal.run(gctx, l.cut, l.board.push) })
 	g.Go(func() error {
-		err := l.receive(stream, gctx, first)
+		err := from.feed(stream, gctx, l)
 		if ctx.Err() != nil {
 			return errDone
 		}

@@ -22,6 +22,15 @@ type link struct {
 	slot replication.Slot
 }
 
+func (k *link) timeline() wal.Timeline { return k.sys.Position.Timeline }
+
+// TimelineHistory returns the content of a history file; fault.Missing when the server does not have it.
+func (k *link) TimelineHistory(ctx context.Context, t wal.Timeline) ([]byte, error) {
+	return k.conn.TimelineHistory(ctx, t)
+}
+
+func (k *link) feed(ctx, work context.Context, l *leg) error { return l.receive(ctx, work, k) }
+
 func (k *link) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

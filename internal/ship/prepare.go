@@ -62,35 +62,52 @@ func further(a, b *archive.Tip) bool {
 	return a.Position.LSN > b.Position.LSN
 }
 
-// prepare finds out where the buckets stand and what the server says to that, and makes a leg that goes on from there.
-func (s *shipper) prepare(ctx context.Context) (*leg, *link, error) {
+// origin is where a lineage's WAL comes from: a connection to its server, or its files.
+type origin interface {
+	timeline() wal.Timeline // the newest
+	TimelineHistory(ctx context.Context, t wal.Timeline) ([]byte, error)
+	// feed gives a leg its WAL, until that ends or ctx is done, and waits until that is stored. work is the context of that.
+	feed(ctx, work context.Context, l *leg) error
+	close()
+}
+
+// prepare finds out where the buckets stand and what the origin says to that, and makes a leg that goes on from there.
+func (s *shipper) prepare(ctx context.Context) (*leg, origin, error) {
 	for {
 		t, err := s.readTips(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
-		k, err := s.dial(ctx)
+		o, err := s.open(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
-		known, err := s.learnTimeline(ctx, k, t)
+		known, err := s.learnTimeline(ctx, o, t)
 		if err == nil && !known {
 			var l *leg
-			if l, err = s.newLeg(ctx, k, t); err == nil {
-				return l, k, nil
+			if l, err = s.newLeg(ctx, t); err == nil {
+				return l, o, nil
 			}
 		}
-		k.close()
+		o.close()
 		if err != nil {
 			return nil, nil, err
 		}
 	}
 }
 
+// open connects to the server, or looks at its files.
+func (s *shipper) open(ctx context.Context) (origin, error) {
+	if s.dir != "" {
+		return openFiles(ctx, s.dir, s.Lineage)
+	}
+	return s.dial(ctx)
+}
+
 // learnTimeline stores the history of the server's timeline when the buckets do not know it yet, and reports whether it did:
 // then their tips are different ones. A server whose timeline does not continue the lineage's is fault.Diverged.
-func (s *shipper) learnTimeline(ctx context.Context, k *link, t tips) (learned bool, err error) {
-	line, at := t.furthest().Line, k.sys.Position.Timeline
+func (s *shipper) learnTimeline(ctx context.Context, o origin, t tips) (learned bool, err error) {
+	line, at := t.furthest().Line, o.timeline()
 	if at < line.Timeline {
 		return false, fault.Newf(fault.Diverged, "check timeline", "the server is on timeline %d, which lineage %s has left for %d", at, s.Lineage.ID, line.Timeline).
 			WithHint("An old primary is running again: stop it, or let the connection string name the current one.")
@@ -100,7 +117,7 @@ func (s *shipper) learnTimeline(ctx context.Context, k *link, t tips) (learned b
 		t.doubt(at)
 		return false, nil
 	}
-	files, err := s.fetchHistories(ctx, k, at)
+	files, err := s.fetchHistories(ctx, o, at)
 	if err != nil {
 		return false, err
 	}
@@ -128,8 +145,8 @@ func (t tips) doubt(at wal.Timeline) {
 }
 
 // fetchHistories reads from the server the history files of timeline t and, where it has them, those t came through.
-func (s *shipper) fetchHistories(ctx context.Context, k *link, t wal.Timeline) (map[wal.Timeline][]byte, error) {
-	b, err := k.conn.TimelineHistory(ctx, t)
+func (s *shipper) fetchHistories(ctx context.Context, o origin, t wal.Timeline) (map[wal.Timeline][]byte, error) {
+	b, err := o.TimelineHistory(ctx, t)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +159,7 @@ func (s *shipper) fetchHistories(ctx context.Context, k *link, t wal.Timeline) (
 		if old.Timeline == 1 {
 			continue
 		}
-		b, err := k.conn.TimelineHistory(ctx, old.Timeline)
+		b, err := o.TimelineHistory(ctx, old.Timeline)
 		if err != nil && !fault.Is(err, fault.Missing) {
 			return nil, err
 		}

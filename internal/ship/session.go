@@ -130,8 +130,8 @@ func (l *leg) take(ctx context.Context, m replication.Data, check *archive.Diges
 			return check, nil
 		}
 		if got := check.Sum(); got != l.first.want {
-			return nil, fault.Newf(fault.Diverged, "follow timeline", "the WAL of timeline %d before the switch at %s has digest %s, what is stored %s",
-				l.timeline, l.first.until, got, l.first.want)
+			return nil, fault.Newf(fault.Diverged, "follow timeline", "the WAL of timeline %d before %s has digest %s, what is stored %s",
+				l.timeline, l.first.until, got, l.first.want).WithHint("It is of another server than the one that wrote the lineage.")
 		}
 		check = nil
 	}

@@ -35,6 +35,8 @@ type shipper struct {
 	lag      lagMeter
 	patience time.Duration // for a request to a bucket, at first
 	welcomed bool          // the server let us in once: what it refuses now may pass
+	tail     bool          // of a lineage that was left
+	dir      string        // of WAL files that are read instead of a server; empty for a server
 
 	mu      sync.Mutex
 	leg     *leg // nil between legs
@@ -44,6 +46,8 @@ type shipper struct {
 	err     error              // why shipping stands still
 	cursors []topology.Cursor  // by destination: as last announced
 	applied []topology.Applied // oldest first
+
+	ends wal.Position // of what the files have; zero while that is not known
 
 	holeSince time.Time
 	diverged  int // how many legs in a row the server refused to continue
@@ -124,8 +128,12 @@ func (s *shipper) run(ctx context.Context) error {
 	defer cancel(nil)
 	var beside errgroup.Group
 	beside.Go(func() error { s.watchEpoch(work, cancel); return nil })
-	beside.Go(func() error { s.watchSlot(work); return nil })
-	beside.Go(func() error { s.watchSubscriptions(work); return nil })
+	if s.dir == "" {
+		beside.Go(func() error { s.watchSlot(work); return nil })
+	}
+	if !s.tail {
+		beside.Go(func() error { s.watchSubscriptions(work); return nil })
+	}
 	beside.Go(func() error { s.announceAll(work); return nil })
 	err := s.legs(ctx, work)
 	if fenced := context.Cause(work); fenced != nil {
@@ -184,8 +192,10 @@ func (s *shipper) final(err error) bool {
 		return true
 	case fault.Invalid:
 		return !s.welcomed
+	case fault.Transient:
+		return false
 	}
-	return false
+	return s.dir != "" // files do not change
 }
 
 // holeIsCertain waits for silent buckets for a while: one of them may hold what the others lack.
@@ -234,13 +244,13 @@ func (s *shipper) watchEpoch(ctx context.Context, stop context.CancelCauseFunc) 
 
 // oneLeg finds out where to go on, and ships one timeline from there. nil means that ctx is done.
 func (s *shipper) oneLeg(ctx, work context.Context) error {
-	l, first, err := s.prepare(ctx)
+	l, o, err := s.prepare(ctx)
 	if err != nil {
 		return err
 	}
 	s.setLeg(l)
 	defer s.setLeg(nil)
-	return l.run(ctx, work, first)
+	return l.run(ctx, work, o)
 }
 
 func (s *shipper) setLeg(l *leg) {
