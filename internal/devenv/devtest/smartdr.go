@@ -1,12 +1,7 @@
 package devtest
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"os"
-	"os/exec"
-	"strings"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
@@ -16,42 +11,49 @@ import (
 
 // SmartDR runs the CLI as a script would, with e's configuration. An error holds everything that the command printed.
 func SmartDR(ctx context.Context, e *devenv.Env, args ...string) (stdout string, err error) {
-	path, err := devenv.Tool("smartdr")
-	if err != nil {
-		return "", err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = append(os.Environ(), "SMARTDR_CONFIG="+e.ConfigPath())
-	var o, out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &o, &out
-	if err := cmd.Run(); err != nil {
-		return o.String(), fmt.Errorf("smartdr %s: %w\n%s%s", strings.Join(args, " "), err, o.String(), out.String())
-	}
-	return o.String(), nil
+	return e.SmartDR(ctx, args...)
 }
 
 // EachActivity calls strike once for each activity type of a workflow, when the activity has just been scheduled. It follows
 // the workflow's history, so that no step is too short to be seen, also over Temporal's restarts, and ends with ctx.
 func EachActivity(ctx context.Context, t *devenv.Temporal, workflowID string, strike func(activity string)) {
-	seen := map[string]bool{}
+	EachStart(ctx, t, workflowID, time.Time{}, func(activity string, k int) {
+		if k == 1 {
+			strike(activity)
+		}
+	})
+}
+
+// EachStart calls strike for each activity that a workflow schedules after since, in whichever of its runs, with how many of that
+// type there were, this one included. It follows the history as EachActivity does, and ends with ctx.
+func EachStart(ctx context.Context, t *devenv.Temporal, workflowID string, since time.Time, strike func(activity string, k int)) {
+	seen := map[started]bool{}
+	count := map[string]int{}
 	for ctx.Err() == nil {
-		scheduled(ctx, t, workflowID, func(activity string) {
-			if !seen[activity] {
-				seen[activity] = true
-				strike(activity)
+		scheduled(ctx, t, workflowID, func(a started) {
+			if a.at.Before(since) || seen[a] {
+				return
 			}
+			seen[a] = true
+			count[a.activity]++
+			strike(a.activity, count[a.activity])
 		})
-		select { // Temporal was away, or the workflow is not there yet
+		select { // Temporal was away, the workflow is not there yet, or it has ended and may be run again
 		case <-ctx.Done():
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
-// scheduled reads the history until it ends or Temporal does.
-func scheduled(ctx context.Context, t *devenv.Temporal, workflowID string, tell func(activity string)) {
+// started is one activity of one run.
+type started struct {
+	activity string
+	event    int64
+	at       time.Time
+}
+
+// scheduled reads the history of the newest run until it ends or Temporal does.
+func scheduled(ctx context.Context, t *devenv.Temporal, workflowID string, tell func(started)) {
 	c, err := t.Dial(ctx)
 	if err != nil {
 		return // tried again
@@ -64,7 +66,7 @@ func scheduled(ctx context.Context, t *devenv.Temporal, workflowID string, tell 
 			return // tried again
 		}
 		if a := e.GetActivityTaskScheduledEventAttributes(); a != nil {
-			tell(a.GetActivityType().GetName())
+			tell(started{a.GetActivityType().GetName(), e.GetEventId(), e.GetEventTime().AsTime()})
 		}
 	}
 }

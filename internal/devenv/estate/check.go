@@ -1,0 +1,177 @@
+package estate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/smartdr/smartdr/internal/devenv/ledger"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+// Lose kills the region that serves, at once, and remembers when.
+func (e *Estate) Lose(ctx context.Context, region string) error {
+	e.lostAt = time.Now()
+	return e.Env.KillRegion(ctx, region)
+}
+
+// note remembers how each workspace's writer changed.
+func (e *Estate) note(before map[string]ledger.Commit, op topology.Operation) {
+	for _, s := range e.Spaces {
+		last, wrote := before[s.Name]
+		if !wrote {
+			continue
+		}
+		m := ledger.Move{Timeline: last.Timeline, Planned: op.Kind != Failover}
+		if !m.Planned {
+			m.Fork, m.Cut = recovered(op, s.Name).Point.RecordEnd, op.StartedAt
+			if !e.lostAt.IsZero() {
+				m.Cut = e.lostAt
+			}
+		}
+		s.moves = append(s.moves, m)
+	}
+	e.lostAt = time.Time{}
+}
+
+func recovered(op topology.Operation, workspace string) topology.Recovered {
+	i := slices.IndexFunc(op.Workspaces, func(r topology.Recovered) bool { return r.Workspace == workspace })
+	if i < 0 {
+		return topology.Recovered{}
+	}
+	return op.Workspaces[i]
+}
+
+// Written waits until each workspace's clients have n more commits acknowledged than now.
+func (e *Estate) Written(ctx context.Context, n int) error {
+	for _, s := range e.Spaces {
+		want := len(s.load.Commits()) + n
+		for len(s.load.Commits()) < want {
+			if rest(ctx); ctx.Err() != nil {
+				return fmt.Errorf("clients of %s do not get on: %w", s.Name, lastOf(s.load.Errors()))
+			}
+		}
+	}
+	return nil
+}
+
+func lastOf(errs []error) error {
+	if len(errs) == 0 {
+		return errors.New("nobody says why")
+	}
+	return errs[len(errs)-1]
+}
+
+// Gap returns the longest time without a writer, of all workspaces' clients, at the last change of the writer.
+func (e *Estate) Gap() (longest time.Duration) {
+	for _, s := range e.Spaces {
+		if gaps := ledger.Gaps(s.load.Commits()); len(gaps) > 0 {
+			longest = max(longest, gaps[len(gaps)-1].Length())
+		}
+	}
+	return longest
+}
+
+// Verify compares every workspace with all that its clients were ever told. It returns the accounts by workspace, and an error with
+// each promise that was broken.
+func (e *Estate) Verify(ctx context.Context) (map[string]ledger.Account, error) {
+	accounts := map[string]ledger.Account{}
+	var broken []error
+	for _, s := range e.Spaces {
+		a, err := s.verify(ctx)
+		if err != nil {
+			return accounts, err
+		}
+		accounts[s.Name] = a
+		for _, b := range a.Broken {
+			broken = append(broken, fmt.Errorf("%s: %s", s.Name, b))
+		}
+		for _, g := range ledger.Gaps(s.load.Commits()) {
+			if g.Length() <= 0 {
+				broken = append(broken, fmt.Errorf("%s: timelines %d and %d were both written to, for %s", s.Name, g.From, g.To, -g.Length()))
+			}
+		}
+	}
+	return accounts, errors.Join(broken...)
+}
+
+func (s *Space) verify(ctx context.Context) (ledger.Account, error) {
+	conn, err := s.Connect(ctx)
+	if err != nil {
+		return ledger.Account{}, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // only read from
+	return ledger.VerifyMoves(ctx, conn, s.load.Commits(), s.moves)
+}
+
+// Until asks for the status until it is as wanted.
+func (e *Estate) Until(ctx context.Context, within time.Duration, what string, wanted func(topology.GroupStatus) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	var last topology.GroupStatus
+	for {
+		s, err := e.Status(ctx)
+		if err == nil {
+			if last = s; wanted(s) {
+				return nil
+			}
+		}
+		if rest(ctx); ctx.Err() != nil {
+			return fmt.Errorf("not within %s: %s; %s (%w)", within, what, describe(last), err)
+		}
+	}
+}
+
+// describe tells in a line how a group stands, for errors.
+func describe(s topology.GroupStatus) string {
+	text := fmt.Sprintf("active %s, authority %s, epoch %d", s.Group.Active, s.Group.Authority, s.Group.Epoch)
+	if s.Protection != nil {
+		text += fmt.Sprintf(", protected %v (%s)", s.Protection.Protected, s.Protection.Reason)
+	}
+	for _, w := range s.Workspaces {
+		for _, t := range w.Tails {
+			text += fmt.Sprintf(", tail of %s at %s complete %v %s", t.Lineage, t.At, t.Complete, t.Error)
+		}
+		if w.WAL != nil && w.WAL.Error != "" {
+			text += ", " + w.Workspace + ": " + w.WAL.Error
+		}
+	}
+	return text
+}
+
+// protectedWithin is how long a snapshot into a bucket that has just come back may take on a busy machine.
+const protectedWithin = 3 * time.Minute
+
+// WaitProtected waits until a failover of the group as it serves now would work.
+func (e *Estate) WaitProtected(ctx context.Context) error {
+	return e.Until(ctx, protectedWithin, "the group to be protected", func(s topology.GroupStatus) bool {
+		return s.Protection != nil && s.Protection.Protected && s.Protection.Epoch == s.Group.Epoch && s.Group.Operation == nil
+	})
+}
+
+// WaitTails waits until all that servers wrote which were lost is in a bucket, and returns the lost commits that are not there.
+func (e *Estate) WaitTails(ctx context.Context) error {
+	accounts, err := e.Verify(ctx)
+	if err != nil {
+		return err
+	}
+	return e.Until(ctx, protectedWithin, "the tails of what was lost to be complete", func(s topology.GroupStatus) bool {
+		for _, w := range s.Workspaces {
+			for _, l := range accounts[w.Workspace].Lost {
+				if !held(w.Tails, l) {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
+
+// held reports whether some complete tail holds every commit of a loss.
+func held(tails []topology.Tail, l ledger.Lost) bool {
+	return len(l.Commits) == 0 || slices.ContainsFunc(tails, func(t topology.Tail) bool {
+		return t.Complete && t.At.Timeline == l.Move.Timeline && len(l.OutsideOf(t.At.LSN)) == 0
+	})
+}
