@@ -6,6 +6,7 @@ import (
 
 	"go.temporal.io/sdk/client"
 
+	"github.com/smartdr/smartdr/internal/catalog"
 	"github.com/smartdr/smartdr/internal/dsn"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/topology"
@@ -54,10 +55,24 @@ func (c *Control) ObserveStatus(ctx context.Context, in ReadGroupInput) (topolog
 	p := beat(ctx)
 	defer p.end()
 	s, err := c.Catalog.Status(ctx, in.Group, time.Now())
+	if err == nil {
+		err = c.actFor(ctx, s.Group)
+	}
 	if err == nil && len(s.Silent) == 0 && s.Group.Secondary != "" {
 		c.mirror(ctx, in.Group)
 	}
 	return s, judge(ctx, err)
+}
+
+// actFor refuses a group that another control plane acts for. One that names none becomes this one's, at the next look if not
+// at this one.
+func (c *Control) actFor(ctx context.Context, g topology.Group) error {
+	err := c.Catalog.EnsureController(ctx, g)
+	if err == nil || fault.Is(err, fault.Fenced) {
+		return err
+	}
+	c.Log.WarnContext(ctx, "the group does not name who acts for it yet", "group", g.Name, "error", err)
+	return nil
 }
 
 // mirror copies what decides over a group to the bucket that does not decide. The next look tries again what fails.
@@ -73,6 +88,9 @@ func (c *Control) mirror(ctx context.Context, group string) {
 func (c *Control) EnsureReplication(ctx context.Context, in EnsureReplicationInput) error {
 	p := beat(ctx)
 	defer p.end()
+	if err := c.ensureController(ctx, in.Group); err != nil {
+		return judge(ctx, err)
+	}
 	type epochChanged struct {
 		Epoch topology.Epoch `json:"epoch"`
 	}
@@ -83,4 +101,34 @@ func (c *Control) EnsureReplication(ctx context.Context, in EnsureReplicationInp
 	}
 	_, err := c.Temporal.SignalWithStartWorkflow(ctx, in.WorkflowID, in.Signal, epochChanged{in.Epoch}, options, in.WorkflowType, ReadGroupInput{Group: in.Group})
 	return judge(ctx, err)
+}
+
+// ensureController names this worker's control plane in a group that names none, and refuses one that another acts for.
+func (s *Site) ensureController(ctx context.Context, group string) error {
+	l, err := s.Catalog.Load(ctx, group)
+	if err != nil {
+		return err
+	}
+	return s.Catalog.EnsureController(ctx, l.Group)
+}
+
+// controlEvery is how often a shipper looks whether another control plane has taken its group over: each look reads the
+// group's document.
+const controlEvery = 15 * time.Second
+
+// turnOver returns what a shipper asks to know whether its time is over: whether a newer epoch was claimed, and now and then
+// whether another control plane acts for the group. That nobody answers is no reason to stop.
+func (s *Site) turnOver(group string, epoch topology.Epoch) func(context.Context) error {
+	var looked time.Time
+	return func(ctx context.Context) error {
+		if err := s.Catalog.CheckEpoch(ctx, group, epoch); err != nil || time.Since(looked) < controlEvery {
+			return err
+		}
+		looked = time.Now()
+		l, err := s.Catalog.Load(ctx, group)
+		if err != nil {
+			return err
+		}
+		return catalog.Controls(&l.Group, s.Controller)
+	}
 }

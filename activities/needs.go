@@ -49,7 +49,8 @@ func (s *Site) store(region string) (objectstore.Store, error) {
 		WithHint("add it to the worker's smartdr.yaml")
 }
 
-// destinations returns the buckets that a workspace of g is shipped to, the local one first.
+// destinations returns the buckets that a workspace of g is shipped to, the local one first. A region that is lost and that
+// this worker was never told of keeps nobody from shipping to the other: the status says that nothing arrives there.
 func (s *Site) destinations(g topology.Group) ([]ship.Destination, error) {
 	var to []ship.Destination
 	for _, region := range slices.Compact([]string{g.Active, g.Other(g.Active)}) {
@@ -57,6 +58,10 @@ func (s *Site) destinations(g topology.Group) ([]ship.Destination, error) {
 			continue
 		}
 		store, err := s.store(region)
+		if err != nil && region != s.Region {
+			s.Log.Warn("nothing is shipped to a region that is not in this worker's configuration", "group", g.Name, "region", region)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -80,6 +85,9 @@ func (s *Site) subject(ctx context.Context, in SourceInput) (subject, error) {
 		return subject{}, err
 	}
 	g := loaded.Group
+	if err := catalog.Controls(&g, s.Controller); err != nil {
+		return subject{}, err
+	}
 	if err := s.Catalog.CheckEpoch(ctx, in.Group, in.Epoch); err != nil {
 		return subject{}, err
 	}

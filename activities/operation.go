@@ -57,6 +57,9 @@ func (t *Target) RecordOperation(ctx context.Context, in RecordOperationInput) e
 	p := beat(ctx)
 	defer p.end()
 	in.Operation.RecordedAt = time.Now().UTC()
+	if err := t.controls(ctx, in.Operation.Group); err != nil {
+		return judge(ctx, err)
+	}
 	return judge(ctx, t.Catalog.PutOperation(ctx, in.Operation))
 }
 
@@ -65,7 +68,19 @@ func (t *Target) EndOperation(ctx context.Context, in RecordOperationInput) erro
 	p := beat(ctx)
 	defer p.end()
 	in.Operation.RecordedAt = time.Now().UTC()
+	if err := t.controls(ctx, in.Operation.Group); err != nil {
+		return judge(ctx, err)
+	}
 	return judge(ctx, t.Catalog.EndOperation(ctx, in.Operation))
+}
+
+// controls refuses to write over the account of an operation that another control plane goes on with.
+func (s *Site) controls(ctx context.Context, group string) error {
+	l, err := s.Catalog.Load(ctx, group)
+	if err != nil {
+		return err
+	}
+	return catalog.Controls(&l.Group, s.Controller)
 }
 
 // FindFailover returns the group's last failover, if it can be gone on with: it claimed an epoch that nobody has followed,

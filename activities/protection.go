@@ -3,20 +3,52 @@ package activities
 import (
 	"context"
 
+	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
-// ObserveProtection records that whether a group could fail over has changed.
+// ObserveProtection records that whether a group could fail over has changed. Changed is false when it was recorded before, by
+// an attempt whose answer was lost, or was never otherwise.
 func (c *Control) ObserveProtection(ctx context.Context, in ProtectionInput) (ProtectionResult, error) {
 	p := beat(ctx)
 	defer p.end()
-	return ProtectionResult{}, judge(ctx, c.Catalog.PutProtection(ctx, in.Group, in.Found))
+	result, err := c.observeProtection(ctx, in)
+	return result, judge(ctx, err)
 }
 
-// MoveAuthority lets the bucket of the region that does not serve decide, once that has everything.
+func (c *Control) observeProtection(ctx context.Context, in ProtectionInput) (ProtectionResult, error) {
+	before, err := c.Catalog.Protection(ctx, in.Group)
+	first := fault.Is(err, fault.Missing)
+	if err != nil && !first && !fault.Is(err, fault.Corrupt) {
+		return ProtectionResult{}, err
+	}
+	if err == nil && before.Epoch > in.Found.Epoch {
+		return ProtectionResult{Protection: before}, nil // somebody looked later
+	}
+	changed := before.Protected != in.Found.Protected // who was never protected does not cease to be
+	return ProtectionResult{Protection: in.Found, Changed: changed}, c.Catalog.PutProtection(ctx, in.Group, in.Found)
+}
+
+// MoveAuthority lets the bucket of the region that does not serve decide, once that has everything: so that the next failover
+// needs nothing of the region that is lost then. While an operation holds the group nothing moves, and what is not as it was
+// found is looked at again.
 func (c *Control) MoveAuthority(ctx context.Context, in MoveAuthorityInput) (topology.Group, error) {
 	p := beat(ctx)
 	defer p.end()
-	u, err := c.Catalog.MoveAuthority(ctx, in.Group, in.To, nil)
+	u, err := c.Catalog.MoveAuthority(ctx, in.Group, in.To, in.still)
 	return u.Group, judge(ctx, err)
+}
+
+// still refuses what would take the decision from where an operation, or a failover to come, needs it.
+func (in MoveAuthorityInput) still(g *topology.Group) error {
+	const doing = "move the authority"
+	switch {
+	case g.Operation != nil:
+		return g.Changeable(doing)
+	case g.Epoch != in.Epoch, g.NewestEpoch() != in.Epoch:
+		return fault.Newf(fault.Fenced, doing, "epoch %d of group %s is over", in.Epoch, g.Name)
+	case g.Other(g.Active) != in.To:
+		return fault.Newf(fault.Invalid, doing, "region %s serves group %s: its bucket must not decide over a failover from it", in.To, g.Name)
+	}
+	return nil
 }

@@ -72,7 +72,7 @@ func (s *Source) shipper(in SourceInput, sub subject, l topology.Lineage, p *pul
 			p.say(w)
 			return s.Catalog.PutWALProgress(ctx, in.Group, in.Workspace, w)
 		},
-		Fenced: func(ctx context.Context) error { return s.Catalog.CheckEpoch(ctx, in.Group, in.Epoch) },
+		Fenced: s.turnOver(in.Group, in.Epoch),
 		Log:    s.Log.With("group", in.Group, "workspace", in.Workspace, "lineage", l.ID),
 	}
 }

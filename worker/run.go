@@ -59,7 +59,14 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	site := activities.Site{Region: o.region, Stores: stores, Catalog: &catalog.Catalog{Stores: impatient(stores), Log: logger}, Metrics: metrics, Hooks: hooks(cfg, logger), Log: logger}
+	controller, err := controllerOf(ctx, c, namespace(cfg.Temporal), logger)
+	if err != nil {
+		return err
+	}
+	site := activities.Site{
+		Region: o.region, Controller: controller, Stores: stores, Metrics: metrics, Hooks: hooks(cfg, logger), Log: logger,
+		Catalog: &catalog.Catalog{Stores: impatient(stores), Controller: controller, Log: logger},
+	}
 	target, err := host(ctx, site, region.Worker)
 	if err != nil {
 		return err
@@ -119,6 +126,7 @@ func work(ctx context.Context, c client.Client, target *activities.Target) error
 	}
 	site.Log.InfoContext(ctx, "working", "queues", queues(site))
 	go activities.KeepServing(ctx, target)
+	go activities.KeepMirroring(ctx, target.Site)
 	go func() {
 		if err := activities.KeepAnnouncing(ctx, target); err != nil {
 			failed <- err

@@ -67,6 +67,17 @@ func observing(ctx workflow.Context) workflow.Context {
 	})
 }
 
+// once is for what the entity does after a look at the world: the next look finds what is left to do.
+func once(ctx workflow.Context, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              TaskQueue,
+		Summary:                summary,
+		ScheduleToStartTimeout: 20 * time.Second,
+		StartToCloseTimeout:    time.Minute,
+		RetryPolicy:            retry(time.Second, time.Second, 2),
+	})
+}
+
 // checking is for the regular look at whether a failover would work: tried once, since the next one comes anyway. Nobody on
 // the queue is known soon, so that another worker is asked.
 func checking(ctx workflow.Context, queue string) workflow.Context {

@@ -40,6 +40,7 @@ type entity struct {
 	poked       bool // the epoch may have changed, or a child ended
 	asked, seen int  // status observations wished for; wishes served
 	failure     string
+	replaced    error  // another control plane acts for the group
 	readiness   string // what the last check found, for people
 }
 
@@ -94,6 +95,9 @@ func (e *entity) run(ctx workflow.Context) error {
 	started, recheck := workflow.Now(ctx), workflow.Now(ctx).Add(recheckChildren)
 	for ctx.Err() == nil {
 		e.turn(ctx)
+		if e.replaced != nil {
+			return e.end(ctx, e.replaced)
+		}
 		if workflow.Now(ctx).After(recheck) {
 			e.forgetInherited()
 			recheck = workflow.Now(ctx).Add(recheckChildren)
@@ -127,7 +131,11 @@ func (e *entity) turn(ctx workflow.Context) {
 	err := workflow.ExecuteActivity(observing(ctx), control.ObserveStatus, activities.ReadGroupInput{Group: e.group}).Get(ctx, &status)
 	e.failure = ""
 	if err != nil {
-		e.failure = FailureOf(err).Message
+		f := FailureOf(err)
+		e.failure = f.Message
+		if f.Type == string(fault.Fenced) {
+			e.replaced = refuse(err)
+		}
 	} else {
 		e.state.Status = &status
 		e.reconcile(ctx, status.Group)

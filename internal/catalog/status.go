@@ -30,7 +30,7 @@ func (c *Catalog) Status(ctx context.Context, group string, now time.Time) (topo
 			return topology.GroupStatus{}, err
 		}
 	}
-	return s, nil
+	return s, c.judgeProtection(ctx, regions, &s, now)
 }
 
 // silentOwn leaves out regions that are none of the group's, and adds those that the configuration does not know.
