@@ -51,6 +51,7 @@ type Need struct {
 	DiskBytes int64    // restored files, WAL and what a server needs besides
 	Major     int      // of PostgreSQL; 0 for any
 	Without   []string // hosts that cannot have it
+	Prefer    string   // host that is tried first, since the workspace's address is kept there; may be empty
 }
 
 // ParseMemory reads "64GiB" or "512MiB" as bytes. Errors are fault.Invalid.

@@ -17,7 +17,7 @@ const placeTries = 20_000
 // Place chooses a host for each workspace, by name. Only hosts count whose announcement is fresh at now and that have the
 // workspace's PostgreSQL. No host gets more than it has left beside the servers that are on it: of memory and CPUs what is
 // not promised to others, of disk what is free. The largest workspace is placed first, on the first host that has room;
-// workspaces that ask for disk alone are spread evenly. The result depends on the arguments alone, and not on their order.
+// workspaces that ask for disk alone are spread evenly. A host that is preferred is tried before the others. The result depends on the arguments alone, and not on their order.
 //
 // Errors are fault.Invalid: they name a workspace that has no place, what it needs and the most that any host has.
 func Place(needs []Need, hosts []Host, now time.Time) (map[string]string, error) {
@@ -122,6 +122,10 @@ func (p *placer) order(n Need) []int {
 		slices.SortStableFunc(at, func(a, b int) int {
 			return cmp.Or(cmp.Compare(p.rooms[a].servers, p.rooms[b].servers), cmp.Compare(p.rooms[b].disk, p.rooms[a].disk))
 		})
+	}
+	if i := slices.IndexFunc(at, func(i int) bool { return p.rooms[i].host.Name == n.Prefer }); i > 0 {
+		preferred := at[i]
+		at = slices.Insert(slices.Delete(at, i, i+1), 0, preferred)
 	}
 	return at
 }
