@@ -126,6 +126,7 @@ type attach struct {
 	state       attachState
 	conn        connection
 	segmentSize wal.SegmentSize
+	stateFile   string // default attachFile
 }
 
 // prepare reads what an earlier call left, and settles the server's configuration.
@@ -145,7 +146,26 @@ func (a *attach) prepare(ctx context.Context) error {
 		return nil
 	}
 	a.Server.Settings = a.recoverySettings(control.Minimums)
+	if err := a.stopOnOther(ctx); err != nil {
+		return err
+	}
 	return a.Server.Save()
+}
+
+// stopOnOther ends a server that has followed another timeline than the plan's until now: that timeline would be the parent of
+// the one that it is promoted to.
+func (a *attach) stopOnOther(ctx context.Context) error {
+	before, err := postgres.Load(a.Server.InstanceDir())
+	if fault.Is(err, fault.Missing) {
+		return nil
+	}
+	if err != nil || before.Settings[targetTimeline] == a.Server.Settings[targetTimeline] {
+		return err
+	}
+	if committed, err := a.promotionCounts(ctx); committed || err != nil {
+		return err
+	}
+	return a.Server.Stop(ctx, postgres.Fast)
 }
 
 // recoverAndPromote brings the server from wherever it is to the new timeline.

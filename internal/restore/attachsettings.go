@@ -20,10 +20,15 @@ var duringRecovery = map[string]string{
 	"log_min_messages": "warning", // what replay meets is at LOG and WARNING
 	"log_line_prefix":  "%m [%p] ", "log_error_verbosity": "default", "update_process_title": "on", "track_activities": "on",
 	"wal_retrieve_retry_interval": "1s",
+	// A file of old WAL must not come back under the name of WAL that Follow is about to write.
+	"wal_recycle": "off",
 	// Nobody but us is connected, and nothing may hold replay up.
 	"max_standby_archive_delay": "0", "max_standby_streaming_delay": "0",
 	"ignore_invalid_pages": "off",
 }
+
+// targetTimeline names the setting that says along which timeline to recover.
+const targetTimeline = "recovery_target_timeline"
 
 // recoverySettings are what the server is started with until it is promoted.
 func (a *attach) recoverySettings(control wal.Parameters) map[string]string {
@@ -32,7 +37,7 @@ func (a *attach) recoverySettings(control wal.Parameters) map[string]string {
 	maps.Copy(settings, duringRecovery)
 	// What is written after the promotion stays until the slot keeps it, whatever the first checkpoint thinks.
 	settings["wal_keep_size"] = strconv.Itoa(max(64, 2*int(a.segmentSize>>20))) + "MB"
-	settings["recovery_target_timeline"] = strconv.FormatUint(uint64(a.Plan.Timeline), 10)
+	settings[targetTimeline] = strconv.FormatUint(uint64(a.Plan.Timeline), 10)
 	if len(a.OmittedDatabases) > 0 {
 		settings["ignore_invalid_pages"] = "on" // checkPages looks at what was ignored
 	}
@@ -43,7 +48,7 @@ func (a *attach) recoverySettings(control wal.Parameters) map[string]string {
 func (a *attach) lastingSettings(control wal.Parameters) map[string]string {
 	settings := map[string]string{}
 	for name, value := range a.Server.Settings {
-		if _, temporary := duringRecovery[name]; !temporary && name != "recovery_target_timeline" && name != "wal_keep_size" {
+		if _, temporary := duringRecovery[name]; !temporary && name != targetTimeline && name != "wal_keep_size" {
 			settings[name] = value
 		}
 	}

@@ -13,29 +13,43 @@ import (
 	"github.com/smartdr/smartdr/internal/wal"
 )
 
-// attachState is what Attach keeps beside the data directory, in attach.json.
+// attachFile holds the state of an attach, beside the data directory. Follow keeps its own in followFile, which the attach after it takes
+// its notes from.
+const (
+	attachFile = "attach.json"
+	followFile = "follow.json"
+)
+
+// attachState is what Attach and Follow keep of a server.
 type attachState struct {
 	Plan      Plan           `json:"plan"`
 	Histories []wal.Timeline `json:"histories"`          // whose history files lay in pg_wal before the first start
 	Notes     []string       `json:"notes,omitempty"`    // what was left out
 	Quiet     bool           `json:"quiet,omitempty"`    // subscriptions were found that nobody had foreseen: none runs
 	Attached  *Attached      `json:"attached,omitempty"` // once everything is done
+
+	// Of Follow: what the server may have seen of WAL, no more, and the end of its last record there.
+	Lineage   string  `json:"lineage,omitempty"`
+	Fed       wal.LSN `json:"fed,omitzero"`
+	FedRecord wal.LSN `json:"fedRecord,omitzero"`
 }
 
-func (a *attach) statePath() string { return filepath.Join(a.Server.InstanceDir(), "attach.json") }
+func (a *attach) statePath() string {
+	if a.stateFile == "" {
+		a.stateFile = attachFile
+	}
+	return filepath.Join(a.Server.InstanceDir(), a.stateFile)
+}
 
 // loadState reads the state, or begins one: before the server runs for the first time, all history files in pg_wal are
 // part of the restore, and later ones are its own.
 func (a *attach) loadState() error {
-	b, err := os.ReadFile(a.statePath())
+	err := a.readState()
 	if errors.Is(err, fs.ErrNotExist) {
 		return a.beginState()
 	}
 	if err != nil {
-		return fault.New(fault.Transient, opAttach, err)
-	}
-	if err := json.Unmarshal(b, &a.state); err != nil {
-		return fault.Newf(fault.Corrupt, opAttach, "%s: %w", a.statePath(), err)
+		return err
 	}
 	if a.state.Plan != a.Plan {
 		return fault.Newf(fault.Invalid, opAttach, "the folder was attached for %s on timeline %d before, not for %s on timeline %d",
@@ -44,8 +58,23 @@ func (a *attach) loadState() error {
 	return nil
 }
 
+func (a *attach) readState() error {
+	b, err := os.ReadFile(a.statePath())
+	if err != nil {
+		return fault.New(fault.Transient, opAttach, err)
+	}
+	if err := json.Unmarshal(b, &a.state); err != nil {
+		return fault.Newf(fault.Corrupt, opAttach, "%s: %w", a.statePath(), err)
+	}
+	return nil
+}
+
 func (a *attach) beginState() (err error) {
-	a.state = attachState{Plan: a.Plan}
+	followed := attach{AttachInput: a.AttachInput, stateFile: followFile}
+	if err := followed.readState(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	a.state = attachState{Plan: a.Plan, Notes: followed.state.Notes}
 	if a.state.Histories, err = a.listHistories(); err != nil {
 		return err
 	}

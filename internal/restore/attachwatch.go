@@ -132,11 +132,14 @@ func (a *attach) step(ctx context.Context, w *watch) (done, promoted bool, err e
 	case l.paused:
 		return false, false, a.pausedError()
 	case !l.waiting || l != before: // seen twice, since the parts of a look are not from one moment
+		w.since = time.Now()
 		return false, false, nil
-	case !samePlace(l.replayed, a.Plan.RecordEnd):
-		return false, false, a.endError(l.replayed)
+	case samePlace(l.replayed, a.Plan.RecordEnd):
+		return true, false, nil
+	case time.Since(w.since) < stillFor: // it may have been fed since it looked last
+		return false, false, nil
 	}
-	return true, false, nil
+	return false, false, a.endError(l.replayed)
 }
 
 // stepUnconnected judges a server that takes no connections by its log and the file that its startup process is at. It may take

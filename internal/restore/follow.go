@@ -44,11 +44,143 @@ type FollowInput struct {
 // Followed is how far a standby is.
 type Followed struct {
 	FetchedWAL         // what Attach wants to know, of all that was fed since the snapshot
-	Replayed   wal.LSN `json:"replayed"`
-	Reached    bool    `json:"reached"` // Target, or LagBelow
+	Replayed   wal.LSN `json:"replayed"` // 0 while the server does not say
+	Reached    bool    `json:"reached"`  // Target, or LagBelow
 }
 
-// Follow keeps a restored data directory replaying what its lineages' bucket receives.
+// Follow keeps a data directory that Files has restored replaying: it brings the WAL of its lineages from the bucket as it gets
+// there, and runs the server as a standby that takes no clients. Every byte is verified before the server can see it: the
+// objects' digests, their chain, and the records' CRC.
+//
+// It ends when Target is replayed, when the lag is small enough, when the turn is over, or with ctx; the server runs on. It may
+// be killed at any moment, and so may the server, and called again; only one call at a time may follow into a folder. Attach
+// with the plan {End.Timeline, RecordEnd} of what it returned promotes that server; after that it follows no more.
+//
+// Errors: fault.Missing for a hole in the bucket, naming it; fault.Corrupt for damage; fault.Diverged when the lineages do not
+// continue what the server has replayed, or it is beyond Target; fault.Conflict when an attach has begun in the folder;
+// fault.Full; fault.Invalid when the server refuses to start.
 func Follow(ctx context.Context, in FollowInput) (Followed, error) {
-	return Followed{}, fault.Newf(fault.Invalid, opFollow, "not there yet")
+	f, err := newFollow(in)
+	if err != nil {
+		return Followed{}, err
+	}
+	turn, cancel := ctx, context.CancelFunc(func() {})
+	if in.Turn > 0 {
+		turn, cancel = context.WithTimeout(ctx, in.Turn)
+	}
+	defer cancel()
+	reached, err := f.run(turn)
+	if err != nil && turn.Err() != nil && ctx.Err() == nil {
+		err = nil // what failed did so because the turn was over, or will say so in the next one
+	}
+	return f.followed(reached), interrupted(ctx, err)
+}
+
+func newFollow(in FollowInput) (*follow, error) {
+	if in.Log == nil {
+		in.Log = slog.New(slog.DiscardHandler)
+	}
+	if in.Poll <= 0 {
+		in.Poll = 200 * time.Millisecond
+	}
+	f := &follow{FollowInput: in, poll: in.Poll, written: map[wal.Timeline]bool{}}
+	f.server = &attach{stateFile: followFile, AttachInput: AttachInput{
+		Server: in.Server, Superuser: in.Superuser, Overrides: in.Overrides, OmittedDatabases: in.OmittedDatabases,
+		ReplayFrom: in.ReplayFrom, Log: in.Log,
+	}}
+	f.fetch = newFetch(FetchWAL{Legs: in.Legs, Dir: f.server.walPath(""), SegmentSize: in.SegmentSize, Parallel: in.Parallel, Log: in.Log})
+	f.histories = make([]map[wal.Timeline][]byte, len(in.Legs))
+	f.writer = &walWriter{f: f.fetch, grow: &grow{before: f.before, added: f.added, own: in.Server.Own}}
+	if in.Target != nil {
+		if in.Target.Timeline == 0 || in.Target.LSN == 0 {
+			return nil, fault.Newf(fault.Invalid, opFollow, "the target names no place: %s", *in.Target)
+		}
+		f.writer.grow.limit = in.Target.LSN
+	}
+	return f, f.fetch.check()
+}
+
+// follow is one call of Follow.
+type follow struct {
+	FollowInput
+	server *attach // that replays; its plan's end is not known yet
+	fetch  *fetch
+	writer *walWriter
+
+	// Of what comes from the bucket.
+	histories []map[wal.Timeline][]byte // by leg
+	written   map[wal.Timeline]bool     // history files
+	pending   []piece                   // listed and not written yet
+	tip       bool                      // the last list went to the end of the last leg
+	listAt    time.Time                 // when to look for more
+	poll      time.Duration
+	idle      int       // lists that found nothing, one after the other
+	whole     bool      // the next list is to be of the whole lineage
+	holeSeen  time.Time // since when there is something behind a hole; zero: there is none
+	merged    int       // objects that were gone when they were read, one after the other
+
+	// Of the server.
+	runs     map[string]string // settings that it was started with; nil: not known
+	launched bool              // in this call, or found running
+	failures int               // ends of it since replayed last changed
+	fed      []object          // not replayed yet
+	replayed wal.LSN
+	caughtUp bool      // once
+	moved    time.Time // when replayed last changed
+	told     time.Time
+}
+
+// object is one that is to be replayed.
+type object struct {
+	end     wal.LSN
+	seen    time.Time // when it was listed, by our clock
+	created time.Time // by its shipper's; zero until it was read
+}
+
+// run feeds and watches until the call has reached what it is for.
+func (f *follow) run(ctx context.Context) (reached bool, err error) {
+	if err := f.open(ctx); err != nil {
+		return false, err
+	}
+	defer f.close()
+	for {
+		if err := f.feed(ctx); err != nil {
+			return false, err
+		}
+		if err := f.serve(ctx); err != nil {
+			return false, err
+		}
+		if reached, err = f.watch(ctx); reached || err != nil {
+			return reached, err
+		}
+		if err := f.rest(ctx); err != nil {
+			return false, fault.New(fault.Transient, opFollow, err)
+		}
+	}
+}
+
+// followed says where the call stands.
+func (f *follow) followed(reached bool) Followed {
+	out := f.fetch.out
+	if f.writer.leg >= 0 {
+		out.End = wal.Position{Timeline: f.timeline(), LSN: f.writer.at}
+	}
+	return Followed{out, f.replayed, reached}
+}
+
+func (f *follow) close() {
+	f.writer.close()
+	f.server.disconnect()
+}
+
+// rest waits until there is something to do: soon while the server replays, later when all that the bucket has is there.
+func (f *follow) rest(ctx context.Context) error {
+	if len(f.pending) > 0 {
+		return ctx.Err()
+	}
+	wait := time.Until(f.listAt)
+	if len(f.fed) > 0 || f.complete() {
+		wait = min(wait, lookEvery)
+	}
+	return pause(ctx, max(wait, time.Millisecond))
 }

@@ -7,14 +7,16 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/smartdr/smartdr/internal/archive"
 	"github.com/smartdr/smartdr/internal/wal"
 )
 
 // grow has a writer's files grow in place, before the eyes of a server that replays them: a file is there at its full length from
 // its first byte on, with zeros where there is no WAL yet, which the server takes for the end of its WAL.
 type grow struct {
-	limit  wal.LSN                // no record that ends behind it is written; 0: all are
-	before func(to wal.LSN) error // called when the bytes up to there are verified, before they are written
+	limit  wal.LSN                            // no record that ends behind it is written; 0: all are
+	before func(to wal.LSN) error             // called when the bytes up to there are verified, before they are written
+	added  func(to wal.LSN, h archive.Header) // called when a piece was written
 	own    func(path string) error
 }
 
@@ -23,7 +25,9 @@ func (w *walWriter) beyondLimit(l wal.LSN) bool {
 }
 
 // limited reports whether all that may be written was: what is left are the bytes of a record that ends behind the limit.
-func (w *walWriter) limited() bool { return w.beyondLimit(w.scanner.RecordEnd()) }
+func (w *walWriter) limited() bool {
+	return w.scanner != nil && w.beyondLimit(w.scanner.RecordEnd())
+}
 
 func (w *walWriter) announce(raw []byte) error {
 	if w.grow == nil {

@@ -50,6 +50,9 @@ func (w *walWriter) add(p piece, s *archive.Segment) error {
 	}
 	w.f.out.Fetched += p.step.Entry.Size
 	w.done += p.step.Use.Len()
+	if w.grow != nil {
+		w.grow.added(p.step.Use.End, s.Header)
+	}
 	if w.f.Progress != nil {
 		w.f.Progress(w.done, w.f.total)
 	}
