@@ -19,6 +19,7 @@ type Source struct {
 	// Answers asks whether Temporal answers. A turn of shipping does not end while it does not, since nobody would
 	// order the next one.
 	Answers func(context.Context) error
+	DataDir string // of servers that SmartDR makes on this host; empty where it makes none
 	turns   turns
 }
 

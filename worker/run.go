@@ -155,7 +155,7 @@ func pollers(c client.Client, target *activities.Target, failed func(error)) []w
 		OnFatalError:                     failed,
 	}
 	control := &activities.Control{Site: target.Site, Temporal: c}
-	source := &activities.Source{Site: target.Site, Answers: answers(c)}
+	source := &activities.Source{Site: target.Site, Answers: answers(c), DataDir: target.DataDir}
 	all := queues(target.Site)
 	anywhere := worker.New(c, all[0], options)
 	registerWorkflows(anywhere)

@@ -50,6 +50,8 @@ func Connect(ctx context.Context, src topology.Source, appName string) (*Conn, e
 
 func (c *Conn) configure(cfg *pgconn.Config, appName string) {
 	cfg.RuntimeParams["replication"] = "true"
+	// A server that is fenced begins transactions read-only: it is still the one that target_session_attrs=read-write means.
+	cfg.RuntimeParams["default_transaction_read_only"] = "off"
 	if appName != "" {
 		cfg.RuntimeParams["application_name"] = appName
 	}

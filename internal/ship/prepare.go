@@ -66,6 +66,8 @@ func further(a, b *archive.Tip) bool {
 type origin interface {
 	timeline() wal.Timeline // the newest
 	TimelineHistory(ctx context.Context, t wal.Timeline) ([]byte, error)
+	// firstBytes returns up to n bytes of WAL from a position on, that were flushed there; none when there are none yet.
+	firstBytes(ctx context.Context, s *shipper, from wal.Position, n int) ([]byte, error)
 	// feed gives a leg its WAL, until that ends or ctx is done, and waits until that is stored. work is the context of that.
 	feed(ctx, work context.Context, l *leg) error
 	close()
@@ -128,6 +130,9 @@ func (s *shipper) learnTimeline(ctx context.Context, o origin, t tips) (learned 
 	if _, on := h.EndOf(line.Timeline); missing && !on {
 		return false, fault.Newf(fault.Diverged, "check timeline", "timeline %d of the server does not come from timeline %d of lineage %s", at, line.Timeline, s.Lineage.ID).
 			WithHint("The server was restored or another one took its place. A new lineage is needed.")
+	}
+	if err := s.checkForeign(ctx, o, at, h); err != nil {
+		return false, err
 	}
 	if missing {
 		s.Log.Info("following the server to its new timeline", "timeline", at, "stored", t.furthest().Position)

@@ -3,13 +3,17 @@ package ship
 import (
 	"context"
 	"log/slog"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/objectstore"
+	"github.com/smartdr/smartdr/internal/replication"
+	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/wal"
 )
 
@@ -261,4 +265,75 @@ func TestFilesOfACloneAreRefused(t *testing.T) {
 	if !fault.Is(err, fault.Diverged) || w.tip(0).Position != before {
 		t.Errorf("it was taken: %v", err)
 	}
+}
+
+// Both sides were promoted at the same place to the same timeline. The one that is the newer lineage's is refused; the other is
+// followed.
+func TestASideThatWentToTheSameTimelineAtTheSamePlace(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, map[string]string{"wal_keep_size": "1GB"})
+	ours, theirs := w.addStandby(), w.addStandby()
+	source := w.source
+	w.replayed(ours, w.leave())
+	w.replayed(theirs, w.flushed())
+	must(t, w.pg.Stop(t.Context(), "fast")) // both have the same last record
+	must(t, ours.Promote(t.Context()))
+	must(t, theirs.Promote(t.Context()))
+	must(t, ours.WaitPromoted(t.Context()))
+	must(t, theirs.WaitPromoted(t.Context()))
+	old := w.lineage
+	newer := w.shipNewer(theirs)
+	w.lineage, w.pg, w.source = old, ours, source
+	w.source.ConnString = ours.Source("postgres").ConnString
+	end := w.write(1 << 20)
+
+	left := w.left(func(x *WAL) { x.Newer = []topology.Lineage{newer} })
+	left.Source = theirs.Source("postgres")
+	if _, err := left.ShipTail(t.Context(), at(end)); !fault.Is(err, fault.Diverged) {
+		t.Errorf("the newer lineage's server was taken: %v", err)
+	}
+	if _, err := left.ShipFiles(t.Context(), w.copyWAL(theirs)); !fault.Is(err, fault.Diverged) {
+		t.Errorf("the newer lineage's files were taken: %v", err)
+	}
+	left.Source = w.source
+	r := w.bring(func(ctx context.Context) (Brought, error) {
+		return left.ShipTail(ctx, func(context.Context) (wal.Position, error) { return wal.Position{Timeline: 2, LSN: end}, nil })
+	})
+	r.whole(t)
+	w.compare(0)
+	w.compare(1)
+	w.pg, w.lineage = theirs, newer
+	w.compare(0)
+}
+
+// shipNewer begins a lineage on a server that was promoted, and ships some of it.
+func (w *world) shipNewer(p *devenv.Postgres) topology.Lineage {
+	w.t.Helper()
+	c, err := replication.Connect(w.t.Context(), p.Source("postgres"), "test")
+	must(w.t, err)
+	h, err := c.TimelineHistory(w.t.Context(), 2)
+	must(w.t, err)
+	must(w.t, c.Close(w.t.Context()))
+	history, err := wal.ParseHistory(h)
+	must(w.t, err)
+	old := w.lineage
+	w.pg, w.source = p, p.Source("postgres")
+	w.lineage.ID, w.lineage.Epoch, w.lineage.Start = "0002-0a0b0c0d", 2, wal.Position{Timeline: 2, LSN: old.SegmentSize.Start(history[0].LSN)}
+	w.lineage.Parent = &topology.Fork{Lineage: old.ID, At: wal.Position{Timeline: 1, LSN: history[0].LSN}}
+	s := w.ship(func(x *WAL) { x.Epoch = 2 })
+	end := w.write(1 << 20)
+	s.within(30*time.Second, "both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
+	s.end()
+	return w.lineage
+}
+
+// copyWAL copies a server's pg_wal while it runs.
+func (w *world) copyWAL(p *devenv.Postgres) string {
+	w.t.Helper()
+	dir := filepath.Join(devtest.Dir(w.t), "pg_wal")
+	out, err := exec.Command("cp", "-a", filepath.Join(p.DataDir, "pg_wal"), dir).CombinedOutput()
+	if err != nil {
+		w.t.Fatalf("%v: %s", err, out)
+	}
+	return dir
 }

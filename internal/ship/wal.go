@@ -42,7 +42,10 @@ type WAL struct {
 	// Fenced is asked every 5 s whether a newer epoch exists: it then returns fault.Fenced. Other errors mean that it
 	// could not find out.
 	Fenced func(ctx context.Context) error
-	Log    *slog.Logger // nil logs nothing
+	// Newer are the lineages that began from this one elsewhere. A server that turns out to be theirs is refused as fault.Diverged: it
+	// goes by the same system identifier, and may even go by the same timeline.
+	Newer []topology.Lineage
+	Log   *slog.Logger // nil logs nothing
 }
 
 // Hole is the error that the server no longer has the WAL that follows what is stored: this lineage cannot go on, and
