@@ -187,3 +187,8 @@ func (s *Space) Connect(ctx context.Context) (*pgx.Conn, error) {
 	}
 	return conn, nil
 }
+
+// ConnectTo connects to one address and no other.
+func (s *Space) ConnectTo(ctx context.Context, at topology.HostPort) (*pgx.Conn, error) {
+	return devenv.Connect(ctx, fmt.Sprintf("postgresql://%s@%s:%d/%s?sslmode=disable", User, at.Host, at.Port, Database), s.password)
+}
