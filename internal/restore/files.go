@@ -88,6 +88,9 @@ func (f *files) run(ctx context.Context) (FilesResult, error) {
 	if err := f.lay(ctx, mark); err != nil {
 		return FilesResult{}, f.place.judge(err, f.plan)
 	}
+	if err := f.reuse(ctx); err != nil {
+		return FilesResult{}, f.place.judge(err, f.plan)
+	}
 	if err := f.fill(ctx); err != nil {
 		return FilesResult{}, f.place.judge(err, f.plan)
 	}
