@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -9,16 +10,47 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/smartdr/smartdr/internal/dsn"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
-// Open connects for SQL. Errors are judged by dsn.ConnectError.
+// AppName is the application_name of SmartDR's own sessions where the connection string gives none.
+const AppName = "smartdr"
+
+// missingFile is the SQLSTATE of a session that a library is to be loaded into which is not there: so a fence refuses.
+const missingFile = "58P01"
+
+// Open connects for SQL. A server that is fenced lets a superuser in all the same. Errors are judged by dsn.ConnectError.
 func Open(ctx context.Context, src topology.Source) (*pgx.Conn, error) {
+	conn, err := OpenAsClient(ctx, src)
+	if refused := new(pgconn.PgError); errors.As(err, &refused) && refused.Code == missingFile {
+		if past, pastErr := OpenPast(ctx, src); pastErr == nil {
+			return past, nil
+		}
+	}
+	return conn, err
+}
+
+// OpenAsClient connects for SQL as any client would: a fence keeps it out.
+func OpenAsClient(ctx context.Context, src topology.Source) (*pgx.Conn, error) {
 	return open(ctx, src, nil)
 }
+
+// OpenPast connects for SQL past a fence, which takes a superuser (postgres-edge-cases 4.1, 4.4); another role connects as any
+// client would.
+func OpenPast(ctx context.Context, src topology.Source) (*pgx.Conn, error) {
+	conn, err := open(ctx, src, map[string]string{"session_preload_libraries": "", "default_transaction_read_only": "off"})
+	if refused := new(pgconn.PgError); errors.As(err, &refused) && refused.Code == noPrivilege {
+		return open(ctx, src, map[string]string{"default_transaction_read_only": "off"})
+	}
+	return conn, err
+}
+
+// noPrivilege is the SQLSTATE of a setting that the role may not choose.
+const noPrivilege = "42501"
 
 func open(ctx context.Context, src topology.Source, params map[string]string) (*pgx.Conn, error) {
 	resolved, err := dsn.ConnConfig(src)
@@ -30,6 +62,9 @@ func open(ctx context.Context, src topology.Source, params map[string]string) (*
 		return nil, fault.Newf(fault.Invalid, "connect", "%s", dsn.Redact(err.Error()))
 	}
 	cfg.Config = *resolved
+	if cfg.RuntimeParams["application_name"] == "" {
+		cfg.RuntimeParams["application_name"] = AppName
+	}
 	maps.Copy(cfg.RuntimeParams, params)
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 15 * time.Second // a host that is gone swallows packets
@@ -56,7 +91,7 @@ func quoteValue(v string) string {
 // library that is not here, a login trigger, a fence (postgres-edge-cases 3.2, 3.7, 4.1, 4.4).
 func (s *Server) Open(ctx context.Context, database string) (*pgx.Conn, error) {
 	params := map[string]string{
-		"application_name": "smartdr", "session_preload_libraries": "", "local_preload_libraries": "",
+		"application_name": AppName, "session_preload_libraries": "", "local_preload_libraries": "",
 		"default_transaction_read_only": "off", "statement_timeout": "0", "lock_timeout": "0",
 	}
 	if s.Bin.Major() >= 17 {

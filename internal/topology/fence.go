@@ -58,6 +58,28 @@ type Fence struct {
 	Site Site `json:"site,omitzero"`
 }
 
+// Following is f after there was a record of the same server: what is known of it stays known.
+func (f Fence) Following(there Fence) Fence {
+	if f.State == FenceLifted {
+		there.State, there.LiftedAt = FenceLifted, f.LiftedAt
+		return there
+	}
+	if f.Before == nil {
+		f.Before = there.Before
+	}
+	if there.State != f.State {
+		return f
+	}
+	if f.End.LSN == 0 {
+		f.End = there.End
+	}
+	if f.Operation == "" && !f.Self {
+		f.Operation = there.Operation
+	}
+	f.At = there.At
+	return f
+}
+
 // Tail is what became of the WAL that a lineage's server wrote and that the newer lineage does not have (catalog document
 // W/tails/<lineage>.json).
 type Tail struct {

@@ -1,0 +1,161 @@
+package fence
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/replication"
+	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/internal/wal"
+)
+
+// session is a connection that gets past a fence, and what it found.
+type session struct {
+	*pgx.Conn
+	source     topology.Source
+	role       string
+	superuser  bool
+	inRecovery bool
+	systemID   string
+	hbaFile    string // superusers only
+	// noSettings: ALTER SYSTEM is refused (allow_alter_system, since PostgreSQL 17).
+	noSettings bool
+}
+
+func open(ctx context.Context, src topology.Source) (*session, error) {
+	conn, err := postgres.OpenPast(ctx, src)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{Conn: conn, source: src}
+	if err := s.look(ctx); err != nil {
+		s.close(ctx)
+		return nil, failed("look at the server", err)
+	}
+	return s, nil
+}
+
+func (s *session) close(ctx context.Context) {
+	_ = s.Close(context.WithoutCancel(ctx)) // whatever it did is done by then
+}
+
+func (s *session) look(ctx context.Context) error {
+	_, err := s.Exec(ctx, `SELECT set_config('statement_timeout', '30s', false), set_config('lock_timeout', '20s', false),
+		set_config('idle_in_transaction_session_timeout', '0', false), set_config('search_path', 'pg_catalog', false),
+		set_config('lc_messages', 'C', false) WHERE (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)`)
+	if err != nil {
+		return err
+	}
+	err = s.QueryRow(ctx, `SELECT current_user, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), pg_is_in_recovery(),
+			(SELECT system_identifier::text FROM pg_control_system()), coalesce(current_setting('allow_alter_system', true), 'on') = 'off'`).
+		Scan(&s.role, &s.superuser, &s.inRecovery, &s.systemID, &s.noSettings)
+	if err != nil || !s.superuser {
+		return err
+	}
+	return s.QueryRow(ctx, `SHOW hba_file`).Scan(&s.hbaFile)
+}
+
+// fenceLock is the key of the advisory lock that all who fence or lift hold; any number that nobody else uses.
+const fenceLock = 0x5344_5246_454e_4345 // "SDRFENCE"
+
+// lock makes sure that a server is fenced or let go of by one at a time. The session's end gives it back.
+func (s *session) lock(ctx context.Context) error {
+	_, err := s.Exec(ctx, `SELECT pg_advisory_lock($1)`, int64(fenceLock))
+	return failed("wait for another fence", err)
+}
+
+// identify refuses a server that is not the lineage's. The same system identifier says little: a server that was promoted
+// from a copy has it too, and may be what an address leads to after a failover. Its history tells: there it left the old
+// lineage.
+func (s *session) identify(ctx context.Context, o Options) error {
+	if o.Lineage.SystemID != "" && s.systemID != o.Lineage.SystemID {
+		return errNotOurs("the server's system identifier is %s, and lineage %s was written by %s", s.systemID, o.Lineage.ID, o.Lineage.SystemID)
+	}
+	if len(o.Newer) == 0 {
+		return nil
+	}
+	history, err := readHistory(ctx, s.source)
+	if err != nil {
+		return err
+	}
+	for _, e := range history {
+		if slices.Contains(o.Newer, wal.Position{Timeline: e.Timeline, LSN: e.LSN}) {
+			return errNotOurs("the server's history left lineage %s at %s: it serves a newer one", o.Lineage.ID, e.LSN)
+		}
+	}
+	return nil
+}
+
+// readHistory returns the timelines that a server has left behind.
+func readHistory(ctx context.Context, src topology.Source) (wal.History, error) {
+	conn, err := replication.Connect(ctx, src, "smartdr_fence")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // only read from
+	system, err := conn.IdentifySystem(ctx)
+	if err != nil || system.Position.Timeline == 1 {
+		return nil, err
+	}
+	b, err := conn.TimelineHistory(ctx, system.Position.Timeline)
+	if codeOf(err) != "" {
+		return nil, nil // the file was removed long ago: one that was promoted lately has it
+	}
+	if err != nil {
+		return nil, err
+	}
+	return wal.ParseHistory(b)
+}
+
+// failed gives an error of a statement its kind: what a role may not do stays as it is, everything else may pass.
+func failed(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fault.New(fault.Transient, op, err)
+}
+
+// SQLSTATEs (the manual's appendix "PostgreSQL Error Codes").
+const (
+	noSuchFile      = "58P01" // the library is not there
+	noAuthorization = "28000" // no rule of pg_hba.conf
+	noPrivilege     = "42501"
+	noSuchSetting   = "42704"
+)
+
+func codeOf(err error) string {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		return refused.Code
+	}
+	return ""
+}
+
+// keptOut reports whether an error of a connection attempt is what a fence answers.
+func keptOut(err error) bool {
+	code := codeOf(err)
+	return code == noSuchFile || code == noAuthorization
+}
+
+// sentences joins reasons.
+func sentences(parts []string) string { return strings.Join(parts, "; ") }
+
+// pause waits, or returns when ctx is done.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return fault.New(fault.Transient, "fence server", context.Cause(ctx))
+	}
+}
