@@ -101,11 +101,11 @@ func (p *place) scatter(ctx context.Context, run int) error {
 		"checkpoint")
 }
 
-// changedPages counts the pages of all relations that were changed after l: each page begins with the LSN of its last
+// changedPages counts the pages of all relations of a data directory that were changed after l: each page begins with the LSN of its last
 // change (bufpage.h, PageHeaderData.pd_lsn: two 32-bit numbers, the high one first, in the machine's byte order).
-func (p *place) changedPages(l wal.LSN) (pages int64, err error) {
+func changedPages(dataDir string, l wal.LSN) (pages int64, err error) {
 	for _, dir := range []string{"base", "global"} {
-		err := filepath.WalkDir(filepath.Join(p.server.DataDir, dir), func(path string, d fs.DirEntry, err error) error {
+		err := filepath.WalkDir(filepath.Join(dataDir, dir), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() || d.Name()[0] < '0' || d.Name()[0] > '9' {
 				return err
 			}

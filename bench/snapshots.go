@@ -75,7 +75,7 @@ func (r *run) incremental(ctx context.Context) error {
 	if err := r.place.scatter(ctx, r.n); err != nil {
 		return err
 	}
-	pages, err := r.place.changedPages(before)
+	pages, err := changedPages(r.place.server.DataDir, before)
 	if err != nil {
 		return err
 	}

@@ -74,6 +74,16 @@ func (e *Estate) Gap() (longest time.Duration) {
 	return longest
 }
 
+// LastChange returns when the last workspace's clients were first told by the server that writes now that a commit is there.
+func (e *Estate) LastChange() (at time.Time) {
+	for _, s := range e.Spaces {
+		if gaps := ledger.Gaps(s.load.Commits()); len(gaps) > 0 && gaps[len(gaps)-1].First.After(at) {
+			at = gaps[len(gaps)-1].First
+		}
+	}
+	return at
+}
+
 // Verify compares every workspace with all that its clients were ever told. It returns the accounts by workspace, and an error with
 // each promise that was broken.
 func (e *Estate) Verify(ctx context.Context) (map[string]ledger.Account, error) {
