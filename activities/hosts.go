@@ -152,7 +152,7 @@ func (t *Target) describe(ctx context.Context) (topology.Host, error) {
 
 // placed returns the servers that have their files here: of each workspace the newest.
 func (t *Target) placed() ([]topology.Placed, error) {
-	files, err := filepath.Glob(filepath.Join(t.DataDir, "*", "*", "e*", ownerFile))
+	files, err := ownerFiles(t.DataDir, "*", "*")
 	if err != nil {
 		return nil, err
 	}

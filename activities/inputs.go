@@ -111,6 +111,7 @@ type PlanFailoverInput struct {
 	Operation string              `json:"operation,omitempty"`
 	Without   []string            `json:"without,omitempty"` // hosts that take no work
 	Refused   map[string][]string `json:"refused,omitempty"` // by workspace: hosts that cannot run it
+	Planned   bool                `json:"planned,omitempty"` // both regions are there, and nothing may be lost
 	FailoverChoice
 }
 
@@ -145,6 +146,7 @@ type WorkspacePlan struct {
 	Serving       *topology.Endpoint     `json:"serving,omitempty"` // how clients reach it, if this operation has published it already
 	Standby       *topology.Standby      `json:"standby,omitempty"` // follows on Host already: it is promoted instead of a restore
 	Loss          *topology.Loss         `json:"loss,omitempty"`    // what stays behind; nil when nothing is known of the serving side
+	Behind        string                 `json:"behind,omitempty"`  // why the bucket does not bring back what serves now
 	Notes         []string               `json:"notes,omitempty"`
 }
 
@@ -229,6 +231,8 @@ type Place struct {
 type PhaseResult struct {
 	Note  string   `json:"note,omitempty"`
 	Notes []string `json:"notes,omitempty"` // what differs from the primary, and why
+	// Moved is what had to be brought to the host, where files were.
+	Moved *topology.Moved `json:"moved,omitempty"`
 }
 
 // AttachBranchResult is a server that recovered to the recovery point and was promoted.

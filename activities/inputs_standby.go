@@ -39,12 +39,6 @@ type FollowResult struct {
 	Replayed wal.LSN      `json:"replayed"`
 }
 
-// RestoredResult is what RestoreSnapshot brought.
-type RestoredResult struct {
-	PhaseResult
-	Moved topology.Moved `json:"moved"`
-}
-
 // RetireInput names a server that served before an operation, and does no more.
 type RetireInput struct {
 	Group     string         `json:"group"`
@@ -54,8 +48,26 @@ type RetireInput struct {
 	Instance  string         `json:"instance"`
 }
 
+// AdoptStandbyResult is a standby that is the operation's, with all WAL up to the plan's point.
+type AdoptStandbyResult struct {
+	PhaseResult
+	Place Place         `json:"place"`
+	Plan  WorkspacePlan `json:"plan"` // with the snapshot that it was made of
+}
+
+// FindClaimResult is the epoch that an operation has claimed, 0 when it has none.
+type FindClaimResult struct {
+	Epoch topology.Epoch `json:"epoch"`
+}
+
 // FindClaimInput asks which epoch an operation has claimed.
 type FindClaimInput struct {
+	Group     string `json:"group"`
+	Operation string `json:"operation"`
+}
+
+// FindOperationInput names an operation.
+type FindOperationInput struct {
 	Group     string `json:"group"`
 	Operation string `json:"operation"`
 }

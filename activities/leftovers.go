@@ -22,7 +22,7 @@ const stopWithin = 20 * time.Second
 // doubtful is none: an operation that may go on, one without an account, and a lineage that the group's document knows,
 // since it was published once. Nothing is one while the bucket that decides over the group is silent.
 func (t *Target) leftovers(ctx context.Context, group, workspace string) ([]string, error) {
-	files, err := filepath.Glob(filepath.Join(t.DataDir, group, workspace, "e*", ownerFile))
+	files, err := ownerFiles(t.DataDir, group, workspace)
 	if err != nil || !slices.ContainsFunc(files, unserved) {
 		return nil, err
 	}
@@ -64,10 +64,14 @@ func (t *Target) failed(ctx context.Context, dir, group string, w topology.Works
 	}
 	site := w.Sites[t.Region]
 	switch {
-	case o.Published, o.Group != group, o.Workspace != w.Name, o.Plan.Lineage == "":
+	case o.Published, o.Group != group, o.Workspace != w.Name, o.Plan.Lineage == "" && o.Standby == "":
+		return false, nil
+	case o.Standby != "" && w.Standbys[t.Region].ID == o.Standby:
 		return false, nil
 	case w.FindLineage(o.Plan.Lineage) != nil, site.Instance == dir && (site.Host == "" || site.Host == t.Host):
 		return false, nil
+	case o.Standby != "" && o.Operation == "": // the document names it before its folder is made
+		return true, nil
 	}
 	op, err := t.Catalog.Operation(ctx, group, o.Operation)
 	if fault.Is(err, fault.Missing) {
@@ -83,7 +87,7 @@ func (t *Target) sweep(ctx context.Context, in RestoreInput) {
 		t.Log.WarnContext(ctx, "what earlier failovers left was not looked for", "error", err)
 	}
 	for _, dir := range dirs {
-		if dir == in.Place.Instance || dir == instanceDir(t.DataDir, in.Group, in.Plan.Workspace, in.Epoch) {
+		if dir == in.Place.Instance || dir == t.dir(in) {
 			continue
 		}
 		if err := removeInstance(ctx, dir); err != nil {

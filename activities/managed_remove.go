@@ -30,7 +30,7 @@ func (t *Target) removeServer(ctx context.Context, in ServerInput) error {
 	if w == nil || w.State != topology.WorkspaceTerminated {
 		return fault.Newf(fault.Invalid, "remove server", "workspace %s of %s is not terminated", in.Workspace, in.Group)
 	}
-	files, err := filepath.Glob(filepath.Join(t.DataDir, in.Group, in.Workspace, "e*", ownerFile))
+	files, err := ownerFiles(t.DataDir, in.Group, in.Workspace)
 	if err != nil {
 		return err
 	}

@@ -15,17 +15,20 @@ import (
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
-// An instance's folder, <data folder of the region>/<group>/<workspace>/e<epoch>, holds one restored server:
+// An instance's folder, <data folder of the region>/<group>/<workspace>/e<epoch>, or s-<id> of one that began as a standby,
+// holds one restored server:
 //
 //	owner.json      the operation and the plan it is restored by; says that the folder is ours
 //	data/           the data directory
 //	tablespaces/    beside it
+//	restored.json   what RestoreSnapshot brought, when it has
 //	wal.json        what FetchWAL found, when it is complete
 //	attached.json   the promoted server, when it is
 //
 // A new epoch has a new folder, so that no restore ever meets the files of another one.
 const (
 	ownerFile    = "owner.json"
+	restoredFile = "restored.json"
 	walFile      = "wal.json"
 	attachedFile = "attached.json"
 )
@@ -40,6 +43,8 @@ type owner struct {
 	Size      topology.Size  `json:"size,omitzero"`       // what it takes of the host; zero: the plan's
 	Port      int            `json:"port,omitempty"`      // 0 until ProvisionTopology has chosen one
 	Published bool           `json:"published,omitempty"` // it has served: never remove it
+	Standby   string         `json:"standby,omitempty"`   // id of the standby that it is, or began as
+	Retired   bool           `json:"retired,omitempty"`   // it has served, and another one does since: its files are kept for the way back
 }
 
 func (o owner) size() topology.Size {
@@ -58,6 +63,31 @@ func makeDataDir(dir string) error {
 
 func instanceDir(root, group, workspace string, epoch topology.Epoch) string {
 	return filepath.Join(root, group, workspace, fmt.Sprintf("e%d", epoch))
+}
+
+// standbyDir is the folder of a standby, and of the server that it becomes.
+func standbyDir(root, group, workspace, id string) string {
+	return filepath.Join(root, group, workspace, "s-"+id)
+}
+
+// dir is the folder of what is restored.
+func (t *Target) dir(in RestoreInput) string {
+	if in.Standby != "" {
+		return standbyDir(t.DataDir, in.Group, in.Plan.Workspace, in.Standby)
+	}
+	return instanceDir(t.DataDir, in.Group, in.Plan.Workspace, in.Epoch)
+}
+
+// ownerFiles returns what says whose the instances are that lie below a data folder; group and workspace may be "*".
+func ownerFiles(root, group, workspace string) (files []string, err error) {
+	for _, kind := range []string{"e*", "s-*"} {
+		some, err := filepath.Glob(filepath.Join(root, group, workspace, kind, ownerFile))
+		if err != nil {
+			return nil, fault.New(fault.Invalid, "look for instances", err)
+		}
+		files = append(files, some...)
+	}
+	return files, nil
 }
 
 // readState reads one of an instance's state files. It returns false when there is none.

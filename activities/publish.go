@@ -77,6 +77,7 @@ func publishAll(g *topology.Group, in PublishEndpointInput, host string) error {
 			w.Sites = map[string]topology.Site{}
 		}
 		w.Sites[in.To] = topology.Site{Kind: topology.Managed, Source: a.Source, Endpoint: a.Place.Endpoint, Host: host, Instance: a.Place.Instance}
+		delete(w.Standbys, in.To)               // it serves now, or was not needed
 		if w.FindLineage(a.Lineage.ID) == nil { // else it was published before, and may have a newer lineage since
 			w.Lineage, w.Lineages = a.Lineage.ID, append(w.Lineages, a.Lineage)
 		}

@@ -29,7 +29,12 @@ func (t *Target) ProvisionTopology(ctx context.Context, in RestoreInput) (Place,
 }
 
 func (t *Target) provision(ctx context.Context, in RestoreInput) (Place, error) {
-	dir := instanceDir(t.DataDir, in.Group, in.Plan.Workspace, in.Epoch)
+	dir := t.dir(in)
+	if in.Standby != "" {
+		if err := t.checkStandby(ctx, dir, in); err != nil {
+			return Place{}, err
+		}
+	}
 	if err := own(dir, in); err != nil {
 		return Place{}, err
 	}
@@ -39,7 +44,11 @@ func (t *Target) provision(ctx context.Context, in RestoreInput) (Place, error) 
 		return Place{}, err
 	}
 	t.tell(ctx)
-	return t.place(dir, o.Port, in.Plan)
+	place, err := t.place(dir, o.Port, in.Plan)
+	if err == nil && in.Standby != "" {
+		err = t.recordStandby(ctx, in, place)
+	}
+	return place, err
 }
 
 // own makes a folder the operation's, by the plan that it has now.
@@ -49,6 +58,9 @@ func own(dir string, in RestoreInput) error {
 	switch {
 	case err != nil:
 		return err
+	case found && o.Standby != "":
+		o.Operation = in.Operation // whose files it has was settled when it was made
+		return writeState(dir, ownerFile, o)
 	case found && o.Operation != in.Operation:
 		return fault.Newf(fault.Diverged, "provision", "%s belongs to operation %s", dir, o.Operation)
 	case found && o.Plan.Lineage == in.Plan.Lineage:
@@ -57,7 +69,7 @@ func own(dir string, in RestoreInput) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fault.New(diskKind(err), "make instance folder", err)
 	}
-	o.Group, o.Workspace, o.Epoch, o.Operation, o.Plan = in.Group, in.Plan.Workspace, in.Epoch, in.Operation, in.Plan
+	o.Group, o.Workspace, o.Epoch, o.Operation, o.Plan, o.Standby = in.Group, in.Plan.Workspace, in.Epoch, in.Operation, in.Plan, in.Standby
 	return writeState(dir, ownerFile, o)
 }
 
@@ -66,8 +78,11 @@ func own(dir string, in RestoreInput) error {
 func checkOwned(in RestoreInput) error {
 	var o owner
 	found, err := readState(in.Place.Instance, ownerFile, &o)
-	if err != nil || found && o.Operation == in.Operation {
+	switch {
+	case err != nil || found && o.Operation == in.Operation:
 		return err
+	case found && in.Operation == "":
+		return fault.Newf(fault.Fenced, "restore", "operation %s has taken the standby %s", o.Operation, in.Standby)
 	}
 	return fault.Newf(fault.Missing, "restore", "%s is not the folder of operation %s any more", in.Place.Instance, in.Operation).
 		WithHint("the host's worker moved to another data folder, or lost what was in it: resume the failover")
@@ -80,8 +95,11 @@ func (t *Target) choosePort(dir string, o *owner) error {
 	if _, err := readState(dir, ownerFile, o); err != nil || o.Port != 0 {
 		return err
 	}
-	var err error
-	if o.Port, err = t.freePort(); err != nil {
+	wanted, kept, err := t.keptForOthers(o.Group, o.Workspace)
+	if err != nil {
+		return err
+	}
+	if o.Port, err = t.freePort(wanted, kept); err != nil {
 		return err
 	}
 	return writeState(dir, ownerFile, *o)
@@ -125,10 +143,11 @@ func socketDir(dir string, port int) string {
 	return filepath.Join(os.TempDir(), "smartdr-"+strconv.Itoa(port))
 }
 
-// freePort returns a port of the range that no instance has and nothing listens on.
-func (t *Target) freePort() (int, error) {
+// freePort returns a port of the range that no instance has and nothing listens on: wanted if it can be, 0 for any. One that is
+// kept for another workspace is the last choice.
+func (t *Target) freePort(wanted int, kept map[int]bool) (int, error) {
 	taken := map[int]bool{}
-	files, err := filepath.Glob(filepath.Join(t.DataDir, "*", "*", "e*", ownerFile))
+	files, err := ownerFiles(t.DataDir, "*", "*")
 	if err != nil {
 		return 0, err
 	}
@@ -137,11 +156,16 @@ func (t *Target) freePort() (int, error) {
 		if _, err := readState(filepath.Dir(f), ownerFile, &o); err != nil {
 			return 0, err
 		}
-		taken[o.Port] = true
+		taken[o.Port] = taken[o.Port] || !o.Retired // one that will not run again leaves its port to who follows it
 	}
-	for port := t.FirstPort; port <= t.LastPort; port++ {
-		if !taken[port] && free(port) {
-			return port, nil
+	if t.FirstPort <= wanted && wanted <= t.LastPort && !taken[wanted] && free(wanted) {
+		return wanted, nil
+	}
+	for _, last := range []bool{false, true} {
+		for port := t.FirstPort; port <= t.LastPort; port++ {
+			if !taken[port] && kept[port] == last && free(port) {
+				return port, nil
+			}
 		}
 	}
 	return 0, fault.Newf(fault.Invalid, "choose port", "no port from %d to %d is free", t.FirstPort, t.LastPort).
@@ -168,8 +192,9 @@ func (t *Target) restoreSnapshot(ctx context.Context, in RestoreInput, p *pulse)
 	if err := checkOwned(in); err != nil {
 		return PhaseResult{}, err
 	}
-	if done, err := readState(in.Place.Instance, walFile, new(restore.FetchedWAL)); done || err != nil {
-		return PhaseResult{Note: "was there already"}, err // recovery may have begun: the files are the server's now
+	var before PhaseResult
+	if done, err := t.restoredBefore(&in, &before); done || err != nil {
+		return before, err
 	}
 	store, err := t.store(in.To)
 	if err != nil {
@@ -183,13 +208,43 @@ func (t *Target) restoreSnapshot(ctx context.Context, in RestoreInput, p *pulse)
 	if err != nil {
 		return PhaseResult{}, err
 	}
-	files := restore.FilesInput{Store: store, Manifest: m, DataDir: in.Place.DataDir, Log: t.Log,
+	files := restore.FilesInput{Store: store, Manifest: m, DataDir: in.Place.DataDir, Reuse: append(in.Reuse, t.reuse(ctx, in)...), Log: t.Log,
 		Progress: func(done, total int64) { p.say(amount{done, total, in.Plan.Workspace}) }}
 	if account != nil {
 		files.UID, files.GID = int(account.UID), int(account.GID)
 	}
 	r, err := restore.Files(ctx, files)
-	return PhaseResult{Note: fmt.Sprintf("%s in %d files, %s fetched", megabytes(r.Bytes), r.Files, megabytes(r.Fetched))}, err
+	if err != nil {
+		return PhaseResult{}, err
+	}
+	result := brought(r)
+	return result, writeState(in.Place.Instance, restoredFile, result)
+}
+
+// restoredBefore reports whether the files are there already, also as those of a standby, whose own snapshot they are then.
+// Recovery may have begun: they are the server's now.
+func (t *Target) restoredBefore(in *RestoreInput, r *PhaseResult) (bool, error) {
+	if done, err := readState(in.Place.Instance, restoredFile, r); done || err != nil {
+		r.Note = "was there already"
+		return done, err
+	}
+	done, err := readState(in.Place.Instance, walFile, new(restore.FetchedWAL))
+	r.Note = "was there already"
+	if in.Standby == "" || done || err != nil {
+		return done, err
+	}
+	var o owner // an attempt that began with an older snapshot goes on with that one
+	_, err = readState(in.Place.Instance, ownerFile, &o)
+	in.Plan.Snapshot = o.Plan.Snapshot
+	return false, err
+}
+
+func brought(r restore.FilesResult) PhaseResult {
+	note := fmt.Sprintf("%s in %d files, %s fetched", megabytes(r.Bytes), r.Files, megabytes(r.Fetched))
+	if r.Local > 0 {
+		note += fmt.Sprintf(", %s found on the host", megabytes(r.Local))
+	}
+	return PhaseResult{Note: note, Moved: &topology.Moved{Bytes: r.Bytes, Fetched: r.Fetched, Reused: r.Local}}
 }
 
 // FetchWAL brings the WAL from the snapshot's start to the recovery point, and verifies all of it.

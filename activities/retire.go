@@ -1,13 +1,136 @@
 package activities
 
-import "context"
+import (
+	"context"
+	"errors"
+	"time"
 
-// RetireServer stops a managed server that is fenced for good, and keeps its files.
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+const (
+	// tailWithin is how long a server that is fenced runs on at most before it is stopped, so that the last of its WAL is
+	// brought home from it. What is not by then is brought from its files.
+	tailWithin = 15 * time.Second
+	// askTail is how often it is asked how far that is.
+	askTail = 500 * time.Millisecond
+)
+
+// RetireServer stops a managed server whose epoch is over, and keeps its files: they are what the way back begins with.
 func (t *Target) RetireServer(ctx context.Context, in RetireInput) (PhaseResult, error) {
-	return PhaseResult{}, judge(ctx, errNotThere)
+	p := beat(ctx)
+	defer p.end()
+	err := t.retire(ctx, in)
+	return PhaseResult{Note: "stopped; its files are kept on " + t.Host}, judge(ctx, describe(err, "the server of workspace %s in %s", in.Workspace, in.Region))
 }
 
-// RemoveRetired takes away a retired server of which every byte is in the other region's bucket.
+func (t *Target) retire(ctx context.Context, in RetireInput) error {
+	o, err := t.retiring(ctx, in)
+	if err != nil {
+		return err
+	}
+	t.awaitTail(ctx, in, tailWithin)
+	s, err := postgres.Load(in.Instance)
+	if err == nil {
+		err = stopAnyhow(ctx, s)
+	}
+	if err != nil && !fault.Is(err, fault.Missing) {
+		return err
+	}
+	o.Retired = true
+	return writeState(in.Instance, ownerFile, o)
+}
+
+// retiring makes sure that a server does not serve: another one has a newer epoch.
+func (t *Target) retiring(ctx context.Context, in RetireInput) (o owner, err error) {
+	found, err := readState(in.Instance, ownerFile, &o)
+	if err != nil || !found {
+		return o, errorsOr(err, fault.Newf(fault.Missing, "retire server", "%s is not there", in.Instance))
+	}
+	if o.Group != in.Group || o.Workspace != in.Workspace {
+		return o, fault.Newf(fault.Diverged, "retire server", "%s belongs to workspace %s of %s", in.Instance, o.Workspace, o.Group)
+	}
+	loaded, err := t.Catalog.Load(ctx, in.Group)
+	if err != nil {
+		return o, err
+	}
+	if g := loaded.Group; g.Active == in.Region || g.Epoch <= in.Epoch {
+		return o, fault.Newf(fault.Invalid, "retire server", "region %s serves group %s at epoch %d", g.Active, g.Name, g.Epoch)
+	}
+	return o, nil
+}
+
+// awaitTail waits for a while until all that a server wrote is in a bucket, and reports whether it is.
+func (t *Target) awaitTail(ctx context.Context, in RetireInput, within time.Duration) bool {
+	for end := time.Now().Add(within); ; pauseFor(ctx, askTail) {
+		done, err := t.tailComplete(ctx, in)
+		if err != nil && !fault.Is(err, fault.Missing) && ctx.Err() == nil {
+			t.Log.WarnContext(ctx, "how far the tail of a retired server is is not known", "error", err)
+		}
+		if done || time.Now().After(end) || ctx.Err() != nil {
+			return done
+		}
+	}
+}
+
+// tailComplete reports whether nothing of what the server of an epoch wrote is missing in the buckets.
+func (t *Target) tailComplete(ctx context.Context, in RetireInput) (bool, error) {
+	loaded, err := t.Catalog.Load(ctx, in.Group)
+	if err != nil {
+		return false, err
+	}
+	for _, left := range loaded.Group.LeftLineages() {
+		if left.Workspace != in.Workspace || left.Lineage.Epoch != in.Epoch {
+			continue
+		}
+		tail, err := t.Catalog.Tail(ctx, in.Group, in.Workspace, left.Lineage.ID)
+		if err != nil || !tail.Complete {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// RemoveRetired takes away a server that served before a failback, once every byte of what it wrote is in a bucket: what
+// clients wrote is in the newer lineage anyway, and the rest is its tail. Then the region has no compute of the workspace.
 func (t *Target) RemoveRetired(ctx context.Context, in RetireInput) (PhaseResult, error) {
-	return PhaseResult{}, judge(ctx, errNotThere)
+	p := beat(ctx)
+	defer p.end()
+	err := t.removeRetired(ctx, in)
+	return PhaseResult{Note: "removed from " + t.Host}, judge(ctx, describe(err, "the server of workspace %s in %s", in.Workspace, in.Region))
+}
+
+func (t *Target) removeRetired(ctx context.Context, in RetireInput) error {
+	_, err := t.retiring(ctx, in)
+	if fault.Is(err, fault.Missing) {
+		return t.leaveRegion(ctx, in) // removed by an attempt that was cut short
+	}
+	if err != nil {
+		return err
+	}
+	if !t.awaitTail(ctx, in, tailWithin) {
+		return fault.Newf(fault.Transient, "remove server", "the last of its WAL is not in a bucket yet")
+	}
+	if err := removeWithSocket(ctx, in.Instance); err != nil {
+		return err
+	}
+	t.tell(ctx)
+	return t.leaveRegion(ctx, in)
+}
+
+// leaveRegion takes a server out of the group's document.
+func (t *Target) leaveRegion(ctx context.Context, in RetireInput) error {
+	_, err := t.Catalog.Update(ctx, in.Group, func(g *topology.Group) error {
+		w := g.Workspace(in.Workspace)
+		if w == nil || g.Active == in.Region {
+			return errors.Join(fault.Newf(fault.Invalid, "remove server", "region %s serves", in.Region))
+		}
+		if w.Sites[in.Region].Instance == in.Instance {
+			delete(w.Sites, in.Region)
+		}
+		return nil
+	})
+	return err
 }

@@ -73,7 +73,7 @@ type read struct {
 // look compares every server of this host that has served with the catalog; one that cannot be started does not keep the
 // others down.
 func (k *keeper) look(ctx context.Context) error {
-	files, err := filepath.Glob(filepath.Join(k.DataDir, "*", "*", "e*", ownerFile))
+	files, err := ownerFiles(k.DataDir, "*", "*")
 	if err != nil {
 		return err
 	}

@@ -228,6 +228,7 @@ type SwitchoverInput struct {
 	// MaxGap is the longest time without a writer, as "30s" (default): when it has passed and the epoch is not claimed
 	// yet, everything goes back to where it was.
 	MaxGap string `json:"maxGap,omitempty"`
+	Force  bool   `json:"force,omitempty"` // although the last of an old server in that region was not brought home, since it is gone for good
 }
 
 // FailbackInput asks to bring a group home to its primary region without losing anything, and to take down what served it
@@ -235,6 +236,7 @@ type SwitchoverInput struct {
 type FailbackInput struct {
 	Group  string `json:"group"`
 	MaxGap string `json:"maxGap,omitempty"` // as in SwitchoverInput
+	Force  bool   `json:"force,omitempty"`  // likewise
 }
 
 // CancelInput asks to stop an operation.

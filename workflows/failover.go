@@ -52,6 +52,7 @@ type failover struct {
 	labels     labels
 	labelled   string // the phase that the search attribute names
 	canceledBy string // who stopped it by CancelUpdate
+	reverted   bool   // it failed before its claim, and put everything back
 }
 
 // choose finds out the two regions and refuses what can be refused by the group's document alone.

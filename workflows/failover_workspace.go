@@ -14,10 +14,12 @@ import (
 
 // bringUp does what comes after the claim. The workspaces go side by side, each as far as it gets.
 func (f *failover) bringUp(ctx workflow.Context) error {
+	held := f.holdStandbys(ctx)
 	plan, err := f.fix(ctx)
 	if err != nil {
 		return err
 	}
+	withStandbys(&plan, held)
 	errs := make([]error, len(plan.Workspaces))
 	open := workflow.NewWaitGroup(ctx)
 	for i, w := range plan.Workspaces {
@@ -98,6 +100,14 @@ func serving(names []string) string {
 // restore brings one workspace up.
 func (f *failover) restore(ctx workflow.Context, i int, w activities.WorkspacePlan) (activities.Attached, error) {
 	in := activities.RestoreInput{Group: f.in.Group, To: f.op.To, Operation: f.op.ID, Epoch: f.op.Epoch, Plan: w}
+	if w.Standby != nil {
+		attached, err := f.promote(ctx, i, in)
+		if err == nil || !unfit(err) {
+			return attached, err
+		}
+		in.Plan.Standby = nil
+		f.op.Workspaces[i].Notes = append(f.op.Workspaces[i].Notes, "its standby could not be used, and it was restored: "+FailureOf(err).Message)
+	}
 	err := f.phase(ctx, "Provision", w.Workspace, func(p *topology.Phase) error {
 		err := f.execute(ctx, w.Host, "folders and a port for "+w.Workspace, target.ProvisionTopology, in, &in.Place)
 		p.Note = strings.TrimSpace(w.Host + " " + in.Place.Instance)
@@ -143,6 +153,9 @@ func (f *failover) noted(ctx workflow.Context, i int, name string, in activities
 		var result activities.PhaseResult
 		err := f.execute(ctx, in.Plan.Host, summary, activity, in, &result)
 		p.Note = result.Note
+		if result.Moved != nil {
+			f.op.Workspaces[i].Moved = result.Moved
+		}
 		f.op.Workspaces[i].Notes = append(f.op.Workspaces[i].Notes, result.Notes...)
 		return err
 	})
@@ -158,6 +171,7 @@ func (f *failover) publish(ctx workflow.Context, i int, a activities.Attached) e
 	if err == nil {
 		w := &f.op.Workspaces[i]
 		w.Endpoint, w.Serves, w.Error, w.Hint = a.Place.Endpoint, true, "", ""
+		f.closeGap(ctx)
 		f.show(ctx)
 	}
 	return err

@@ -219,6 +219,111 @@ func fencingNow(ctx workflow.Context, queue, summary string) workflow.Context {
 	})
 }
 
+// The gap of a switchover.
+const (
+	// gapByDefault is how long a group may be without a writer unless somebody says otherwise.
+	gapByDefault = 30 * time.Second
+	// gapAtLeast is less than what a switchover needs where everything goes well: a shorter cap would only ever be passed.
+	gapAtLeast = 3 * time.Second
+	// nearEnough is how near a server must follow before the one that it follows is fenced: segments come every second.
+	nearEnough = time.Second
+	// promotion is what is kept of the gap for the promotion and all that comes after the claim: two seconds with a small
+	// server, more where PostgreSQL has to be started again for settings.
+	promotion = 8 * time.Second
+)
+
+// preparing is for what is done before anything is changed that matters, and takes as long as a big database takes. What may
+// pass is tried again until somebody cancels it; a host whose worker does not answer ends it.
+func preparing(ctx workflow.Context, queue, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              queue,
+		Summary:                summary,
+		ScheduleToStartTimeout: time.Minute, // as long as a worker takes that is started again
+		HeartbeatTimeout:       urgent,
+		StartToCloseTimeout:    7 * 24 * time.Hour,
+		RetryPolicy:            retry(200*time.Millisecond, 10*time.Second, 0),
+	})
+}
+
+// holding is for taking up a standby after the claim: one whose host does not answer at once is not waited for, since a restore
+// elsewhere can begin.
+func holding(ctx workflow.Context, queue, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              queue,
+		Summary:                summary,
+		ScheduleToStartTimeout: 10 * time.Second,
+		HeartbeatTimeout:       urgent,
+		StartToCloseTimeout:    20 * time.Second,
+		ScheduleToCloseTimeout: 30 * time.Second,
+		RetryPolicy:            retry(200*time.Millisecond, 2*time.Second, 0),
+	})
+}
+
+// retiring is for taking down what served before: the group serves already, so nobody waits for it for longer than a while.
+func retiring(ctx workflow.Context, queue, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              queue,
+		Summary:                summary,
+		ScheduleToStartTimeout: time.Minute,
+		HeartbeatTimeout:       urgent,
+		StartToCloseTimeout:    5 * time.Minute,
+		ScheduleToCloseTimeout: 10 * time.Minute,
+		RetryPolicy:            retry(time.Second, 15*time.Second, 0),
+	})
+}
+
+// reserveEvery is how often it is looked whether the hosts are still there on which places are kept.
+const reserveEvery = 5 * time.Minute
+
+// reservingPlaces is for what is good to have before it is needed: given up soon, since the next look comes anyway.
+func reservingPlaces(ctx workflow.Context, queue string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              queue,
+		Summary:                "keep an address for each workspace in both regions",
+		ScheduleToStartTimeout: 20 * time.Second,
+		StartToCloseTimeout:    30 * time.Second,
+		HeartbeatTimeout:       heartbeat,
+		RetryPolicy:            retry(time.Second, 5*time.Second, 3),
+	})
+}
+
+// The rhythm of bringing home what servers wrote after they were left.
+const (
+	// tailTurn is how long one attempt streams from a server that is not fenced yet, or whose bucket does not take it.
+	tailTurn = 5 * time.Minute
+	// tailCopyEvery is how often it is looked whether a bucket has come back without its server: four lists of a lineage each time.
+	tailCopyEvery = time.Minute
+	// tailPause is between two rounds.
+	tailPause = 30 * time.Second
+	// tailRounds is how many rounds one run of Tails lasts: most of a day while a region is away, about 5,000 events for each lineage.
+	tailRounds = 100
+)
+
+// awaited is for what happens in a region that may be away for good: it is taken up the moment that a worker is there again. After ten
+// minutes without one the order is given anew, so that it reaches the host that the server is on by then.
+func awaited(ctx workflow.Context, queue, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              queue,
+		Summary:                summary,
+		ScheduleToStartTimeout: 10 * time.Minute,
+		HeartbeatTimeout:       heartbeat,
+		StartToCloseTimeout:    7 * 24 * time.Hour, // reading the files of a big tail takes its time; the heartbeat finds the dead
+		RetryPolicy:            retry(time.Second, 15*time.Second, 3),
+	})
+}
+
+// copying is for what goes from bucket to bucket: the activity itself gives up in time, and the next look comes anyway.
+func copying(ctx workflow.Context, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              TaskQueue,
+		Summary:                summary,
+		ScheduleToStartTimeout: time.Minute,
+		HeartbeatTimeout:       heartbeat,
+		StartToCloseTimeout:    15 * time.Minute,
+		RetryPolicy:            retry(time.Second, time.Second, 1),
+	})
+}
+
 // account is for keeping an operation's account in the catalog, which must not hold up the operation itself.
 func account(ctx workflow.Context, region string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
