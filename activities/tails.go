@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/smartdr/smartdr/internal/archive"
+	"github.com/smartdr/smartdr/internal/catalog"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/restore"
 	"github.com/smartdr/smartdr/internal/ship"
@@ -35,6 +36,9 @@ func (c *Control) ListTails(ctx context.Context, in ListTailsInput) (ListTailsRe
 func (c *Control) listTails(ctx context.Context, group string) (r ListTailsResult, err error) {
 	loaded, err := c.Catalog.Load(ctx, group)
 	if err != nil || loaded.Group.State == topology.GroupTerminated {
+		return r, err
+	}
+	if err := catalog.Controls(&loaded.Group, c.Controller); err != nil {
 		return r, err
 	}
 	for _, w := range loaded.Group.Workspaces {
@@ -144,6 +148,9 @@ func (c *Control) copyTail(ctx context.Context, in TailInput) (topology.Tail, er
 func (s *Site) left(ctx context.Context, in TailInput) (leftServer, error) {
 	loaded, err := s.Catalog.Load(ctx, in.Group)
 	if err != nil {
+		return leftServer{}, err
+	}
+	if err := catalog.Controls(&loaded.Group, s.Controller); err != nil {
 		return leftServer{}, err
 	}
 	l, ok := loaded.Group.FindLeft(in.Workspace, in.Lineage)

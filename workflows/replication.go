@@ -42,6 +42,8 @@ type entity struct {
 	failure     string
 	replaced    error  // another control plane acts for the group
 	readiness   string // what the last check found, for people
+	tails
+	reserving reserving
 }
 
 // child is one WorkspaceReplication; future is nil when an earlier run started it.
@@ -139,6 +141,7 @@ func (e *entity) turn(ctx workflow.Context) {
 	} else {
 		e.state.Status = &status
 		e.reconcile(ctx, status.Group)
+		e.keepReservations(ctx, status.Group)
 		e.keepStandbys(ctx, status.Group)
 		e.bringTails(ctx, status)
 		e.followProtection(ctx, status)
