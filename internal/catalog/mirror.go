@@ -148,6 +148,24 @@ func (c *Catalog) MoveAuthority(ctx context.Context, group, region string, chang
 	})
 }
 
+// FollowAuthority is MoveAuthority to the region that does not serve, for a group that was found in sync under an epoch. It
+// refuses what would take the decision from where an operation needs it: fault.Taken while one holds the group,
+// fault.Fenced when a newer epoch was claimed, fault.Invalid when region serves.
+func (c *Catalog) FollowAuthority(ctx context.Context, group, region string, epoch topology.Epoch) (Updated, error) {
+	const op = "move the authority"
+	return c.MoveAuthority(ctx, group, region, func(g *topology.Group) error {
+		switch {
+		case g.Operation != nil:
+			return g.Changeable(op)
+		case g.Epoch != epoch, g.NewestEpoch() != epoch:
+			return fault.Newf(fault.Fenced, op, "epoch %d of group %s is over", epoch, g.Name)
+		case g.Other(g.Active) != region:
+			return fault.Newf(fault.Invalid, op, "region %s serves group %s: its bucket must not decide over a failover from it", region, g.Name)
+		}
+		return nil
+	})
+}
+
 // prepare brings region's bucket up to d before it is made the authority.
 func (c *Catalog) prepare(ctx context.Context, region string, d document) error {
 	from, err := c.store(d.group.Authority)
