@@ -29,7 +29,8 @@ func TestTheExample(t *testing.T) {
 		Provider: "own", Bucket: "smartdr", Endpoint: "https://minio.east.example.com:9000", S3Region: "us-east-1", Prefix: "dr/", PathStyle: true,
 		Credentials: Credentials{AccessKeyEnv: "EAST_ACCESS_KEY", SecretKeyEnv: "EAST_SECRET_KEY"},
 		Worker:      Worker{DataDir: "/var/lib/smartdr", Listen: "10.1.0.5", AdvertiseHost: "10.1.0.5", Ports: Ports{6000, 6099}},
-		Prices:      Prices{StorageGBMonth: new(0.008), PutPer1000: new(0.0), GetPer1000: new(0.0), EgressPerGB: new(0.01)},
+		Prices: Prices{StorageGBMonth: new(0.008), PutPer1000: new(0.0), GetPer1000: new(0.0), EgressPerGB: new(0.01),
+			CPUMonth: new(20.0), MemoryGBMonth: new(2.5), DiskGBMonth: new(0.1)},
 	}
 	if diff := cmp.Diff(want, c.Regions["east"]); diff != "" {
 		t.Error(diff)

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"cmp"
+
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
@@ -12,6 +14,24 @@ type Prices struct {
 	PutPer1000     *float64 `yaml:"putPer1000,omitempty" json:"putPer1000,omitempty"`         // for 1000 PUT and LIST requests
 	GetPer1000     *float64 `yaml:"getPer1000,omitempty" json:"getPer1000,omitempty"`         // for 1000 GET and HEAD requests
 	EgressPerGB    *float64 `yaml:"egressPerGB,omitempty" json:"egressPerGB,omitempty"`       // for a GiB that leaves the region
+
+	// Of servers, for `smartdr preprovision`; they have no default.
+	CPUMonth      *float64 `yaml:"cpuMonth,omitempty" json:"cpuMonth,omitempty"`           // for a CPU for a month
+	MemoryGBMonth *float64 `yaml:"memoryGBMonth,omitempty" json:"memoryGBMonth,omitempty"` // for a GiB of memory for a month
+	DiskGBMonth   *float64 `yaml:"diskGBMonth,omitempty" json:"diskGBMonth,omitempty"`     // for a GiB of disk for a month
+}
+
+// Servers returns what compute costs, 0 for what is not said.
+func (p Prices) Servers() topology.ServerPrices {
+	said := func(v *float64) float64 {
+		if v == nil {
+			return 0
+		}
+		return *v
+	}
+	return topology.ServerPrices{
+		Currency: cmp.Or(p.Currency, "USD"), CPUMonth: said(p.CPUMonth), MemoryGBMonth: said(p.MemoryGBMonth), DiskGBMonth: said(p.DiskGBMonth),
+	}
 }
 
 // Over returns the prices p says, and those of others where it says nothing. In another currency checkPrices wants all of them.
@@ -37,11 +57,20 @@ func (c *Config) checkPrices(name string, r Region) error {
 	for _, field := range []string{"storageGBMonth", "putPer1000", "getPer1000", "egressPerGB"} {
 		switch v := all[field]; {
 		case v != nil && *v < 0:
-			return c.wrong("region %s: prices.%s is negative", name, field).WithHint("Write 0 for what is free.")
+			return c.negative(name, field)
 		case v == nil && p.Currency != "" && p.Currency != "USD":
 			return c.wrong("region %s: prices are in %s and %s is left out, which is known in USD alone", name, p.Currency, field).
 				WithHint("Give all four prices, 0 for what is free.")
 		}
 	}
+	for field, v := range map[string]*float64{"cpuMonth": p.CPUMonth, "memoryGBMonth": p.MemoryGBMonth, "diskGBMonth": p.DiskGBMonth} {
+		if v != nil && *v < 0 {
+			return c.negative(name, field)
+		}
+	}
 	return nil
+}
+
+func (c *Config) negative(region, field string) error {
+	return c.wrong("region %s: prices.%s is negative", region, field).WithHint("Write 0 for what is free.")
 }
