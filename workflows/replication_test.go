@@ -34,6 +34,7 @@ func childEnv(t *testing.T, child func(workflow.Context, WorkspaceReplicationInp
 	env.RegisterActivity(&activities.Control{})
 	env.OnActivity(control.MeasureStored, mock.Anything, mock.Anything).Return(activities.MeasureStoredResult{}, nil).Maybe()
 	env.OnActivity(control.CheckReadiness, mock.Anything, mock.Anything).Return(activities.CheckReadinessResult{State: topology.ReadinessOK}, nil).Maybe()
+	env.OnActivity(control.PlanReservations, mock.Anything, mock.Anything).Return(activities.PlanReservationsResult{}, nil).Maybe()
 	return env
 }
 
