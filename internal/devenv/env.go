@@ -29,6 +29,7 @@ type EnvOptions struct {
 	Settings    map[string]string
 	WellKnown   bool                                   // Temporal on its usual ports, 7233 and 8233, if they are free
 	Outlive     bool                                   // everything lives on when this process ends
+	Cuts        bool                                   // the lines between the primary region and the rest can be cut
 	AfterServer func(context.Context, *Postgres) error // prepares the primary, while the rest starts
 }
 
@@ -39,6 +40,7 @@ type Env struct {
 	Temporal *Temporal
 	Regions  map[string]*Region
 	Server   *Postgres // in region Primary
+	Cuts     *Cuts     // nil without EnvOptions.Cuts
 
 	opts EnvOptions
 }
@@ -74,7 +76,10 @@ func (e *Env) start(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	if err := os.WriteFile(e.ConfigPath(), []byte(e.yaml()), 0o644); err != nil {
+	if err := e.startCuts(); err != nil {
+		return err
+	}
+	if err := e.writeConfig(); err != nil {
 		return err
 	}
 	return e.startWorkers(ctx)
@@ -177,6 +182,9 @@ func (e *Env) KillRegion(ctx context.Context, name string) error {
 // Stop ends everything. It asks nobody: what runs here is made to be killed, and its data are not worth the wait.
 func (e *Env) Stop(ctx context.Context) error {
 	var errs []error
+	if e.Cuts != nil {
+		errs = append(errs, e.Cuts.close())
+	}
 	if e.Temporal != nil && e.Temporal.Process != nil {
 		errs = append(errs, e.Temporal.Kill())
 	}
