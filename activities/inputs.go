@@ -140,8 +140,9 @@ type WorkspacePlan struct {
 	Omitted       []OmittedDatabase      `json:"omitted,omitempty"`
 	Lineage       string                 `json:"lineage,omitempty"` // id of the new one; set by FixRecoveryPoint
 	Need          Need                   `json:"need,omitzero"`
-	Host          string                 `json:"host,omitempty"`  // where it is to run
-	Error         string                 `json:"error,omitempty"` // why it cannot be brought back; the rest is empty then
+	Host          string                 `json:"host,omitempty"`     // where it is to run
+	Reserved      *topology.Reservation  `json:"reserved,omitempty"` // the place that is kept for it in that region
+	Error         string                 `json:"error,omitempty"`    // why it cannot be brought back; the rest is empty then
 	Hint          string                 `json:"hint,omitempty"`
 	Serving       *topology.Endpoint     `json:"serving,omitempty"` // how clients reach it, if this operation has published it already
 	Standby       *topology.Standby      `json:"standby,omitempty"` // follows on Host already: it is promoted instead of a restore

@@ -33,6 +33,9 @@ func (p FailoverPlan) needs(group string, refused map[string][]string, hosts []t
 			continue
 		}
 		n := topology.Need{Group: group, Workspace: w.Workspace, Size: w.Need.Size, DiskBytes: w.Need.DiskBytes, Major: w.ServerVersion / 10000, Without: refused[w.Workspace]}
+		if w.Reserved != nil {
+			n.Prefer = w.Reserved.Host
+		}
 		for _, h := range hosts {
 			if stay && w.Host != "" && h.Name != w.Host {
 				n.Without = append(n.Without, h.Name)
