@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/smartdr/smartdr/internal/catalog"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/topology"
 )
@@ -25,7 +26,7 @@ func (t *Target) fixRecoveryPoint(ctx context.Context, in FixRecoveryPointInput)
 		return FailoverPlan{}, err
 	}
 	raw, err := t.Catalog.FixPlan(ctx, in.To, in.Group, in.Operation, func(was []byte) ([]byte, error) {
-		plan, err := t.fixed(ctx, loaded.Group, in, was)
+		plan, err := t.fixed(ctx, loaded, in, was)
 		if err != nil {
 			return nil, err
 		}
@@ -41,19 +42,19 @@ func (t *Target) fixRecoveryPoint(ctx context.Context, in FixRecoveryPointInput)
 
 // fixed returns the plan that is to stand: the one that stands already, or, with Resume, that one with another host for what
 // could not be brought up, or a new one.
-func (t *Target) fixed(ctx context.Context, g topology.Group, in FixRecoveryPointInput, was []byte) (FailoverPlan, error) {
+func (t *Target) fixed(ctx context.Context, loaded catalog.Loaded, in FixRecoveryPointInput, was []byte) (FailoverPlan, error) {
 	if was == nil {
-		return t.firstPlan(ctx, g, in)
+		return t.firstPlan(ctx, loaded, in)
 	}
 	plan, err := readPlan(was)
 	if err != nil {
 		return plan, err
 	}
-	markServing(&plan, g)
+	markServing(&plan, loaded.Group)
 	for i := range plan.Workspaces {
 		w := &plan.Workspaces[i]
 		if in.Resume && w.Serving == nil {
-			if err := t.again(ctx, g, in, w); err != nil {
+			if err := t.again(ctx, loaded, in, w, plan.Choice); err != nil {
 				return plan, err
 			}
 		}
@@ -62,8 +63,8 @@ func (t *Target) fixed(ctx context.Context, g topology.Group, in FixRecoveryPoin
 	return plan, nil
 }
 
-func (t *Target) firstPlan(ctx context.Context, g topology.Group, in FixRecoveryPointInput) (FailoverPlan, error) {
-	plan, err := t.plan(ctx, g, in.To, true)
+func (t *Target) firstPlan(ctx context.Context, loaded catalog.Loaded, in FixRecoveryPointInput) (FailoverPlan, error) {
+	plan, err := t.plan(ctx, loaded, in.To, in.Choice, true)
 	if err != nil {
 		return plan, err
 	}
@@ -84,17 +85,17 @@ func (t *Target) firstPlan(ctx context.Context, g topology.Group, in FixRecovery
 
 // again gives a workspace that does not serve its new host, and a plan if it never had one. The point stays; the lineage is
 // a new one, since the old host may hold a server that was promoted under the first.
-func (t *Target) again(ctx context.Context, g topology.Group, in FixRecoveryPointInput, w *WorkspacePlan) error {
+func (t *Target) again(ctx context.Context, loaded catalog.Loaded, in FixRecoveryPointInput, w *WorkspacePlan, c topology.Choice) error {
 	host := in.Hosts[w.Workspace]
 	if host == "" || host == w.Host && w.Error == "" {
 		return nil
 	}
 	if w.Error != "" {
-		there := g.Workspace(w.Workspace)
+		there := loaded.Group.Workspace(w.Workspace)
 		if there == nil {
-			return fault.Newf(fault.Missing, "resume failover", "group %s has no workspace %q", g.Name, w.Workspace)
+			return fault.Newf(fault.Missing, "resume failover", "group %s has no workspace %q", in.Group, w.Workspace)
 		}
-		plan, err := t.planWorkspace(ctx, g, *there, in.To)
+		plan, err := t.planChosen(ctx, loaded, *there, in.To, c)
 		if err != nil {
 			return err
 		}
@@ -129,17 +130,17 @@ func markServing(plan *FailoverPlan, g topology.Group) {
 
 // standingPlan returns the plan of the operation that is gone on with. It does not stand when that ended before it was fixed.
 // What had no plan then is planned again: what was lacking in the bucket may have been put right.
-func (t *Target) standingPlan(ctx context.Context, g topology.Group, in PlanFailoverInput) (plan FailoverPlan, stands bool, err error) {
+func (t *Target) standingPlan(ctx context.Context, loaded catalog.Loaded, in PlanFailoverInput) (plan FailoverPlan, stands bool, err error) {
 	if in.Operation == "" {
 		return plan, false, nil
 	}
 	if plan, stands, err = t.standing(ctx, in.Group, in.To, in.Operation); err != nil || !stands {
 		return plan, false, err
 	}
-	markServing(&plan, g)
+	markServing(&plan, loaded.Group)
 	for i, w := range plan.Workspaces {
-		if there := g.Workspace(w.Workspace); w.Error != "" && there != nil {
-			again, err := t.planWorkspace(ctx, g, *there, in.To)
+		if there := loaded.Group.Workspace(w.Workspace); w.Error != "" && there != nil {
+			again, err := t.planChosen(ctx, loaded, *there, in.To, plan.Choice)
 			switch {
 			case err == nil:
 				plan.Workspaces[i] = again

@@ -1,16 +1,17 @@
 package activities
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/smartdr/smartdr/internal/archive"
 	"github.com/smartdr/smartdr/internal/catalog"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/objectstore"
+	"github.com/smartdr/smartdr/internal/restore"
 	"github.com/smartdr/smartdr/internal/snapshot"
 	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/wal"
@@ -25,14 +26,27 @@ type planner struct {
 	chosen    *topology.Replication     // what the group replicates
 	announced topology.WALProgress      // zero when nobody announced anything
 	complete  topology.SnapshotProgress // likewise
+	goal      restore.PointChoice       // zero: the latest point
+	other     objectstore.Store         // bucket of the region that serves; nil when it does not answer
+
+	left  wal.LSN             // where what serves left the line that is planned along; 0 when it goes on there
+	tip   archive.Tip         // end of what the bucket has on the plan's way
+	tipOf string              // lineage that the way ends in
+	next  archive.Commit      // the first one that a chosen point leaves behind; zero for the latest point
+	known []snapshot.Database // of the plan's snapshot
 }
 
-func (t *Target) planner(ctx context.Context, g topology.Group, w topology.Workspace, to string) (*planner, error) {
+func (t *Target) planner(ctx context.Context, loaded catalog.Loaded, w topology.Workspace, to string, c topology.Choice) (*planner, error) {
 	store, err := t.store(to)
 	if err != nil {
 		return nil, err
 	}
+	g := loaded.Group
 	p := &planner{store: store, region: to, group: g.Name, workspace: w, chosen: g.Replication}
+	p.goal = restore.PointChoice{LSN: c.LSNs[w.Name], Time: c.Time}
+	if slices.Contains(loaded.From, g.Active) {
+		p.other = t.Stores[g.Active]
+	}
 	if p.announced, err = t.Catalog.WALProgress(ctx, g.Name, w.Name); err != nil && !fault.Is(err, fault.Missing) {
 		return nil, err
 	}
@@ -43,17 +57,18 @@ func (t *Target) planner(ctx context.Context, g topology.Group, w topology.Works
 }
 
 // plan chooses the newest lineage that can be recovered at all. Only one that nobody ever announced as recoverable
-// may be passed over for an older one: a new lineage after a hole, whose first snapshot is not complete.
+// may be passed over for an older one: a new lineage after a hole, whose first snapshot is not complete, or one of which this
+// bucket has nothing; then the older one ends where the newer began.
 func (p *planner) plan(ctx context.Context) (WorkspacePlan, error) {
 	snapshots, err := snapshot.List(ctx, p.store, p.group, p.workspace.Name)
 	if err != nil && !fault.Is(err, fault.Corrupt) {
 		return WorkspacePlan{}, err
 	}
 	damaged := err // an older snapshot leads to the same point, over more WAL
-	for _, l := range slices.Backward(p.workspace.Lineages) {
-		plan, found, err := p.along(ctx, ancestry(p.workspace, l), snapshots)
+	for l := p.newest(); l != nil; l = p.older(*l) {
+		plan, found, err := p.along(ctx, ancestry(p.workspace, *l), snapshots)
 		if err != nil || found {
-			return p.judged(plan, l, damaged, err)
+			return p.judged(plan, *l, damaged, err)
 		}
 		if p.complete.Lineage == l.ID && slices.Contains(p.complete.Complete, p.region) {
 			return plan, fault.Newf(fault.Missing, "plan failover", "workspace %s: snapshot %s of lineage %s was announced and is not usable in the bucket of %q",
@@ -62,6 +77,27 @@ func (p *planner) plan(ctx context.Context) (WorkspacePlan, error) {
 	}
 	return WorkspacePlan{}, fault.Newf(fault.Missing, "plan failover", "workspace %s has no complete snapshot in the bucket of %q: it was never in sync", p.workspace.Name, p.region).
 		WithHint("nothing can be recovered there; wait until status says Active, or bring the serving region back")
+}
+
+func (p *planner) newest() *topology.Lineage {
+	all := p.workspace.Lineages
+	if l := p.workspace.CurrentLineage(); l != nil || len(all) == 0 {
+		return l
+	}
+	return &all[len(all)-1]
+}
+
+// older returns the lineage that l continues, and remembers where l left it; for one after a hole, the lineage before the hole.
+func (p *planner) older(l topology.Lineage) *topology.Lineage {
+	if p.left = 0; l.Parent != nil {
+		p.left = l.Parent.At.LSN
+		return p.workspace.FindLineage(l.Parent.Lineage)
+	}
+	at := slices.IndexFunc(p.workspace.Lineages, func(o topology.Lineage) bool { return o.ID == l.ID })
+	if at <= 0 {
+		return nil
+	}
+	return &p.workspace.Lineages[at-1]
 }
 
 // ancestry returns l's lineages from the oldest ancestor down to l.
@@ -82,6 +118,7 @@ func ancestry(w topology.Workspace, l topology.Lineage) []topology.Lineage {
 // along plans by the newest snapshot that lies on a line of lineages and whose WAL is there. found is false when
 // there is none.
 func (p *planner) along(ctx context.Context, line []topology.Lineage, snapshots []*snapshot.Manifest) (plan WorkspacePlan, found bool, err error) {
+	var early error // the chosen point lies before every snapshot that was tried
 	for _, m := range slices.Backward(snapshots) {
 		at := slices.IndexFunc(line, func(l topology.Lineage) bool { return l.ID == m.Lineage })
 		if at < 0 || !before(m, line[at:]) {
@@ -91,12 +128,23 @@ func (p *planner) along(ctx context.Context, line []topology.Lineage, snapshots 
 		if err != nil {
 			return plan, false, err
 		}
+		if last := &legs[len(legs)-1]; p.left != 0 && last.To > p.left {
+			last.To = p.left
+		}
 		if tip.Position.LSN < m.End.LSN && len(legs) == 1 {
 			continue // published, and its WAL is not in this bucket yet: an older one is
 		}
-		return p.describe(m, legs, tip), true, nil
+		if len(legs) > 1 && tip.Position.LSN <= line[len(line)-1].Parent.At.LSN {
+			continue // nothing of the last lineage is in this bucket
+		}
+		plan = p.describe(m, legs, tip)
+		p.tip, p.tipOf, p.known = tip, line[len(line)-1].ID, m.Databases
+		if err = p.cut(ctx, &plan); !errors.Is(err, errTooEarly) {
+			return plan, err == nil, err
+		}
+		early = cmp.Or(early, err)
 	}
-	return plan, false, nil
+	return plan, false, early
 }
 
 // before reports whether a snapshot was consistent before the next lineage of the line forked off.
@@ -159,8 +207,8 @@ func (p *planner) judged(plan WorkspacePlan, l topology.Lineage, damaged, err er
 	}
 	if p.announced.Lineage == l.ID {
 		for _, c := range p.announced.Cursors {
-			if c.Region == p.region && c.Point.At.LSN > plan.Point.At.LSN {
-				return plan, p.gap(l.ID, plan.Point.At.LSN, c.Point.At.LSN)
+			if c.Region == p.region && c.Point.At.LSN > p.tip.Position.LSN {
+				return plan, p.gap(l.ID, p.tip.Position.LSN, c.Point.At.LSN)
 			}
 		}
 	}
@@ -168,26 +216,8 @@ func (p *planner) judged(plan WorkspacePlan, l topology.Lineage, damaged, err er
 		plan.Notes = append(plan.Notes, "passed over: "+damaged.Error())
 	}
 	if l.ID != p.workspace.Lineage {
-		plan.Notes = append(plan.Notes, fmt.Sprintf("lineage %s has no complete snapshot in the bucket of %q yet: recovered to the end of lineage %s", p.workspace.Lineage, p.region, l.ID))
+		plan.Behind = fmt.Sprintf("the bucket of %q cannot bring back lineage %s, which serves: it lacks its WAL, or a snapshot to begin with", p.region, p.workspace.Lineage)
+		plan.Notes = append(plan.Notes, fmt.Sprintf("%s; recovered to %s of lineage %s", plan.Behind, plan.Point.RecordEnd, plan.Point.Lineage))
 	}
 	return plan, nil
-}
-
-// aliveFor is how recently a shipper must have measured for its region to count as alive: it announces every 2 s.
-const aliveFor = 15 * time.Second
-
-// alive says why the serving region looks alive, or "".
-func (t *Target) alive(ctx context.Context, loaded catalog.Loaded) string {
-	g := loaded.Group
-	if !slices.Contains(loaded.From, g.Active) {
-		return ""
-	}
-	for _, w := range g.Workspaces {
-		p, err := t.Catalog.WALProgress(ctx, g.Name, w.Name)
-		age := time.Since(p.MeasuredAt)
-		if err == nil && p.Epoch == g.Epoch && age < aliveFor && strings.TrimSpace(p.Error) == "" {
-			return fmt.Sprintf("its bucket answers, and WAL of workspace %s was shipped from there %.0f s ago", w.Name, age.Seconds())
-		}
-	}
-	return ""
 }

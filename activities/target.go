@@ -16,9 +16,10 @@ type Target struct {
 	Site
 	Hosting
 
-	machine  string // ID of the data folder
-	programs programs
-	ports    sync.Mutex // held while one is chosen
+	machine   string // ID of the data folder
+	programs  programs
+	ports     sync.Mutex // held while one is chosen
+	followers turns      // by instance folder: one feeds a standby
 }
 
 // PlanFailover says what a failover would bring back, and on which hosts, and refuses what can be refused before anything is
@@ -35,7 +36,7 @@ func (t *Target) planFailover(ctx context.Context, in PlanFailoverInput) (Failov
 	if err != nil {
 		return FailoverPlan{}, err
 	}
-	plan, stands, err := t.standingPlan(ctx, loaded.Group, in)
+	plan, stands, err := t.standingPlan(ctx, loaded, in)
 	if err != nil {
 		return plan, err
 	}
@@ -44,37 +45,68 @@ func (t *Target) planFailover(ctx context.Context, in PlanFailoverInput) (Failov
 			return plan, err
 		}
 	}
+	t.tell(ctx)
+	return plan, t.placeAll(ctx, in, &plan)
+}
+
+// Preview is PlanFailover for whoever only wants to know: it writes nothing, and needs no worker.
+func (t *Target) Preview(ctx context.Context, in PlanFailoverInput) (FailoverPlan, error) {
+	loaded, err := t.Catalog.Load(ctx, in.Group)
+	if err != nil {
+		return FailoverPlan{}, err
+	}
+	plan, err := t.newPlan(ctx, loaded, in)
+	if err != nil {
+		return plan, err
+	}
 	return plan, t.placeAll(ctx, in, &plan)
 }
 
 // newPlan plans anew, from what the bucket holds now.
 func (t *Target) newPlan(ctx context.Context, loaded catalog.Loaded, in PlanFailoverInput) (FailoverPlan, error) {
+	if in.Planned {
+		return t.planMove(ctx, loaded, in)
+	}
 	g := loaded.Group
 	if why := t.alive(ctx, loaded); why != "" && !in.Force && in.Operation == "" {
 		return FailoverPlan{}, fault.Newf(fault.Invalid, "plan failover", "region %q looks alive: %s", g.Active, why).
 			WithHint("a failover loses what it has not shipped yet; add force (--force) if that is what you want")
 	}
-	return t.plan(ctx, g, in.To, in.Force || in.Operation != "")
+	plan, err := t.plan(ctx, loaded, in.To, in.Choice, in.Force || in.Operation != "")
+	if err == nil {
+		err = inSync(loaded, plan, in.Force || in.Operation != "")
+	}
+	if err == nil {
+		err = acceptable(plan, in.MaxDataLoss, in.Force, now())
+	}
+	return plan, err
 }
 
 // plan says how each workspace is restored. With partly, workspaces that cannot be brought back are in it with the reason, as
 // long as one can.
-func (t *Target) plan(ctx context.Context, g topology.Group, to string, partly bool) (FailoverPlan, error) {
-	plan := FailoverPlan{From: g.Active, To: to, Epoch: g.Epoch}
-	var lost []error
+func (t *Target) plan(ctx context.Context, loaded catalog.Loaded, to string, c topology.Choice, partly bool) (FailoverPlan, error) {
+	g := loaded.Group
+	plan := FailoverPlan{From: g.Active, To: to, Epoch: g.Epoch, Choice: c}
 	for _, w := range g.Workspaces {
-		if !w.Recoverable() {
-			continue
+		if w.Recoverable() {
+			plan.Workspaces = append(plan.Workspaces, WorkspacePlan{Workspace: w.Name})
 		}
-		wp, err := t.planWorkspace(ctx, g, w, to)
+	}
+	errs := make([]error, len(plan.Workspaces))
+	var all sync.WaitGroup
+	for i, w := range plan.Workspaces {
+		all.Go(func() { plan.Workspaces[i], errs[i] = t.planChosen(ctx, loaded, *g.Workspace(w.Workspace), to, c) })
+	}
+	all.Wait()
+	var lost []error
+	for i, err := range errs {
 		if err != nil && !final(fault.KindOf(err)) {
 			return plan, err
 		}
 		if err != nil {
 			lost = append(lost, err)
-			wp = WorkspacePlan{Workspace: w.Name, Error: err.Error(), Hint: fault.HintOf(err)}
+			plan.Workspaces[i] = WorkspacePlan{Workspace: plan.Workspaces[i].Workspace, Error: err.Error(), Hint: fault.HintOf(err)}
 		}
-		plan.Workspaces = append(plan.Workspaces, wp)
 	}
 	return plan, unplanned(plan, lost, partly)
 }
@@ -94,14 +126,33 @@ func unplanned(plan FailoverPlan, lost []error, partly bool) error {
 	return fault.New(fault.KindOf(lost[0]), "plan failover", lost[0]).WithHint("%s", hint)
 }
 
+// planWorkspace says how one workspace is restored to its latest recovery point.
 func (t *Target) planWorkspace(ctx context.Context, g topology.Group, w topology.Workspace, to string) (WorkspacePlan, error) {
-	p, err := t.planner(ctx, g, w, to)
+	p, err := t.planner(ctx, catalog.Loaded{Group: g}, w, to, topology.Choice{})
 	if err != nil {
-		return WorkspacePlan{}, err
+		return WorkspacePlan{Workspace: w.Name}, err
 	}
+	return p.complement(ctx, g)
+}
+
+// planChosen says how one workspace is restored to a chosen point, and what stays behind.
+func (t *Target) planChosen(ctx context.Context, loaded catalog.Loaded, w topology.Workspace, to string, c topology.Choice) (WorkspacePlan, error) {
+	p, err := t.planner(ctx, loaded, w, to, c)
+	if err != nil {
+		return WorkspacePlan{Workspace: w.Name}, err
+	}
+	plan, err := p.complement(ctx, loaded.Group)
+	if err == nil {
+		plan.Loss = p.loss(ctx, &plan)
+	}
+	return plan, err
+}
+
+// complement plans, and says what the plan needs of a host and which databases it brings back.
+func (p *planner) complement(ctx context.Context, g topology.Group) (WorkspacePlan, error) {
 	plan, err := p.plan(ctx)
-	plan.Need = Need{Size: w.Size, DiskBytes: plan.diskBytes()}
-	plan.Databases = stillChosen(g, w.Name, plan.Databases)
+	plan.Need = Need{Size: p.workspace.Size, DiskBytes: plan.diskBytes()}
+	plan.Databases = stillChosen(g, p.workspace.Name, plan.Databases)
 	return plan, err
 }
 
@@ -123,7 +174,6 @@ func (w WorkspacePlan) diskBytes() int64 {
 // placeAll chooses hosts for the workspaces of a plan. Those that have one keep it, if its worker is there and it has room
 // still.
 func (t *Target) placeAll(ctx context.Context, in PlanFailoverInput, plan *FailoverPlan) error {
-	t.tell(ctx)
 	hosts, err := t.Catalog.Hosts(ctx, in.To)
 	if err != nil {
 		return err

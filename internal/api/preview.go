@@ -51,7 +51,7 @@ func previewWorkspace(w topology.Workspace, s topology.GroupStatus, to string) W
 		if c.Region == to {
 			p.Ready, p.Point, p.LagSeconds, p.LagBytes = true, c.Point, c.LagSeconds, c.LagBytes
 			p.MeasuredAt = ws.WAL.MeasuredAt
-			if c.LagBytes == 0 && p.MeasuredAt.After(p.Point.AsOf) {
+			if c.LagBytes == 0 && ws.WAL.Error == "" && c.Error == "" && p.MeasuredAt.After(p.Point.AsOf) {
 				p.Point.AsOf = p.MeasuredAt // nothing was on the server then that was not in the bucket
 			}
 			return p
@@ -78,7 +78,7 @@ func alive(s topology.GroupStatus, now time.Time) (bool, string) {
 	}
 	var last time.Time
 	for _, w := range s.Workspaces {
-		if w.WAL != nil && w.WAL.Error == "" && w.WAL.MeasuredAt.After(last) {
+		if w.WAL != nil && w.WAL.Error == "" && tellsOf(s.Group, w) && w.WAL.MeasuredAt.After(last) {
 			last = w.WAL.MeasuredAt
 		}
 	}
@@ -90,6 +90,12 @@ func alive(s topology.GroupStatus, now time.Time) (bool, string) {
 		return false, fmt.Sprintf("nothing has been heard from %s for %s", from, age)
 	}
 	return true, fmt.Sprintf("%s shipped WAL %s ago and its bucket answers", from, age)
+}
+
+// tellsOf reports whether what was announced is of the server that serves now, and not of the one that served before.
+func tellsOf(g topology.Group, w topology.WorkspaceStatus) bool {
+	there := g.Workspace(w.Workspace)
+	return there != nil && w.WAL.Lineage == there.Lineage
 }
 
 // placePreview says on which host each workspace would be placed, as far as the hosts' announcements can be read. The failover
