@@ -109,6 +109,7 @@ func KeepAnnouncing(ctx context.Context, t *Target) error {
 		case <-ctx.Done():
 			return nil
 		}
+		t.sweepStandbys(ctx)
 		pause := announceEvery
 		if err := AnnounceHost(ctx, t); err != nil && ctx.Err() == nil {
 			if fault.Is(err, fault.Conflict) {

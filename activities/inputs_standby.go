@@ -71,3 +71,9 @@ type FindOperationInput struct {
 	Group     string `json:"group"`
 	Operation string `json:"operation"`
 }
+
+// RecordPreprovisionInput says whether standbys are kept.
+type RecordPreprovisionInput struct {
+	Group string `json:"group"`
+	Stop  bool   `json:"stop,omitempty"`
+}

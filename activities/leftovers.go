@@ -66,7 +66,7 @@ func (t *Target) failed(ctx context.Context, dir, group string, w topology.Works
 	switch {
 	case o.Published, o.Group != group, o.Workspace != w.Name, o.Plan.Lineage == "" && o.Standby == "":
 		return false, nil
-	case o.Standby != "" && w.Standbys[t.Region].ID == o.Standby:
+	case o.Standby != "" && w.Standbys[t.Region].ID == o.Standby && w.State != topology.WorkspaceTerminated:
 		return false, nil
 	case w.FindLineage(o.Plan.Lineage) != nil, site.Instance == dir && (site.Host == "" || site.Host == t.Host):
 		return false, nil
@@ -90,11 +90,24 @@ func (t *Target) sweep(ctx context.Context, in RestoreInput) {
 		if dir == in.Place.Instance || dir == t.dir(in) {
 			continue
 		}
-		if err := removeInstance(ctx, dir); err != nil {
+		if err := removeWithSocket(ctx, dir); err != nil {
 			t.Log.WarnContext(ctx, "what an earlier failover left was not removed", "instance", dir, "error", err)
 			continue
 		}
 		t.Log.InfoContext(ctx, "removed what an earlier failover left that failed", "instance", dir)
+	}
+}
+
+// sweepStandbys removes standbys of this host that nobody wants any more: their servers would run for ever.
+func (t *Target) sweepStandbys(ctx context.Context) {
+	files, err := filepath.Glob(filepath.Join(t.DataDir, "*", "*", "s-*", ownerFile))
+	if err != nil || t.DataDir == "" {
+		return
+	}
+	for _, f := range slices.DeleteFunc(files, func(f string) bool { return !unserved(f) }) {
+		workspace := filepath.Dir(filepath.Dir(f))
+		group := filepath.Base(filepath.Dir(workspace))
+		t.sweep(ctx, RestoreInput{Group: group, Plan: WorkspacePlan{Workspace: filepath.Base(workspace)}})
 	}
 }
 

@@ -298,6 +298,25 @@ func (t *Target) removeStandby(ctx context.Context, in StandbyInput) error {
 	return nil
 }
 
+// RecordPreprovision records whether standbys are kept in the region that does not serve.
+func (c *Control) RecordPreprovision(ctx context.Context, in RecordPreprovisionInput) (topology.Group, error) {
+	p := beat(ctx)
+	defer p.end()
+	updated, err := c.Catalog.Update(ctx, in.Group, func(g *topology.Group) error {
+		if err := g.Replicable("preprovision"); err != nil {
+			return err
+		}
+		switch {
+		case in.Stop:
+			g.Preprovision = nil
+		case g.Preprovision == nil:
+			g.Preprovision = &topology.Preprovision{Since: now()}
+		}
+		return nil
+	})
+	return updated.Group, judge(ctx, err)
+}
+
 // FindClaim returns the epoch that an operation has claimed, if it has.
 func (t *Target) FindClaim(ctx context.Context, in FindClaimInput) (FindClaimResult, error) {
 	p := beat(ctx)

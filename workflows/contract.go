@@ -256,6 +256,8 @@ type StandbyInput struct {
 	Workspace string         `json:"workspace"`
 	Region    string         `json:"region"` // where the standby is
 	Epoch     topology.Epoch `json:"epoch"`  // that it follows
+	// Remove is the standby to take away, instead of keeping one.
+	Remove *topology.Standby `json:"remove,omitempty"`
 }
 
 // TailsInput names the group whose left lineages are brought home.

@@ -245,6 +245,12 @@ func preparing(ctx workflow.Context, queue, summary string) workflow.Context {
 	})
 }
 
+// following is for what keeps a standby: it has all the time there is. A host that nobody works on for five minutes is given up,
+// and the standby is made anew on another.
+func following(ctx workflow.Context, queue, summary string) workflow.Context {
+	return workflow.WithScheduleToStartTimeout(beside(ctx, queue, summary), 5*time.Minute)
+}
+
 // holding is for taking up a standby after the claim: one whose host does not answer at once is not waited for, since a restore
 // elsewhere can begin.
 func holding(ctx workflow.Context, queue, summary string) workflow.Context {

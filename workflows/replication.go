@@ -43,6 +43,7 @@ type entity struct {
 	replaced    error  // another control plane acts for the group
 	readiness   string // what the last check found, for people
 	tails
+	standbyKeeping
 	reserving reserving
 }
 
