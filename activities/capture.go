@@ -10,6 +10,7 @@ import (
 
 	"github.com/smartdr/smartdr/internal/catalog"
 	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/fence"
 	"github.com/smartdr/smartdr/internal/metadata"
 	"github.com/smartdr/smartdr/internal/postgres"
 )
@@ -66,6 +67,9 @@ func (c *capturer) look(ctx context.Context, in SourceInput, sub subject) error 
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // only read from
+	if fenced, err := fence.On(ctx, conn); err != nil || fenced {
+		return err // what is to be seen is the fence's, not the server's own
+	}
 	// Each is written as soon as it is there: what goes wrong with one must not keep the other back.
 	return errors.Join(
 		c.metadata.spaced(func() error { return c.captureMetadata(ctx, in, conn) }),

@@ -20,6 +20,9 @@ func (s *Source) ShipSegments(ctx context.Context, in SourceInput) (ShipSegments
 	p := beat(ctx)
 	defer p.end()
 	result, err := s.ship(ctx, in, p)
+	if fault.Is(err, fault.Fenced) {
+		s.over.ring()
+	}
 	return result, judge(ctx, s.standstill(ctx, in, err))
 }
 

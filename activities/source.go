@@ -21,6 +21,8 @@ type Source struct {
 	Answers func(context.Context) error
 	DataDir string // of servers that SmartDR makes on this host; empty where it makes none
 	turns   turns
+	guards  guards
+	over    bell // rings when an epoch is found to be over
 }
 
 // CheckRegions verifies that the buckets answer, take conditional writes and are two.

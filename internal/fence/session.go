@@ -63,6 +63,12 @@ func (s *session) look(ctx context.Context) error {
 	return s.QueryRow(ctx, `SHOW hba_file`).Scan(&s.hbaFile)
 }
 
+// On reports whether a server is fenced, as a session that is there sees it. A captured setting would be the fence's.
+func On(ctx context.Context, conn *pgx.Conn) (on bool, err error) {
+	err = conn.QueryRow(ctx, `SELECT coalesce(current_setting($1, true), '') <> ''`, markSetting).Scan(&on)
+	return on, failed("look for a fence", err)
+}
+
 // fenceLock is the key of the advisory lock that all who fence or lift hold; any number that nobody else uses.
 const fenceLock = 0x5344_5246_454e_4345 // "SDRFENCE"
 
