@@ -48,6 +48,8 @@ type Record struct {
 	Checkpoint *Checkpoint
 	Tablespace *TablespaceCreate
 	FileCopy   *FileCopy
+
+	raw []byte // from the header on; of a long record only the beginning
 }
 
 // Commit is a transaction's commit. Its XID is 0 for a prepared one: the record carries another's.
@@ -100,6 +102,7 @@ var postgresEpoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 // describe fills in what the record says. b is the record from its header on; of a long one it may be only the beginning,
 // and then what lies beyond is left out.
 func (r *Record) describe(b []byte) {
+	r.raw = b
 	info, rm := b[16], b[17]
 	if rm != rmXact && rm != rmXLOG && rm != rmDatabase && rm != rmTablespace {
 		return
@@ -125,8 +128,7 @@ func (r *Record) describeXact(op byte, main []byte) {
 	if (op != xactCommit && op != xactCommitPrepared) || len(main) < 8 {
 		return
 	}
-	us := int64(binary.LittleEndian.Uint64(main))
-	r.Commit = &Commit{postgresEpoch.Add(time.Duration(us) * time.Microsecond)}
+	r.Commit = &Commit{timestamp(main)}
 	if op == xactCommitPrepared {
 		r.XID = 0
 	}
