@@ -5,7 +5,6 @@ package estate
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -47,11 +46,9 @@ type Estate struct {
 type Space struct {
 	Name string
 
-	estate   *Estate
-	password string
-	asked    question // where the writer is
-	load     *ledger.Load
-	moves    []ledger.Move
+	*Finder
+	load  *ledger.Load
+	moves []ledger.Move
 }
 
 // New makes the group and configures replication. It does not wait until that is in sync.
@@ -74,7 +71,7 @@ func New(ctx context.Context, env *devenv.Env, o Options) (*Estate, error) {
 }
 
 func (e *Estate) add(name string) *Space {
-	s := &Space{Name: name, estate: e, password: rand.Text()}
+	s := &Space{Name: name, Finder: &Finder{Env: e.Env, Group: Group, Workspace: name, User: User, Database: Database, Password: rand.Text()}}
 	e.Spaces = append(e.Spaces, s)
 	return s
 }
@@ -134,7 +131,7 @@ func (e *Estate) Server(ctx context.Context, workspace string) (*postgres.Server
 // fill makes the role, the database and what is in it, through the server's own socket.
 func (s *Space) fill(ctx context.Context, server *postgres.Server, megabytes int) error {
 	p := devenv.Postgres{Server: server}
-	if err := p.Exec(ctx, "postgres", fmt.Sprintf("create role %s login password '%s'", User, s.password),
+	if err := p.Exec(ctx, "postgres", fmt.Sprintf("create role %s login password '%s'", User, s.Password),
 		fmt.Sprintf("create database %s owner %s", Database, User)); err != nil {
 		return err
 	}
@@ -174,21 +171,7 @@ func (e *Estate) Stop() {
 // Load returns the workspace's clients.
 func (s *Space) Load() *ledger.Load { return s.load }
 
-// Connect finds the writer as an application does that was given a multi-host connection string once. Only when that leads nowhere
-// it asks SmartDR for a new one.
-func (s *Space) Connect(ctx context.Context) (*pgx.Conn, error) {
-	url, err := s.asked.url(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	conn, err := devenv.Connect(ctx, url, s.password)
-	if err != nil {
-		return nil, errors.Join(err, s.asked.again(ctx, s))
-	}
-	return conn, nil
-}
-
 // ConnectTo connects to one address and no other.
 func (s *Space) ConnectTo(ctx context.Context, at topology.HostPort) (*pgx.Conn, error) {
-	return devenv.Connect(ctx, fmt.Sprintf("postgresql://%s@%s:%d/%s?sslmode=disable", User, at.Host, at.Port, Database), s.password)
+	return devenv.Connect(ctx, fmt.Sprintf("postgresql://%s@%s:%d/%s?sslmode=disable", User, at.Host, at.Port, Database), s.Password)
 }

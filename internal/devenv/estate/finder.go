@@ -1,0 +1,82 @@
+package estate
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/smartdr/smartdr/internal/devenv"
+)
+
+// Finder finds the server of a workspace that takes writes, as an application does that was given a multi-host connection string
+// once. Only when that leads nowhere it asks SmartDR for a new one. It is safe for concurrent use.
+type Finder struct {
+	Env                              *devenv.Env
+	Group, Workspace, User, Database string
+	Password                         string
+
+	mu      sync.Mutex
+	url     string
+	asked   time.Time
+	changed int // how often another string than before was needed
+}
+
+// askEvery is the least time between two questions, of all of an application's sessions.
+const askEvery = 500 * time.Millisecond
+
+// Connect connects to the server that takes writes.
+func (f *Finder) Connect(ctx context.Context) (*pgx.Conn, error) {
+	url, err := f.first(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := devenv.Connect(ctx, url, f.Password)
+	if err != nil {
+		return nil, errors.Join(err, f.again(ctx))
+	}
+	return conn, nil
+}
+
+// URL returns the connection string that is used now, and how often another one than before was needed.
+func (f *Finder) URL() (url string, changed int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.url, f.changed
+}
+
+func (f *Finder) first(ctx context.Context) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.url != "" {
+		return f.url, nil
+	}
+	return f.url, f.ask(ctx)
+}
+
+// again asks unless somebody did a moment ago.
+func (f *Finder) again(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if time.Since(f.asked) < askEvery {
+		return nil
+	}
+	before := f.url
+	err := f.ask(ctx)
+	if err == nil && f.url != before {
+		f.changed++
+	}
+	return err
+}
+
+func (f *Finder) ask(ctx context.Context) error {
+	var c struct{ MultiHost string }
+	err := f.Env.SmartDRJSON(ctx, &c, "connect", "--group", f.Group, "--workspace", f.Workspace, "--user", f.User, "--database", f.Database, "--multi-host")
+	f.asked = time.Now()
+	if err == nil {
+		f.url = c.MultiHost
+	}
+	return err
+}
