@@ -83,7 +83,7 @@ func (s *Source) bar(ctx context.Context, b barred) (fence.Result, error) {
 	if down == nil {
 		return fence.Apply(ctx, b.source, b.options(true))
 	}
-	if err := fence.OnDisk(down, b.options(true)); err != nil {
+	if err := fence.OnDisk(ctx, down, b.options(true)); err != nil {
 		return fence.Result{}, err
 	}
 	return fence.Result{Worth: topology.FenceProven, Means: []string{"the server is down, and its next start is fenced"}}, nil

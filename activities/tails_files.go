@@ -60,7 +60,7 @@ func (s *Source) resting(ctx context.Context, left leftServer, dir string) (stri
 		return "", nil
 	}
 	by := fmt.Sprintf("epoch-%d", left.group.Epoch)
-	if err := fence.OnDisk(server, fence.Options{Lineage: left.Lineage, By: by, ForGood: true}); err != nil {
+	if err := fence.OnDisk(ctx, server, fence.Options{Lineage: left.Lineage, By: by, ForGood: true}); err != nil {
 		return "", err
 	}
 	if _, running := server.Running(ctx); running {

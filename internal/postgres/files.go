@@ -30,6 +30,14 @@ func (s *Server) WriteStandbySignal() error {
 // RemoveStandbySignal makes the next start an ordinary one.
 func (s *Server) RemoveStandbySignal() error { return removeFile(s.dataPath(StandbySignal)) }
 
+// WriteRules replaces the file that says who may connect, as a whole, in one step.
+func (s *Server) WriteRules(content []byte) error { return s.writeFile(s.HBAFile(), content) }
+
+// WriteAutoConf replaces the settings of ALTER SYSTEM of a server that is down, in one step.
+func (s *Server) WriteAutoConf(content []byte) error {
+	return s.writeFile(s.dataPath("postgresql.auto.conf"), content)
+}
+
 // writeFile replaces a file durably and in one step; it belongs to the server's account.
 func (s *Server) writeFile(path string, content []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
