@@ -168,7 +168,7 @@ func (t *Target) legsFrom(in RestoreInput, made WorkspacePlan, line []topology.L
 	line = line[at:]
 	var legs []restore.Leg
 	for i, l := range line {
-		leg := restore.Leg{Archive: archive.Open(store, in.Group, made.Workspace, l.ID), Lineage: l, From: l.Start}
+		leg := restore.Leg{Archive: leftAt(archive.Open(store, in.Group, made.Workspace, l.ID), line, i), Lineage: l, From: l.Start}
 		if i == 0 {
 			leg.From = made.Legs[0].From
 		}

@@ -139,7 +139,7 @@ func (p *planner) along(ctx context.Context, line []topology.Lineage, snapshots 
 		}
 		plan = p.describe(m, legs, tip)
 		p.tip, p.tipOf, p.known = tip, line[len(line)-1].ID, m.Databases
-		if err = p.cut(ctx, &plan); !errors.Is(err, errTooEarly) {
+		if err = p.cut(ctx, &plan, m); !errors.Is(err, restore.ErrTooEarly) {
 			return plan, err == nil, err
 		}
 		early = cmp.Or(early, err)
@@ -159,7 +159,7 @@ func (p *planner) legs(ctx context.Context, m *snapshot.Manifest, line []topolog
 		if i > 0 {
 			from = l.Start
 		}
-		a := archive.Open(p.store, p.group, p.workspace.Name, l.ID)
+		a := leftAt(archive.Open(p.store, p.group, p.workspace.Name, l.ID), line, i)
 		if tip, err = a.TipFrom(ctx, l, from.LSN); err != nil {
 			return nil, tip, err
 		}

@@ -2,19 +2,19 @@ package activities
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/smartdr/smartdr/internal/archive"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/restore"
+	"github.com/smartdr/smartdr/internal/snapshot"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
 // cut ends a plan at the chosen point. What lies behind it stays in its lineage; the new one forks off at the point.
-// errTooEarly is in the error's tree when the plan's snapshot was not consistent yet there.
-func (p *planner) cut(ctx context.Context, plan *WorkspacePlan) error {
+// restore.ErrTooEarly is in the error's tree when the plan's snapshot was not consistent yet there.
+func (p *planner) cut(ctx context.Context, plan *WorkspacePlan, m *snapshot.Manifest) error {
 	goal := p.goal
 	if goal.LSN == 0 && goal.Time.IsZero() {
 		goal.LSN = p.left
@@ -22,7 +22,7 @@ func (p *planner) cut(ctx context.Context, plan *WorkspacePlan) error {
 	if goal.LSN == 0 && goal.Time.IsZero() {
 		return nil
 	}
-	goal.Consistent = plan.SnapshotEnd
+	goal.Consistent, goal.StartedAt = m.End.LSN, m.StartedAt
 	at, err := restore.FindPoint(ctx, restoreLegs(p.store, p.group, p.workspace.Name, plan.Legs), plan.SegmentSize, goal)
 	if err != nil {
 		return fault.New(fault.KindOf(err), "workspace "+p.workspace.Name, err)
@@ -51,11 +51,9 @@ func (w *WorkspacePlan) end(at restore.Point, goal restore.PointChoice) {
 
 // restoreLegs opens the legs of a plan in a bucket.
 func restoreLegs(store objectstore.Store, group, workspace string, legs []Leg) (out []restore.Leg) {
-	for _, l := range legs {
-		a := archive.Open(store, group, workspace, l.Lineage.ID)
+	for i, l := range legs {
+		a := leftAt(archive.Open(store, group, workspace, l.Lineage.ID), lineagesOf(legs), i)
 		out = append(out, restore.Leg{Archive: a, Lineage: l.Lineage, From: l.From, To: l.To})
 	}
 	return out
 }
-
-var errTooEarly = errors.New("too early")

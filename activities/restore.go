@@ -270,8 +270,11 @@ func (t *Target) fetchWAL(ctx context.Context, in RestoreInput, p *pulse) (Phase
 		Dir: filepath.Join(in.Place.DataDir, "pg_wal"), SegmentSize: in.Plan.SegmentSize, Log: t.Log,
 		Progress: func(done, total int64) { p.say(amount{done, total, in.Plan.Workspace}) },
 	}
-	for _, l := range in.Plan.Legs {
-		a := archive.Open(store, in.Group, in.Plan.Workspace, l.Lineage.ID)
+	for i, l := range in.Plan.Legs {
+		a := leftAt(archive.Open(store, in.Group, in.Plan.Workspace, l.Lineage.ID), lineagesOf(in.Plan.Legs), i)
+		if i == len(in.Plan.Legs)-1 {
+			a = a.UpTo(in.Plan.Point.At.Timeline) // the old side may go to another one meanwhile
+		}
 		fetch.Legs = append(fetch.Legs, restore.Leg{Archive: a, Lineage: l.Lineage, From: l.From, To: l.To})
 	}
 	fetched, err := fetch.Run(ctx)

@@ -16,14 +16,26 @@ import (
 type Archive struct {
 	store                     objectstore.Store
 	group, workspace, lineage string
-	prefix                    string // of every key, with the slash at its end
+	prefix                    string       // of every key, with the slash at its end
+	upTo                      wal.Timeline // newer ones are left out of lists; 0: none
 }
 
 // Open returns the archive of a lineage in a region's root store. It does no I/O; an archive without objects is empty.
 func Open(store objectstore.Store, group, workspace, lineage string) *Archive {
-	return &Archive{store, group, workspace, lineage,
-		fmt.Sprintf("groups/%s/workspaces/%s/wal/%s/", group, workspace, lineage)}
+	return &Archive{store: store, group: group, workspace: workspace, lineage: lineage,
+		prefix: fmt.Sprintf("groups/%s/workspaces/%s/wal/%s/", group, workspace, lineage)}
 }
+
+// UpTo returns the archive as it is without timelines newer than t. A lineage that another one left on timeline t is read like that
+// for the other one: its own server may have gone to a newer timeline since, and even from an earlier point.
+func (a *Archive) UpTo(t wal.Timeline) *Archive {
+	c := *a
+	c.upTo = t
+	return &c
+}
+
+// passes reports whether lists show a timeline.
+func (a *Archive) passes(t wal.Timeline) bool { return a.upTo == 0 || t <= a.upTo }
 
 // Lineage returns the ID of the archive's lineage.
 func (a *Archive) Lineage() string { return a.lineage }
@@ -129,9 +141,9 @@ func (a *Archive) list(ctx context.Context, after string) (Inventory, error) {
 		if err != nil {
 			return Inventory{}, err
 		}
-		if e, ok := a.parseKey(info); ok {
+		if e, ok := a.parseKey(info); ok && a.passes(e.Timeline) {
 			inv.Entries = append(inv.Entries, e)
-		} else if t, ok := a.parseHistoryKey(info.Key); ok {
+		} else if t, ok := a.parseHistoryKey(info.Key); ok && a.passes(t) {
 			inv.Histories[t] = nil
 		}
 	}

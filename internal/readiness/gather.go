@@ -216,7 +216,11 @@ func (w *Workspace) chain(ctx context.Context, s objectstore.Store, group string
 		if i > 0 {
 			from = l.Start.LSN
 		}
-		tip, err := archive.Open(s, group, w.Name, l.ID).TipFrom(ctx, l, from)
+		a := archive.Open(s, group, w.Name, l.ID)
+		if i+1 < len(line) { // its own server may have gone to a newer timeline since
+			a = a.UpTo(line[i+1].Parent.At.Timeline)
+		}
+		tip, err := a.TipFrom(ctx, l, from)
 		if err != nil {
 			return c, err
 		}
