@@ -24,6 +24,8 @@ const (
 	Unsafe Class = "unsafe"
 	// Partly: of what was asked for a part was done, and the rest can follow.
 	Partly Class = "partly"
+	// Undone: it was canceled, or everything was put back: nothing has changed.
+	Undone Class = "undone"
 )
 
 // classed is an error whose class does not follow from its kind.

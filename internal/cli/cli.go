@@ -70,9 +70,11 @@ nothing runs. When the primary region is lost, one command brings the group up i
   3. smartdr status          see how far it is, and what a loss would cost
   4. smartdr failover        the primary region is lost: serve from the other
   5. smartdr connect         the connection string of the side that serves
+  6. smartdr failback        the primary region is back: serve from it again
 
 Besides: smartdr workspace and smartdr databases change what a group consists of, smartdr hosts shows where servers can
-run, smartdr readiness whether a failover would work now, smartdr cost what the second region costs.
+run, smartdr readiness whether a failover would work now, smartdr cost what the second region costs. smartdr switchover moves
+a group while both regions are there, smartdr preprovision keeps servers ready for that, smartdr hooks tries who is told.
 
 Commands that only read work from the buckets alone, also when Temporal is down.
 A group's name may be left out of them while there is only one group.`
@@ -95,7 +97,8 @@ func (a *app) root() *cobra.Command {
 	a.addGlobals(root)
 	root.AddCommand(
 		a.regionsCommand(), a.hostsCommand(), a.groupCommand(), a.workspaceCommand(), a.adoptCommand(), a.configureCommand(), a.statusCommand(),
-		a.databasesCommand(), a.readinessCommand(), a.costCommand(), a.failoverCommand(), a.connectCommand(), a.operationsCommand(), a.versionCommand(),
+		a.databasesCommand(), a.readinessCommand(), a.costCommand(), a.failoverCommand(), a.switchoverCommand(), a.failbackCommand(), a.preprovisionCommand(),
+		a.hooksCommand(), a.connectCommand(), a.operationsCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -23,6 +23,7 @@ const (
 	exitUnsafe      = 6
 	exitBlocked     = 7
 	exitPartly      = 8
+	exitUndone      = 9
 )
 
 const exitCodesText = `
@@ -37,12 +38,13 @@ Exit codes:
   6  it would hurt, and nobody has agreed to that (see --yes and --force of smartdr failover, --yes of terminate)
   7  a failover would not work now (smartdr readiness)
   8  a failover brought up some workspaces and not others (see smartdr failover --resume)
+  9  it was canceled, or could not keep what was asked of it: everything is as it was before
 With -o json errors are JSON too: {"error": ..., "hint": ..., "code": ...} on stderr.`
 
 var exitCodes = map[api.Class]int{
 	api.Failed: exitFailed, api.Invalid: exitUsage, api.NotFound: exitNotFound,
 	api.Conflict: exitConflict, api.Unreachable: exitUnreachable, api.Unsafe: exitUnsafe,
-	api.Partly: exitPartly,
+	api.Partly: exitPartly, api.Undone: exitUndone,
 }
 
 // exited is a program's own exit code, to be passed on without a word.

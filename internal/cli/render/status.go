@@ -25,7 +25,7 @@ func Status(s topology.GroupStatus, now time.Time, style Style) string {
 		op := s.Group.Operation
 		b.WriteString(style.paint(yellow, fmt.Sprintf("%s %s has been under way for %s", op.Kind, op.ID, Duration(now.Sub(op.StartedAt)))) + "\n")
 	}
-	b.WriteString(style.silent(s.Silent) + style.standing(s.Group))
+	b.WriteString(style.silent(s.Silent) + style.protection(s, now) + style.standing(s.Group))
 	switch {
 	case s.Group.State == topology.GroupTerminated:
 		return b.String() + "\nThe group is terminated. What is in the buckets stays until its retention ends.\n"
@@ -38,8 +38,10 @@ func Status(s topology.GroupStatus, now time.Time, style Style) string {
 	if cursors := style.cursors(s, now); cursors != "" {
 		b.WriteString("\n" + cursors)
 	}
-	if complaints := style.reasons(s) + style.complaints(s); complaints != "" {
-		b.WriteString("\n" + complaints)
+	for _, more := range []string{style.standbys(s, now), style.left(s), style.reasons(s) + style.complaints(s)} {
+		if more != "" {
+			b.WriteString("\n" + more)
+		}
 	}
 	return b.String()
 }
