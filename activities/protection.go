@@ -35,20 +35,6 @@ func (c *Control) observeProtection(ctx context.Context, in ProtectionInput) (Pr
 func (c *Control) MoveAuthority(ctx context.Context, in MoveAuthorityInput) (topology.Group, error) {
 	p := beat(ctx)
 	defer p.end()
-	u, err := c.Catalog.MoveAuthority(ctx, in.Group, in.To, in.still)
+	u, err := c.Catalog.FollowAuthority(ctx, in.Group, in.To, in.Epoch)
 	return u.Group, judge(ctx, err)
-}
-
-// still refuses what would take the decision from where an operation, or a failover to come, needs it.
-func (in MoveAuthorityInput) still(g *topology.Group) error {
-	const doing = "move the authority"
-	switch {
-	case g.Operation != nil:
-		return g.Changeable(doing)
-	case g.Epoch != in.Epoch, g.NewestEpoch() != in.Epoch:
-		return fault.Newf(fault.Fenced, doing, "epoch %d of group %s is over", in.Epoch, g.Name)
-	case g.Other(g.Active) != in.To:
-		return fault.Newf(fault.Invalid, doing, "region %s serves group %s: its bucket must not decide over a failover from it", in.To, g.Name)
-	}
-	return nil
 }

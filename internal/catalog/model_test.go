@@ -288,7 +288,7 @@ func newModel(t *testing.T, l limits, scripts []scripted) *model {
 	m.revisions[1] = string(body)
 	m.net.wrote = m.wrote
 	for i, s := range scripts {
-		m.actors = append(m.actors, &actor{name: s.name, index: i, controller: s.controller, script: s.script, model: m})
+		m.actors = append(m.actors, &actor{name: s.name, index: i, controller: s.controller, blind: s.blind, script: s.script, model: m})
 	}
 	return m
 }
@@ -296,6 +296,7 @@ func newModel(t *testing.T, l limits, scripts []scripted) *model {
 type scripted struct {
 	name, controller string
 	script           func(context.Context, *actor) error
+	blind            string
 }
 
 // situation is a handful of actors that meet.
@@ -307,22 +308,22 @@ type situation struct {
 
 var situations = []situation{
 	{"two failovers", false, func() []scripted {
-		return []scripted{{"a", "old", failover("a", "west")}, {"b", "old", failover("b", "west")}, {"entity", "old", entity}}
+		return []scripted{{"a", "old", failover("a", "west"), ""}, {"b", "old", failover("b", "west"), ""}, {"entity", "old", entity, ""}}
 	}},
 	{"failover and back while the decision moves", false, func() []scripted {
-		return []scripted{{"there", "old", failover("there", "west")}, {"entity", "old", entity}, {"back", "old", failover("back", "east")}}
+		return []scripted{{"there", "old", failover("there", "west"), ""}, {"entity", "old", entity, ""}, {"back", "old", failover("back", "east"), ""}}
 	}},
 	{"changes while the decision moves", false, func() []scripted {
-		return []scripted{{"there", "old", failover("there", "west")}, {"writer", "old", writer("w")}, {"entity", "old", entity}}
+		return []scripted{{"there", "old", failover("there", "west"), ""}, {"writer", "old", writer("w"), ""}, {"entity", "old", entity, ""}}
 	}},
 	{"another control plane", false, func() []scripted {
-		return []scripted{{"old", "old", failover("old", "west")}, {"young", "young", takeover("young", "west", false)}, {"entity", "old", entity}}
+		return []scripted{{"old", "old", failover("old", "west"), ""}, {"young", "young", takeover("young", "west", false), ""}, {"entity", "old", entity, ""}}
 	}},
 	{"a bucket is made to decide", true, func() []scripted {
-		return []scripted{{"seizer", "young", takeover("seizer", "east", true)}, {"old", "old", failover("old", "west")}, {"writer", "old", writer("w")}}
+		return []scripted{{"seizer", "young", takeover("seizer", "east", true), "west"}, {"old", "old", failover("old", "west"), ""}, {"writer", "old", writer("w"), ""}}
 	}},
 	{"a switchover and who takes it for dead", false, func() []scripted {
-		return []scripted{{"switchover", "old", switchover("s", "west")}, {"keeper", "old", keeper("s")}, {"failover", "old", failover("f", "west")}}
+		return []scripted{{"switchover", "old", switchover("s", "west"), ""}, {"keeper", "old", keeper("s"), ""}, {"failover", "old", failover("f", "west"), ""}}
 	}},
 }
 

@@ -19,6 +19,7 @@ type actor struct {
 	name       string
 	index      int
 	controller string
+	blind      string // region whose bucket does not answer it
 	script     func(ctx context.Context, a *actor) error
 	model      *model
 

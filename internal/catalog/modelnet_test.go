@@ -90,7 +90,7 @@ func (n *network) send(ctx context.Context, r *request) answer {
 func (n *network) requests() []*request {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	all := slices.DeleteFunc(slices.Clone(n.waiting), func(r *request) bool { return n.buckets[r.region].dead })
+	all := slices.DeleteFunc(slices.Clone(n.waiting), func(r *request) bool { return n.buckets[r.region].dead || r.actor.blind == r.region })
 	slices.SortFunc(all, func(a, b *request) int {
 		return cmp.Or(order(a.left, b.left), cmp.Compare(a.actor.index, b.actor.index), cmp.Compare(a.region, b.region), cmp.Compare(a.key, b.key), cmp.Compare(a.seq, b.seq))
 	})
