@@ -165,11 +165,22 @@ func (s *Service) Operation(ctx context.Context, group, id string) (topology.Ope
 	if err != nil || op.State != topology.OperationActive {
 		return op, err
 	}
-	live, ok := s.operationNow(ctx, Started{Group: group, Workflow: workflows.FailoverID(group)})
+	live, ok := s.operationNow(ctx, Started{Group: group, Workflow: workflowOf(op)})
 	if ok && live.ID == id {
 		return live, nil
 	}
 	return op, nil
+}
+
+// workflowOf is the workflow that runs an operation.
+func workflowOf(op topology.Operation) string {
+	switch op.Kind {
+	case workflows.SwitchoverType:
+		return workflows.SwitchoverID(op.Group)
+	case workflows.FailbackType:
+		return workflows.FailbackID(op.Group)
+	}
+	return workflows.FailoverID(op.Group)
 }
 
 // watchEvery is how often a running operation is looked at.
@@ -294,11 +305,16 @@ func (s *Service) result(ctx context.Context, started Started) (topology.Operati
 	if err == nil || ctx.Err() != nil || !isVerdict(err) {
 		return r.Operation, err
 	}
-	if op, ok := s.operationNow(ctx, started); ok && op.State == topology.OperationFailed {
+	if op, ok := s.operationNow(ctx, started); ok && unsuccessful(op) {
 		return op, nil
 	}
-	if op, kept := s.catalog.Operation(ctx, started.Group, started.Operation); kept == nil && op.State == topology.OperationFailed {
+	if op, kept := s.catalog.Operation(ctx, started.Group, started.Operation); kept == nil && unsuccessful(op) {
 		return op, nil
 	}
 	return topology.Operation{}, err
+}
+
+// unsuccessful operations have ended without what was asked.
+func unsuccessful(op topology.Operation) bool {
+	return op.State == topology.OperationFailed || op.State == topology.OperationReverted || op.State == topology.OperationCanceled
 }

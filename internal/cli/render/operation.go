@@ -10,6 +10,7 @@ import (
 
 var operationColours = map[topology.OperationState]colour{
 	topology.OperationActive: yellow, topology.OperationCompleted: green, topology.OperationFailed: red,
+	topology.OperationReverted: yellow, topology.OperationCanceled: yellow,
 }
 
 // Operations writes a group's history, one line for each operation.
@@ -46,6 +47,7 @@ func Operation(op topology.Operation, now time.Time, style Style) string {
 			b.WriteString("\n" + style.down(w))
 		}
 	}
+	b.WriteString(style.account(op, now))
 	if op.Error != "" {
 		b.WriteString("\n" + style.paint(red, "error: "+op.Error) + "\n")
 	}
@@ -110,6 +112,9 @@ func (s Style) recovered(w topology.Recovered) string {
 	fmt.Fprintf(&b, "  endpoint     %s\n", hosts(w.Endpoint))
 	if w.Host != "" {
 		fmt.Fprintf(&b, "  host         %s\n", w.Host)
+	}
+	if w.Moved != nil {
+		fmt.Fprintf(&b, "  moved        %s\n", movedText(*w.Moved))
 	}
 	return b.String() + s.notes(w.Notes)
 }
