@@ -29,9 +29,9 @@ type attachState struct {
 	Attached  *Attached      `json:"attached,omitempty"` // once everything is done
 
 	// Of Follow: what the server may have seen of WAL, no more, and the end of its last record there.
-	Lineage   string  `json:"lineage,omitempty"`
-	Fed       wal.LSN `json:"fed,omitzero"`
-	FedRecord wal.LSN `json:"fedRecord,omitzero"`
+	Lineage   string       `json:"lineage,omitempty"`
+	Fed       wal.LSN      `json:"fed,omitzero"`
+	FedRecord wal.Position `json:"fedRecord,omitzero"`
 }
 
 func (a *attach) statePath() string {

@@ -56,9 +56,12 @@ func (f *follow) complete() bool {
 // before is called with verified bytes that the server is about to see: what it needs to replay them must be there.
 func (f *follow) before(to wal.LSN) error {
 	out, state := &f.fetch.out, &f.server.state
-	if to > state.Fed || out.RecordEnd > state.FedRecord {
-		state.Fed, state.FedRecord = max(state.Fed, to), max(state.FedRecord, out.RecordEnd)
-		state.Lineage = f.Legs[f.writer.leg].Lineage.ID
+	if to > state.Fed || out.RecordEnd > state.FedRecord.LSN {
+		leg := f.writer.leg
+		state.Fed, state.Lineage = max(state.Fed, to), f.Legs[leg].Lineage.ID
+		if end := out.RecordEnd; end > state.FedRecord.LSN {
+			state.FedRecord = wal.Position{Timeline: f.writer.lines[leg].At(end - 1), LSN: end}
+		}
 		if err := f.server.saveState(); err != nil {
 			return err
 		}

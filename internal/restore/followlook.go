@@ -40,7 +40,26 @@ func (f *follow) open(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := f.checkWay(); err != nil {
+		return err
+	}
 	return f.begin()
+}
+
+// checkWay fails when the legs do not lead through what an earlier call has written: it may be replayed.
+func (f *follow) checkWay() error {
+	state := f.server.state
+	seen := state.FedRecord
+	if seen.LSN == 0 {
+		return nil
+	}
+	for i, leg := range f.Legs {
+		if leg.Lineage.ID == state.Lineage && (leg.To == 0 || leg.To >= seen.LSN) && f.writer.lines[i].At(seen.LSN-1) == seen.Timeline {
+			return nil
+		}
+	}
+	return fault.Newf(fault.Diverged, opFollow, "this standby has lineage %s up to %s, and that is not on the way it is to follow", state.Lineage, seen).
+		WithHint(hintRemake)
 }
 
 // begin takes up the newest mark, or begins anew; files that are there already get the same bytes once more.
@@ -116,7 +135,7 @@ func (f *follow) next(leg int) wal.LSN {
 func (f *follow) leave(old, line archive.Line) error {
 	was := old.At(f.writer.at - 1)
 	fork, _ := line.History.EndOf(was)
-	if seen := f.server.state.FedRecord; fork < seen {
+	if seen := f.server.state.FedRecord.LSN; fork < seen {
 		return fault.Newf(fault.Diverged, opFollow, "lineage %s left timeline %d at %s, and this standby has it up to %s",
 			f.Legs[f.writer.leg].Lineage.ID, was, fork, seen).WithHint(hintRemake)
 	}

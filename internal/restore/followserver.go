@@ -36,22 +36,13 @@ func (f *follow) loadState() error {
 		return err
 	}
 	limit := f.writer.grow.limit
-	if limit != 0 && state.FedRecord > limit {
+	if limit != 0 && state.FedRecord.LSN > limit {
 		if !f.AtLeast {
 			return fault.Newf(fault.Diverged, opFollow, "this standby has WAL up to %s, beyond %s", state.FedRecord, limit).WithHint(hintRemake)
 		}
-		f.writer.grow.limit = max(state.Fed, state.FedRecord)
+		f.writer.grow.limit = max(state.Fed, state.FedRecord.LSN)
 	}
-	if state.Fed == 0 {
-		return nil
-	}
-	for _, leg := range f.Legs {
-		if leg.Lineage.ID == state.Lineage && (leg.To == 0 || leg.To >= state.FedRecord) {
-			return nil
-		}
-	}
-	return fault.Newf(fault.Diverged, opFollow, "this standby has lineage %s up to %s, and that is not on the way it is to follow",
-		state.Lineage, state.FedRecord).WithHint(hintRemake)
+	return nil
 }
 
 // timeline is the one that the server is to recover along: the newest that the way reaches and that is known to the server, up to
