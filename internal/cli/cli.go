@@ -98,7 +98,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.regionsCommand(), a.hostsCommand(), a.groupCommand(), a.workspaceCommand(), a.adoptCommand(), a.configureCommand(), a.statusCommand(),
 		a.databasesCommand(), a.readinessCommand(), a.costCommand(), a.failoverCommand(), a.switchoverCommand(), a.failbackCommand(), a.preprovisionCommand(),
-		a.recoverCommand(), a.hooksCommand(), a.connectCommand(), a.operationsCommand(), a.versionCommand(),
+		a.recoverCommand(), a.salvageCommand(), a.hooksCommand(), a.connectCommand(), a.operationsCommand(), a.versionCommand(),
 	)
 	return root
 }
