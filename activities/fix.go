@@ -74,7 +74,8 @@ func (t *Target) firstPlan(ctx context.Context, loaded catalog.Loaded, in FixRec
 		if w.Error != "" {
 			continue
 		}
-		w.Host, w.Lineage = in.Hosts[w.Workspace], topology.NewLineageID(in.Epoch)
+		w.on(in.Hosts[w.Workspace])
+		w.Lineage = topology.NewLineageID(in.Epoch)
 		missing = missing || w.Host == ""
 	}
 	if missing { // something became recoverable since hosts were chosen
@@ -101,7 +102,8 @@ func (t *Target) again(ctx context.Context, loaded catalog.Loaded, in FixRecover
 		}
 		*w = plan
 	}
-	w.Host, w.Lineage = host, topology.NewLineageID(in.Epoch)
+	w.on(host)
+	w.Lineage = topology.NewLineageID(in.Epoch)
 	return nil
 }
 

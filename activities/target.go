@@ -144,8 +144,26 @@ func (t *Target) planChosen(ctx context.Context, loaded catalog.Loaded, w topolo
 	plan, err := p.complement(ctx, loaded.Group)
 	if err == nil {
 		plan.Loss = p.loss(ctx, &plan)
+		plan.promote(w.Standbys[to], c)
 	}
 	return plan, err
+}
+
+// promote plans with a standby, which has restored most already. One that may be beyond the point, or follows another line, is of
+// no use; neither is one whose host has no place for it any more, which placeAll finds out.
+func (w *WorkspacePlan) promote(s topology.Standby, c topology.Choice) {
+	follows := slices.ContainsFunc(w.Legs, func(l Leg) bool { return l.Lineage.ID == s.Lineage })
+	if s.ID == "" || s.Instance == "" || !c.Latest() || w.Behind != "" || !follows {
+		return
+	}
+	w.Host, w.Standby = s.Host, &s
+}
+
+// on says where a workspace is to run. A standby is of use on its own host alone.
+func (w *WorkspacePlan) on(host string) {
+	if w.Host = host; w.Standby != nil && w.Standby.Host != host {
+		w.Standby = nil
+	}
 }
 
 // complement plans, and says what the plan needs of a host and which databases it brings back.
@@ -187,7 +205,7 @@ func (t *Target) placeAll(ctx context.Context, in PlanFailoverInput, plan *Failo
 	}
 	for i, w := range plan.Workspaces {
 		if host := placed[w.Workspace]; host != "" {
-			plan.Workspaces[i].Host = host
+			plan.Workspaces[i].on(host)
 		}
 	}
 	return nil

@@ -48,6 +48,7 @@ type failover struct {
 	in         FailoverInput
 	op         topology.Operation
 	limits     activities.FailoverChoice
+	left       topology.Group          // as it was before; zero for one that is gone on with
 	planned    activities.FailoverPlan // before the claim: with the hosts
 	labels     labels
 	labelled   string // the phase that the search attribute names
@@ -79,7 +80,7 @@ func (f *failover) choose(ctx workflow.Context) error {
 	case to != g.Primary && to != g.Secondary:
 		return invalid("its regions are "+g.Primary+" and "+g.Secondary, "group %q is not replicated to %q", g.Name, to)
 	}
-	f.op.From, f.op.To = g.Active, to
+	f.op.From, f.op.To, f.left = g.Active, to, g
 	if err := f.chooseWhat(g); err != nil {
 		return err
 	}
@@ -134,7 +135,9 @@ func (f *failover) run(ctx workflow.Context) error {
 		// After the point of no return a cancellation would only leave less than was there.
 		forwardCtx, cancel := workflow.NewDisconnectedContext(ctx)
 		defer cancel()
+		fenced := f.fenceLeft(forwardCtx)
 		err = f.bringUp(forwardCtx)
+		fenced()
 	}
 	stop()
 	return f.finish(ctx, err)
