@@ -37,7 +37,8 @@ func (a *applying) asFarAsAllowed(ctx context.Context) (Result, error) {
 
 // endAllowed ends those sessions that the role may end.
 func (a *applying) endAllowed(ctx context.Context) (ended int, err error) {
-	rows, err := a.Query(ctx, `SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'
+	rows, err := a.Query(ctx, `SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datid IS NOT NULL
+		AND coalesce(backend_type, 'client backend') = 'client backend' -- hidden from who may not see others' sessions
 		AND NOT (usename = current_user AND application_name = current_setting('application_name'))`)
 	if err != nil {
 		return 0, failed("end sessions", err)
