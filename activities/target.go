@@ -49,17 +49,20 @@ func (t *Target) planFailover(ctx context.Context, in PlanFailoverInput) (Failov
 	return plan, t.placeAll(ctx, in, &plan)
 }
 
-// Preview is PlanFailover for whoever only wants to know: it writes nothing, and needs no worker.
-func (t *Target) Preview(ctx context.Context, in PlanFailoverInput) (FailoverPlan, error) {
+// Preview is PlanFailover for whoever only wants to know: it writes nothing, and needs no worker. refused says why a failover would
+// be refused for what it would lose, or because the region is not in sync; a plan that is refused can still be looked at.
+func Preview(ctx context.Context, t *Target, in PlanFailoverInput) (plan FailoverPlan, refused, err error) {
 	loaded, err := t.Catalog.Load(ctx, in.Group)
 	if err != nil {
-		return FailoverPlan{}, err
+		return plan, nil, err
 	}
-	plan, err := t.newPlan(ctx, loaded, in)
-	if err != nil {
-		return plan, err
+	if plan, err = t.plan(ctx, loaded, in.To, in.Choice, true); err != nil {
+		return plan, nil, err
 	}
-	return plan, t.placeAll(ctx, in, &plan)
+	if refused = inSync(loaded, plan, in.Force); refused == nil {
+		refused = acceptable(plan, in.MaxDataLoss, in.Force, now())
+	}
+	return plan, refused, nil
 }
 
 // newPlan plans anew, from what the bucket holds now.

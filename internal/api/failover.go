@@ -127,13 +127,16 @@ func (s *Service) StartFailover(ctx context.Context, req FailoverRequest) (Start
 		return s.resume(ctx, req)
 	}
 	p, err := s.PreviewFailover(ctx, req)
+	if err == nil {
+		_, err = req.choice(p.recoverable())
+	}
 	if err != nil {
 		return Started{}, err
 	}
 	if err := p.Refusal(req.Force); err != nil {
 		return Started{}, err
 	}
-	in := workflows.FailoverInput{Group: req.Group, To: p.To, Force: req.Force}
+	in := workflows.FailoverInput{Group: req.Group, To: p.To, Force: req.Force, Point: req.Point, MaxDataLoss: req.MaxDataLoss}
 	summary := fmt.Sprintf("failover of %s from %s to %s", req.Group, p.From, p.To)
 	run, err := s.start(ctx, workflows.FailoverID(req.Group), workflows.FailoverType, summary, in)
 	if err != nil {

@@ -57,6 +57,10 @@ type FailoverRequest struct {
 	Force bool   `json:"force,omitempty"` // even if the serving region looks alive, or without workspaces that cannot be brought back
 	// Resume goes on with the group's last failover for the workspaces that it could not bring up.
 	Resume bool `json:"resume,omitempty"`
+	// Point is "latest" (default), a time in RFC 3339, an LSN, or "main=0/3000148,side=1/0".
+	Point string `json:"point,omitempty"`
+	// MaxDataLoss refuses when more would be lost, as "30s", "16MB" or "0"; default: any loss is accepted.
+	MaxDataLoss string `json:"maxDataLoss,omitempty"`
 }
 
 // FailoverPreview is what a failover now would bring back, and what it would lose.
@@ -111,14 +115,15 @@ type Connection struct {
 	Workspace string `json:"workspace"`
 	Region    string `json:"region"` // the one that serves now
 	User      string `json:"user,omitempty"`
-	URL       string `json:"url"`       // of the side that serves now
-	MultiHost string `json:"multiHost"` // of every side that is known; libpq picks the one that takes writes
+	URL       string `json:"url"`            // of the side that serves now
+	MultiHost string `json:"multiHost"`      // of both sides, the one that serves first; libpq picks the one that takes writes
+	Note      string `json:"note,omitempty"` // what of the other side is not known, in a sentence
 	// PasswordFile is where the user's password is, on PasswordHost: of a managed workspace's administrator, on the server that
 	// was made. One that a failover brought up has the same password, and no file that tells it.
 	PasswordFile string `json:"passwordFile,omitempty"`
 	PasswordHost string `json:"passwordHost,omitempty"` // also: where NewPassword is run
 	NewPassword  string `json:"newPassword,omitempty"`  // command that gives the administrator another password; where there is no file
-	// Sides is how many regions MultiHost names. A region without compute has no address before its first failover.
+	// Sides is how many regions MultiHost names. A region without a host has no address before its first failover.
 	Sides int `json:"sides"`
 }
 

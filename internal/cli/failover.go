@@ -1,14 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/smartdr/smartdr/internal/api"
 	"github.com/smartdr/smartdr/internal/cli/render"
-	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
@@ -21,20 +20,31 @@ Commits that the lost region acknowledged after the recovery point are not there
 While the serving region still seems alive, a failover would lose what a moment later would have arrived, and leave two
 sides that take writes: it is refused without --force. SmartDR cannot stop a server that it cannot reach.
 
+--to-time and --to-lsn go to an earlier point: no transaction comes back that committed after the time, and no record that ends
+after the LSN. What lies behind the point stays in the bucket. --max-data-loss refuses a failover that would lose more: the known
+loss counts, and while nothing is heard of the serving region everything since the bucket was last complete, unless --force says
+to go by what is known.
+
 Workspaces are restored side by side on the hosts that have room, and each one serves as soon as it is ready. One that cannot be
 brought up does not keep the others down: the command then ends with exit code 8 and says which and why. When that was put
 right, --resume goes on with the same failover for what does not serve, to the same recovery point.
 
-Interrupting this command does not stop the failover: it goes on, and ` + "`smartdr operations`" + ` shows it.`
+Interrupting this command does not stop the failover: it goes on, and ` + "`smartdr operations`" + ` shows it. ` + "`smartdr cancel`" + ` stops it,
+until it has claimed the epoch.`
 
-const failoverExample = `  smartdr failover --group prod --dry-run        # what would be lost now?
+const failoverExample = `  smartdr failover prod --preview                # what would be lost now, and how long would it take?
+  smartdr failover prod --to-time 2026-11-23T10:00:00Z   # before somebody dropped the table
+  smartdr failover prod --max-data-loss 30s      # refuse to lose more
   smartdr failover --group prod                  # asks
   smartdr failover --group prod --yes -o json    # for scripts: prints the operation when it has ended
   smartdr failover --group prod --yes --wait=false
   smartdr failover --group prod --resume         # for workspaces that did not come up`
 
 // failoverFlags is what was asked for besides the request.
-type failoverFlags struct{ yes, wait, dryRun bool }
+type failoverFlags struct {
+	yes, wait, preview bool
+	toTime, toLSN      string
+}
 
 // FailoverReport is what `smartdr failover -o json` prints.
 type FailoverReport struct {
@@ -47,12 +57,16 @@ func (a *app) failoverCommand() *cobra.Command {
 	var req api.FailoverRequest
 	var flags failoverFlags
 	cmd := &cobra.Command{
-		Use: "failover", Short: "Serve a group from its other region", Args: cobra.NoArgs,
+		Use: "failover [GROUP]", Short: "Serve a group from its other region", Args: cobra.MaximumNArgs(1), ValidArgsFunction: a.completeGroups,
 		Long: failoverLong, Example: failoverExample,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				req.Group = args[0]
+			}
 			if err := needGroup(cmd, req.Group); err != nil {
 				return err
 			}
+			req.Point = cmp.Or(req.Point, flags.toTime, flags.toLSN)
 			ctx, cancel := a.waiting(cmd.Context())
 			defer cancel()
 			return a.failover(ctx, req, flags)
@@ -65,11 +79,24 @@ func (a *app) failoverCommand() *cobra.Command {
 	f.BoolVar(&req.Resume, "resume", false, "go on with the last failover for the workspaces that do not serve")
 	f.BoolVarP(&flags.yes, "yes", "y", false, "do not ask")
 	f.BoolVar(&flags.wait, "wait", true, "wait until it has ended, and show its phases")
-	f.BoolVar(&flags.dryRun, "dry-run", false, "only show what would be brought back and lost")
+	f.BoolVar(&flags.preview, "preview", false, "only show what would be brought back and lost, and how long it would take")
+	f.BoolVar(&flags.preview, "dry-run", false, "the same as --preview")
+	a.pointFlags(cmd, &req, &flags)
 	a.completeRegionFlags(cmd, "to")
-	cmd.MarkFlagsMutuallyExclusive("resume", "force")
-	cmd.MarkFlagsMutuallyExclusive("resume", "dry-run")
+	for _, other := range []string{"force", "preview", "dry-run", "to-time", "to-lsn", "point", "max-data-loss"} {
+		cmd.MarkFlagsMutuallyExclusive("resume", other)
+	}
 	return cmd
+}
+
+// pointFlags say how far to go, and how much may be lost.
+func (a *app) pointFlags(cmd *cobra.Command, req *api.FailoverRequest, flags *failoverFlags) {
+	f := cmd.Flags()
+	f.StringVar(&flags.toTime, "to-time", "", "last moment that is wanted, as 2026-11-23T10:00:00Z (default: the latest recovery point)")
+	f.StringVar(&flags.toLSN, "to-lsn", "", "last WAL position that is wanted, as 0/3000148, or main=0/3000148,side=1/0")
+	f.StringVar(&req.Point, "point", "", `"latest", a time or an LSN`)
+	f.StringVar(&req.MaxDataLoss, "max-data-loss", "", "refuse when more would be lost, as 30s, 16MB or 0")
+	cmd.MarkFlagsMutuallyExclusive("to-time", "to-lsn", "point")
 }
 
 func (a *app) failover(ctx context.Context, req api.FailoverRequest, flags failoverFlags) error {
@@ -80,12 +107,16 @@ func (a *app) failover(ctx context.Context, req api.FailoverRequest, flags failo
 	if req.Resume { // nothing is lost by it that is not lost already: there is nothing to agree to
 		return a.startFailover(ctx, s, req, api.FailoverPreview{}, flags.wait)
 	}
+	if flags.preview {
+		p, err := s.ForecastFailover(ctx, req)
+		if err != nil {
+			return err
+		}
+		return a.show(p, func(st render.Style) string { return render.Forecast(p, a.now(), st) })
+	}
 	p, err := s.PreviewFailover(ctx, req)
 	if err != nil {
 		return err
-	}
-	if flags.dryRun {
-		return a.show(p, func(st render.Style) string { return render.Preview(p, a.now(), st) })
 	}
 	if err := p.Refusal(req.Force); err != nil {
 		return err
@@ -115,31 +146,11 @@ func (a *app) startFailover(ctx context.Context, s *api.Service, req api.Failove
 }
 
 func (a *app) awaitFailover(ctx context.Context, s *api.Service, p api.FailoverPreview, started api.Started) error {
-	op, err := a.follow(ctx, s.WatchOperation(ctx, started))
-	if err != nil {
-		if ctx.Err() != nil {
-			a.advise("The failover goes on. See: smartdr operations --group %s %s", started.Group, started.Operation)
-		}
-		return err
+	op, err := a.awaitOperation(ctx, s, started, func(op *topology.Operation) any {
+		return FailoverReport{Preview: p, Started: &started, Operation: op}
+	})
+	if err == nil {
+		a.adviseConnect(op)
 	}
-	report := FailoverReport{Preview: p, Started: &started, Operation: &op}
-	shown := op
-	shown.Error, shown.Hint = "", "" // the command's own error says it
-	err = a.show(report, func(st render.Style) string { return "\n" + render.Operation(shown, a.now(), st) })
-	if err != nil {
-		return err
-	}
-	if op.State == topology.OperationFailed {
-		class := api.Failed
-		if slices.ContainsFunc(op.Workspaces, func(w topology.Recovered) bool { return w.Serves }) {
-			class = api.Partly
-		}
-		return api.As(class, fault.Newf(fault.Invalid, "failover", "%s", op.Error).WithHint("%s", op.Hint))
-	}
-	which := ""
-	if len(op.Workspaces) > 1 {
-		which = " --workspace NAME"
-	}
-	a.advise("\nConnect: smartdr connect --group %s%s", op.Group, which)
-	return nil
+	return err
 }

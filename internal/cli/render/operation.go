@@ -108,6 +108,9 @@ func (s Style) recovered(w topology.Recovered) string {
 	fmt.Fprintf(&b, "Workspace %s is back at %s of lineage %s\n", s.paint(bold, w.Workspace), w.Point.At.LSN, w.Point.Lineage)
 	fmt.Fprintf(&b, "  last commit  %s\n", Moment(w.Point.LastCommit))
 	fmt.Fprintf(&b, "  complete to  %s\n", Moment(w.Point.AsOf))
+	if w.Loss != nil {
+		b.WriteString(lost(w.Loss))
+	}
 	fmt.Fprintf(&b, "  databases    %s\n", strings.Join(w.Databases, ", "))
 	fmt.Fprintf(&b, "  endpoint     %s\n", hosts(w.Endpoint))
 	if w.Host != "" {
