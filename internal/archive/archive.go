@@ -170,6 +170,18 @@ func (inv Inventory) Line(start wal.Timeline) (Line, error) {
 	return NewestLine(start, parsed), nil
 }
 
+// CheckHistories fails with fault.Missing when there is WAL of a timeline whose history file is not there: shippers store that first,
+// and without it nobody knows that the lineage goes on there, so that all of it would be passed over in silence.
+func (inv Inventory) CheckHistories() error {
+	for _, e := range inv.Entries {
+		if _, ok := inv.Histories[e.Timeline]; !ok && e.Timeline > 1 {
+			return fault.Newf(fault.Missing, "check histories", "there is WAL of timeline %d (%s) without its history file %s", e.Timeline, e.Key, wal.HistoryFileName(e.Timeline)).
+				WithHint("Look for the file in the other region's bucket, or in pg_wal of the server that wrote it.")
+		}
+	}
+	return nil
+}
+
 // Histories returns the stored history files by timeline, as they are.
 func (a *Archive) Histories(ctx context.Context) (map[wal.Timeline][]byte, error) {
 	inv, err := a.List(ctx)

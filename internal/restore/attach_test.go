@@ -271,55 +271,82 @@ func TestOtherTimelines(t *testing.T) {
 	})
 }
 
+// Timelines are counted in hexadecimal in names of files, and in decimal in what they hold.
+func TestTimelinesBeyondNine(t *testing.T) {
+	src := startSource(t, postgrestest.Installations(t)[0], nil)
+	postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT 1")
+	end := src.end(t)
+	for _, taken := range []wal.Timeline{9, 15, 254} {
+		in := src.restore(t, end, 0)
+		for tli := wal.Timeline(2); tli <= taken; tli++ {
+			path := filepath.Join(in.Server.DataDir, "pg_wal", wal.HistoryFileName(tli))
+			postgrestest.Check(t, os.WriteFile(path, []byte("1\t0/2000000\tanother side\n"), 0o600))
+		}
+		got, err := attachNow(t, in)
+		postgrestest.Check(t, err)
+		checkAttached(t, in, got, taken+1)
+		postgrestest.Check(t, in.Server.Kill(t.Context()))
+	}
+}
+
 // TestLeftOutDatabase restores a database as zeros; replay meets its pages, and those of another that must not be zeros.
 func TestLeftOutDatabase(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
-		var out, kept string
-		src := startSource(t, bin, &postgres.InitOptions{NoSync: true}, func(s *postgres.Server) {
-			for _, db := range []string{"left_out", "kept"} {
-				postgrestest.Exec(t, s, "postgres", "CREATE DATABASE "+db)
-				postgrestest.Exec(t, s, db, "CREATE TABLE t WITH (autovacuum_enabled=off) AS SELECT n, repeat('x', 100) FROM generate_series(1, 20000) n")
-			}
-			postgrestest.Exec(t, s, "postgres", "CHECKPOINT")
-			out = postgrestest.Query(t, s, "postgres", "SELECT oid FROM pg_database WHERE datname = 'left_out'")
-			kept = postgrestest.Query(t, s, "postgres", "SELECT oid FROM pg_database WHERE datname = 'kept'")
-		})
-		for _, db := range []string{"left_out", "kept"} {
-			postgrestest.Exec(t, src.server, db, "VACUUM t")
+		for _, checksums := range []bool{false, true} {
+			t.Run(fmt.Sprintf("checksums %t", checksums), func(t *testing.T) { leaveOutDatabase(t, bin, checksums) })
 		}
-		end := src.end(t)
-		oid, err := strconv.ParseUint(out, 10, 32)
-		postgrestest.Check(t, err)
+	})
+}
 
-		t.Run("left out", func(t *testing.T) {
-			in := src.restore(t, end, 0)
-			zeroDatabase(t, in.Server, out)
-			in.OmittedDatabases = []uint32{uint32(oid)}
-			got, err := attachNow(t, in)
-			postgrestest.Check(t, err)
-			checkAttached(t, in, got, 2)
-			if n := postgrestest.Query(t, in.Server, "kept", "SELECT count(*) FROM t"); n != "20000" {
-				t.Errorf("%s rows in the database that was kept", n)
-			}
-			postgrestest.Exec(t, in.Server, "postgres", "DROP DATABASE left_out")
-		})
-		t.Run("not told", func(t *testing.T) {
-			in := src.restore(t, end, 0)
-			zeroDatabase(t, in.Server, out)
-			if _, err := attachNow(t, in); !fault.Is(err, fault.Corrupt) {
-				t.Errorf("zeros that nobody left out: %v", err)
-			}
-		})
-		t.Run("another is damaged", func(t *testing.T) {
-			in := src.restore(t, end, 0)
-			zeroDatabase(t, in.Server, kept)
-			in.OmittedDatabases = []uint32{uint32(oid)}
-			if _, err := attachNow(t, in); !fault.Is(err, fault.Corrupt) || !strings.Contains(err.Error(), "base/"+kept+"/") {
-				t.Errorf("zeros in a database that was kept: %v", err)
-			}
-			if control, err := in.Server.ControlData(t.Context()); err != nil || control.Timeline() != 1 {
-				t.Errorf("it was promoted: %+v, %v", control, err)
-			}
-		})
+func leaveOutDatabase(t *testing.T, bin postgres.Binaries, checksums bool) {
+	var out, kept string
+	src := startSource(t, bin, &postgres.InitOptions{NoSync: true, Checksums: checksums}, func(s *postgres.Server) {
+		for _, db := range []string{"left_out", "kept"} {
+			postgrestest.Exec(t, s, "postgres", "CREATE DATABASE "+db)
+			postgrestest.Exec(t, s, db, "CREATE TABLE t WITH (autovacuum_enabled=off) AS SELECT n, repeat('x', 100) FROM generate_series(1, 20000) n")
+		}
+		postgrestest.Exec(t, s, "postgres", "CHECKPOINT")
+		out = postgrestest.Query(t, s, "postgres", "SELECT oid FROM pg_database WHERE datname = 'left_out'")
+		kept = postgrestest.Query(t, s, "postgres", "SELECT oid FROM pg_database WHERE datname = 'kept'")
+	})
+	for _, db := range []string{"left_out", "kept"} {
+		postgrestest.Exec(t, src.server, db, "VACUUM t")
+	}
+	end := src.end(t)
+	oid, err := strconv.ParseUint(out, 10, 32)
+	postgrestest.Check(t, err)
+
+	t.Run("left out", func(t *testing.T) {
+		in := src.restore(t, end, 0)
+		zeroDatabase(t, in.Server, out)
+		in.OmittedDatabases = []uint32{uint32(oid)}
+		got, err := attachNow(t, in)
+		postgrestest.Check(t, err)
+		checkAttached(t, in, got, 2)
+		if n := postgrestest.Query(t, in.Server, "kept", "SELECT count(*) FROM t"); n != "20000" {
+			t.Errorf("%s rows in the database that was kept", n)
+		}
+		postgrestest.Exec(t, in.Server, "postgres", "DROP DATABASE left_out")
+	})
+	if checksums {
+		return // replay writes whole pages then, over zeros too
+	}
+	t.Run("not told", func(t *testing.T) {
+		in := src.restore(t, end, 0)
+		zeroDatabase(t, in.Server, out)
+		if _, err := attachNow(t, in); !fault.Is(err, fault.Corrupt) {
+			t.Errorf("zeros that nobody left out: %v", err)
+		}
+	})
+	t.Run("another is damaged", func(t *testing.T) {
+		in := src.restore(t, end, 0)
+		zeroDatabase(t, in.Server, kept)
+		in.OmittedDatabases = []uint32{uint32(oid)}
+		if _, err := attachNow(t, in); !fault.Is(err, fault.Corrupt) || !strings.Contains(err.Error(), "base/"+kept+"/") {
+			t.Errorf("zeros in a database that was kept: %v", err)
+		}
+		if control, err := in.Server.ControlData(t.Context()); err != nil || control.Timeline() != 1 {
+			t.Errorf("it was promoted: %+v, %v", control, err)
+		}
 	})
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -161,6 +163,13 @@ func TestForeignFoldersAreRefused(t *testing.T) {
 		t.Error("the file was changed:", string(b), err)
 	}
 	postgrestest.Check(t, os.Remove(precious))
+	at := slices.IndexFunc(k.m.Tablespaces, func(ts snapshot.Tablespace) bool { return !ts.InPlace })
+	space := filepath.Join(parent, "tablespaces", strconv.FormatUint(uint64(k.m.Tablespaces[at].OID), 10), "PG_precious")
+	postgrestest.Check(t, os.MkdirAll(space, 0o755))
+	if _, err := restore.Files(t.Context(), k.input(dir)); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "PG_precious") {
+		t.Error("a tablespace's folder with something in it:", err)
+	}
+	postgrestest.Check(t, os.Remove(space))
 	files(t, k.input(dir))
 	other := *k.m
 	other.ID = snapshot.NewID(time.Now())

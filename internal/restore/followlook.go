@@ -27,7 +27,7 @@ func (f *follow) open(ctx context.Context) error {
 		return err
 	}
 	for i, leg := range f.Legs {
-		inv, err := leg.Archive.List(ctx)
+		inv, err := leg.whole(ctx)
 		if err != nil {
 			return err
 		}
@@ -109,15 +109,15 @@ func (f *follow) look(ctx context.Context) error {
 
 // list asks for the end of a lineage where that is enough.
 func (f *follow) list(ctx context.Context, leg int) (archive.Inventory, error) {
-	a := f.Legs[leg].Archive
 	if f.whole || leg != f.writer.leg {
 		f.whole = false
-		return a.List(ctx)
+		return f.Legs[leg].whole(ctx)
 	}
 	at := f.writer.at
-	inv, err := a.ListFrom(ctx, wal.Position{Timeline: f.writer.lines[leg].At(at), LSN: at})
+	inv, err := f.Legs[leg].Archive.ListFrom(ctx, wal.Position{Timeline: f.writer.lines[leg].At(at), LSN: at})
 	if err == nil {
 		maps.Copy(inv.Histories, f.histories[leg])
+		err = inv.CheckHistories()
 	}
 	return inv, err
 }

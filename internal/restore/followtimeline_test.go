@@ -1,6 +1,7 @@
 package restore_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -135,6 +136,20 @@ func TestFollowHasReplayedWhatALocalFailoverLost(t *testing.T) {
 	}
 }
 
+// successor is the lineage of a server that was promoted at a fork, with nothing in the bucket yet.
+func (l *line) successor(t *testing.T, s *postgres.Server, fork wal.LSN, tli wal.Timeline) *line {
+	t.Helper()
+	postgrestest.Exec(t, s, "postgres", "DROP TABLE after_attach")
+	check(t, s.WriteHBA(postgrestest.TrustLocal))
+	check(t, s.Stop(t.Context(), postgres.Fast))
+	check(t, s.Start(t.Context()))
+	start := wal.DefaultSegmentSize.Start(fork)
+	next := &line{src: &source{server: s, start: start}, store: l.store, tli: tli, at: start, digest: archive.NewDigest()}
+	next.lineage = topology.Lineage{ID: fmt.Sprintf("%04d-0000000%d", tli, tli), Epoch: topology.Epoch(tli), SystemID: "1",
+		SegmentSize: wal.DefaultSegmentSize, Start: wal.Position{Timeline: tli, LSN: start}}
+	return next
+}
+
 // A standby goes on along a lineage that forked off where it is, or later, and along no other.
 func TestFollowTheNextLineage(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
@@ -152,13 +167,7 @@ func TestFollowTheNextLineage(t *testing.T) {
 		first, err := followTo(t, other, fork)
 		check(t, err)
 		promote(t, other, first, 2)
-		postgrestest.Exec(t, other.Server, "postgres", "DROP TABLE after_attach")
-		next := &line{src: &source{server: other.Server, start: wal.DefaultSegmentSize.Start(fork)}, store: l.store, tli: 2,
-			at: wal.DefaultSegmentSize.Start(fork), digest: archive.NewDigest()}
-		check(t, other.Server.WriteHBA(postgrestest.TrustLocal))
-		check(t, other.Server.Stop(t.Context(), postgres.Fast))
-		check(t, other.Server.Start(t.Context()))
-		next.lineage = topology.Lineage{ID: "0002-00000002", Epoch: 2, SystemID: "1", SegmentSize: wal.DefaultSegmentSize, Start: wal.Position{Timeline: 2, LSN: next.at}}
+		next := l.successor(t, other.Server, fork, 2)
 		in.Legs = []restore.Leg{{Archive: l.archive(), Lineage: l.lineage, From: l.lineage.Start, To: fork}, next.leg()}
 		in.LagBelow = 0
 		f := startFollowing(t, in) // the new lineage has nothing yet, not even its history

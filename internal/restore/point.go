@@ -25,8 +25,12 @@ type PointChoice struct {
 	StartedAt time.Time
 }
 
-// ErrTooEarly is in the tree of errors about points that the snapshot does not lead to: an older one may.
-var ErrTooEarly = errors.New("the snapshot is of a later moment")
+var (
+	// ErrTooEarly is in the tree of errors about points that the snapshot does not lead to: an older one may.
+	ErrTooEarly = errors.New("the snapshot is of a later moment")
+	// ErrTooLate is in the tree of errors about LSNs that the bucket does not have.
+	ErrTooLate = errors.New("behind the end of what the bucket has")
+)
 
 // Point is a place where recovery can end: the end of a record.
 type Point struct {
@@ -125,12 +129,20 @@ func (s *search) point() (Point, error) {
 	end := s.walk.ends[len(s.walk.ends)-1]
 	switch {
 	case c.LSN > end.LSN:
-		return Point{}, fault.Newf(fault.Invalid, opPoint, "%s lies behind the end of what the bucket has", c.LSN).
-			WithHint("The last point that can be reached is %s.", p.End)
+		return Point{}, fault.Newf(fault.Invalid, opPoint, "%s lies %w", c.LSN, ErrTooLate).
+			WithHint("The last point that can be reached is %s.", p.describe())
 	case p.End.LSN == 0, p.End.LSN < c.Consistent, !c.Time.IsZero() && c.Time.Before(c.StartedAt):
 		return Point{}, s.tooEarly()
 	}
 	return p, nil
+}
+
+// describe says where a point is, and when.
+func (p Point) describe() string {
+	if p.LastCommit.LSN == 0 {
+		return p.End.LSN.String()
+	}
+	return p.End.LSN.String() + ", whose last commit was at " + p.LastCommit.Time.UTC().Format(time.RFC3339Nano)
 }
 
 func (s *search) tooEarly() error {

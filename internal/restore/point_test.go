@@ -81,8 +81,8 @@ func TestRestoreToAChosenPoint(t *testing.T) {
 			"a time before the snapshot": {Time: early}, "an LSN before it": {LSN: src.backupEnd - 8}, "an LSN behind everything": {LSN: end + 1<<20},
 		} {
 			_, err := find(c)
-			if errors.Is(err, restore.ErrTooEarly) == (c.LSN > end) {
-				t.Errorf("%s: too early: %v", name, err)
+			if errors.Is(err, restore.ErrTooEarly) == (c.LSN > end) || errors.Is(err, restore.ErrTooLate) != (c.LSN > end) {
+				t.Errorf("%s: too early or too late: %v", name, err)
 			}
 			if !fault.Is(err, fault.Invalid) || !strings.Contains(fault.HintOf(err), "0/") {
 				t.Errorf("%s: %v, hint %q", name, err, fault.HintOf(err))

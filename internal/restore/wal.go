@@ -18,6 +18,15 @@ type Leg struct {
 	To      wal.LSN      // first byte that is not wanted; 0 means the end of what the bucket holds
 }
 
+// whole lists all that the bucket has of the leg's lineage.
+func (l Leg) whole(ctx context.Context) (archive.Inventory, error) {
+	inv, err := l.Archive.List(ctx)
+	if err == nil {
+		err = inv.CheckHistories()
+	}
+	return inv, err
+}
+
 // FetchWAL writes the WAL of some legs, oldest lineage first, as segment files and history files into a pg_wal folder.
 type FetchWAL struct {
 	Legs        []Leg

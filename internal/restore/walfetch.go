@@ -88,7 +88,7 @@ func (f *fetch) once(ctx context.Context) error {
 func (f *fetch) plan(ctx context.Context) (lines []archive.Line, histories map[wal.Timeline][]byte, err error) {
 	f.pieces, f.total, histories = nil, 0, map[wal.Timeline][]byte{}
 	for i, leg := range f.Legs {
-		inv, err := leg.Archive.List(ctx)
+		inv, err := leg.whole(ctx)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -62,7 +62,7 @@ func (w *walk) once(ctx context.Context) error {
 // leg walks through one leg.
 func (w *walk) leg(ctx context.Context, i int) error {
 	leg := w.legs[i]
-	inv, err := leg.Archive.List(ctx)
+	inv, err := leg.whole(ctx)
 	if err != nil {
 		return err
 	}
