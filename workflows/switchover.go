@@ -195,6 +195,11 @@ func (s *switchover) goOn(ctx workflow.Context, was topology.Operation) error {
 		s.fences = s.fencings()
 		return s.putBack(ctx, invalid("start it once more", "it was abandoned before its point of no return"))
 	}
+	for _, w := range s.group.Workspaces { // what was made for it is what it is brought up from
+		if made, is := w.Standbys[s.op.To]; is {
+			s.planned.Workspaces = append(s.planned.Workspaces, activities.WorkspacePlan{Workspace: w.Name, Host: made.Host, Standby: &made})
+		}
+	}
 	s.op.Epoch = found.Epoch
 	if s.op.ClaimedAt.IsZero() {
 		s.op.ClaimedAt = workflow.Now(ctx).UTC()

@@ -55,6 +55,7 @@ func (s *switchover) makeStandby(ctx workflow.Context, i int, w activities.Works
 			return err
 		}
 		s.made[i] = planned.Restore
+		s.promised(planned.Standby, w.Workspace)
 		place := preparing(ctx, siteQueue(s.op.To, planned.Standby.Host), "folders and a port for "+w.Workspace)
 		err := workflow.ExecuteActivity(place, target.ProvisionTopology, planned.Restore).Get(ctx, &s.made[i].Place)
 		p.Note = strings.TrimSpace(planned.Standby.Host + " " + s.made[i].Place.Instance)
@@ -81,6 +82,15 @@ func (s *switchover) makeStandby(ctx workflow.Context, i int, w activities.Works
 		p.Note = r.Note
 		return err
 	})
+}
+
+// promised makes a standby what the plan brings its workspace up from.
+func (s *switchover) promised(made topology.Standby, workspace string) {
+	for i := range s.planned.Workspaces {
+		if w := &s.planned.Workspaces[i]; w.Workspace == workspace {
+			w.Standby, w.Host = &made, made.Host
+		}
+	}
 }
 
 // follow lets one standby follow until it is where it should be.
