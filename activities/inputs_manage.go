@@ -45,6 +45,8 @@ type RecordGroupChangeInput struct {
 	Group    string             `json:"group"`
 	SmartDR  *bool              `json:"smartDR,omitempty"`
 	Firewall *topology.Firewall `json:"firewall,omitempty"`
+	// SelfFenceAfterSeconds is topology.Group's.
+	SelfFenceAfterSeconds *int `json:"selfFenceAfterSeconds,omitempty"`
 }
 
 // CheckSourceInput is another way to an adopted server.

@@ -126,7 +126,7 @@ func (c *Control) RecordChange(ctx context.Context, in RecordChangeInput) (topol
 	return g, judge(ctx, err)
 }
 
-// RecordGroupChange records a group's firewall, and whether it has the option.
+// RecordGroupChange records a group's firewall, whether it has the option, and when its regions fence themselves.
 func (c *Control) RecordGroupChange(ctx context.Context, in RecordGroupChangeInput) (topology.Group, error) {
 	p := beat(ctx)
 	defer p.end()
@@ -140,6 +140,9 @@ func (c *Control) RecordGroupChange(ctx context.Context, in RecordGroupChangeInp
 		}
 		if in.Firewall != nil {
 			g.Firewall = *in.Firewall
+		}
+		if in.SelfFenceAfterSeconds != nil {
+			g.SelfFenceAfter = *in.SelfFenceAfterSeconds
 		}
 		return nil
 	})

@@ -7,11 +7,11 @@ import (
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
-// ChangeGroup changes a group's firewall, on all servers that SmartDR runs for it, and the option "SmartDR and database
-// branching".
+// ChangeGroup changes a group's firewall, on all servers that SmartDR runs for it, the option "SmartDR and database branching",
+// and after how long without an answer from anybody a region fences its own servers.
 func ChangeGroup(ctx workflow.Context, in ChangeGroupInput) (GroupResult, error) {
-	if in.SmartDR == nil && in.Firewall == nil {
-		return GroupResult{}, invalid("give smartDR or firewall", "it is not said what to change of group %q", in.Group)
+	if in.SmartDR == nil && in.Firewall == nil && in.SelfFenceAfter == nil {
+		return GroupResult{}, invalid("give smartDR, firewall or selfFenceAfter", "it is not said what to change of group %q", in.Group)
 	}
 	change := activities.RecordGroupChangeInput{Group: in.Group, SmartDR: in.SmartDR}
 	if in.Firewall != nil {
@@ -20,6 +20,13 @@ func ChangeGroup(ctx workflow.Context, in ChangeGroupInput) (GroupResult, error)
 			return GroupResult{}, refuseInvalid(err)
 		}
 		change.Firewall = &f
+	}
+	if in.SelfFenceAfter != nil {
+		seconds, err := topology.ParseSelfFence(*in.SelfFenceAfter)
+		if err != nil {
+			return GroupResult{}, refuseInvalid(err)
+		}
+		change.SelfFenceAfterSeconds = &seconds
 	}
 	group, err := begin(ctx, in.Group)
 	if err != nil {

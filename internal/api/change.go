@@ -18,6 +18,8 @@ type GroupChange struct {
 	Firewall *topology.Firewall `json:"firewall,omitempty"` // in place of what is there
 	Add      []string           `json:"add,omitempty"`      // CIDR ranges, to what is there
 	Remove   []string           `json:"remove,omitempty"`   // CIDR ranges
+	// SelfFenceAfter is how long a region may reach nobody before it fences its own servers, as "2m"; "0" is never.
+	SelfFenceAfter *string `json:"selfFenceAfter,omitempty"`
 }
 
 // ChangeGroup changes a group's option and firewall, and waits until every server that SmartDR runs follows.
@@ -26,11 +28,16 @@ func (s *Service) ChangeGroup(ctx context.Context, req GroupChange) (ChangedGrou
 	if err != nil {
 		return ChangedGroup{}, err
 	}
-	in := workflows.ChangeGroupInput{Group: req.Group, SmartDR: req.SmartDR}
+	if req.SelfFenceAfter != nil {
+		if _, err := topology.ParseSelfFence(*req.SelfFenceAfter); err != nil {
+			return ChangedGroup{}, err
+		}
+	}
+	in := workflows.ChangeGroupInput{Group: req.Group, SmartDR: req.SmartDR, SelfFenceAfter: req.SelfFenceAfter}
 	if in.Firewall, err = req.firewall(g); err != nil {
 		return ChangedGroup{}, err
 	}
-	if in.SmartDR == nil && in.Firewall == nil {
+	if in.SmartDR == nil && in.Firewall == nil && in.SelfFenceAfter == nil {
 		return ChangedGroup{}, fault.Newf(fault.Invalid, opChange, "nothing to change was named").
 			WithHint("See `smartdr group change --help`.")
 	}

@@ -39,11 +39,11 @@ func connection(g topology.Group, req ConnectionRequest) (Connection, error) {
 		return Connection{}, err
 	}
 	here := w.Sites[g.Active]
-	sides := []topology.Site{here}
-	if there := w.Sites[g.Other(g.Active)]; g.Other(g.Active) != g.Active && len(hostsOf(there)) > 0 {
-		sides = append(sides, there)
+	all, sides := addresses(g, *w)
+	c := Connection{Group: g.Name, Workspace: w.Name, Region: g.Active, User: req.User, Sides: sides}
+	if sides == 1 && g.Replication != nil {
+		c.Note = fmt.Sprintf("no address is kept for workspace %s in %s, which has no host with a worker and room for it: clients cannot know where it would be after a failover", w.Name, g.Other(g.Active))
 	}
-	c := Connection{Group: g.Name, Workspace: w.Name, Region: g.Active, User: req.User, Sides: len(sides)}
 	if home := w.Sites[g.Primary]; c.User == "" && home.Kind == topology.Managed {
 		c.administered(*w, here)
 	}
@@ -51,9 +51,21 @@ func connection(g topology.Group, req ConnectionRequest) (Connection, error) {
 	if database == "" {
 		database = databaseOf(here)
 	}
-	c.URL = connURL(sides[:1], c.User, database, len(hostsOf(here)) > 1)
-	c.MultiHost = connURL(sides, c.User, database, true)
+	query := protection([]topology.Site{here, w.Sites[g.Other(g.Active)]})
+	c.URL = connURL(hostsOf(here), c.User, database, protection([]topology.Site{here}), len(hostsOf(here)) > 1)
+	c.MultiHost = connURL(all, c.User, database, query, true)
 	return c, nil
+}
+
+// addresses returns where a workspace's clients may find its writer: where it serves, and the places that are kept for it.
+func addresses(g topology.Group, w topology.Workspace) ([]topology.HostPort, int) {
+	sites := maps.Clone(w.Sites)
+	for region, site := range sites {
+		site.Endpoint.Hosts = hostsOf(site)
+		sites[region] = site
+	}
+	w.Sites = sites
+	return g.Addresses(&w)
 }
 
 // administered has clients connect as a managed workspace's administrator.
@@ -146,21 +158,18 @@ func databaseOf(s topology.Site) string {
 // connURL writes libpq's URI form, which allows several hosts (the manual, "Connection URIs"). Socket folders are
 // percent-encoded there. A connection is protected as the source of a side says it is, and where sides differ as the
 // stricter one says: what an operator asked for is never weakened without a word.
-func connURL(sides []topology.Site, user, database string, writable bool) string {
+func connURL(hosts []topology.HostPort, user, database string, query map[string]string, writable bool) string {
 	var b strings.Builder
 	b.WriteString("postgresql://")
 	if user != "" {
 		b.WriteString(escape(user) + "@")
 	}
 	sep := ""
-	for _, side := range sides {
-		for _, h := range hostsOf(side) {
-			b.WriteString(sep + hostPort(h))
-			sep = ","
-		}
+	for _, h := range hosts {
+		b.WriteString(sep + hostPort(h))
+		sep = ","
 	}
 	b.WriteString("/" + escape(database))
-	query := protection(sides)
 	if writable {
 		query["target_session_attrs"] = "read-write"
 	}

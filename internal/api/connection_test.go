@@ -118,7 +118,9 @@ func TestProtectionIsNeverWeakened(t *testing.T) {
 		{"?sslrootcert=/etc/ca.crt&sslmode=verify-ca", "", "?sslmode=verify-ca"},
 	} {
 		want := "postgresql://h:5432,h:5432/db" + c.want
-		if got := connURL([]topology.Site{site(c.here), site(c.there)}, "", "db", false); got != want {
+		here, there := site(c.here), site(c.there)
+		all := append(hostsOf(here), hostsOf(there)...)
+		if got := connURL(all, "", "db", protection([]topology.Site{here, there}), false); got != want {
 			t.Errorf("%q and %q: got %s, want %s", c.here, c.there, got, want)
 		}
 	}
@@ -165,5 +167,29 @@ func TestTheOnlyLivingWorkspaceNeedNotBeNamed(t *testing.T) {
 	g.Workspaces[0].State, g.Workspaces[1].State = topology.WorkspaceTerminated, topology.WorkspaceTerminated
 	if c, err := connection(g, ConnectionRequest{}); err != nil || c.Workspace != "ledger" {
 		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// Clients know both sides from the beginning, and the way back, where places are kept for that.
+func TestConnectionNamesThePlacesThatAreKept(t *testing.T) {
+	g := mixed()
+	g.Secondary, g.Replication = "west", &topology.Replication{}
+	w := g.Workspace("ledger")
+	alone, err := connection(g, ConnectionRequest{Workspace: "ledger"})
+	if err != nil || alone.Sides != 1 || !strings.Contains(alone.Note, "west") {
+		t.Errorf("%+v, %v", alone, err)
+	}
+	kept := func(host string, port int) topology.Reservation {
+		return topology.Reservation{Host: "h", Endpoint: topology.Endpoint{Hosts: []topology.HostPort{{Host: host, Port: port}}}}
+	}
+	w.Reservations = map[string]topology.Reservation{"west": kept("db.west", 6000), "east": kept("db.east", 6002)}
+	got, err := connection(g, ConnectionRequest{Workspace: "ledger"})
+	want := "postgresql://admin@db.east:6002,db.west:6000/postgres?target_session_attrs=read-write"
+	if err != nil || got.MultiHost != want || got.Sides != 2 || got.Note != "" || got.URL != "postgresql://admin@db.east:6002/postgres" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	w.Reservations["east"] = kept("db2.east", 6003)
+	if got, err = connection(g, ConnectionRequest{Workspace: "ledger"}); err != nil || !strings.Contains(got.MultiHost, "db.east:6002,db.west:6000,db2.east:6003/") {
+		t.Errorf("%+v, %v", got, err)
 	}
 }

@@ -16,8 +16,10 @@ const connectLong = `Print the connection string of the side that serves. It nev
 
 A managed workspace is connected to as its administrator, unless --user names somebody else.
 
---multi-host names both sides and lets the client find the one that takes writes, so that an application need not be
-told of a failover. The other side's address is known once a failover has happened.
+--multi-host names both sides and lets the client find the one that takes writes, so that an application need not be told of a
+failover: SmartDR keeps an address for each workspace in the region that does not serve, if that has a host. Give clients a
+connect_timeout of a few seconds (connect_timeout=3): so long they wait for a side that is gone. docs/fencing.md says what libpq does
+with a fenced server that was adopted.
 
 With --exec, or with arguments after --, psql is run with it.`
 
@@ -72,8 +74,8 @@ func (a *app) connect(cmd *cobra.Command, req api.ConnectionRequest, multi, run 
 	url := c.URL
 	if multi {
 		url = c.MultiHost
-		if c.Sides == 1 {
-			a.advise("note: only %s has an address yet; the other side's is known after a failover", c.Region)
+		if c.Note != "" {
+			a.advise("note: %s", c.Note)
 		}
 	}
 	switch {

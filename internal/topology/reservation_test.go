@@ -7,10 +7,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func at(host string, port int) Endpoint { return Endpoint{Hosts: []HostPort{{host, port}}} }
+func endpointAt(host string, port int) Endpoint { return Endpoint{Hosts: []HostPort{{host, port}}} }
 
 func kept(host string, port int) Reservation {
-	return Reservation{Host: host, Endpoint: at(host, port)}
+	return Reservation{Host: host, Endpoint: endpointAt(host, port)}
 }
 
 func everywhere(string, string) bool { return true }
@@ -20,8 +20,8 @@ func ofTwo() Group {
 	return Group{
 		Name: "prod", Primary: "east", Secondary: "west", Active: "east", Replication: &Replication{},
 		Workspaces: []Workspace{
-			{Name: "main", Sites: map[string]Site{"east": {Kind: Adopted, Endpoint: at("db.east", 5432)}}},
-			{Name: "side", Sites: map[string]Site{"east": {Kind: Managed, Host: "e1", Endpoint: at("e1", 6000)}}},
+			{Name: "main", Sites: map[string]Site{"east": {Kind: Adopted, Endpoint: endpointAt("db.east", 5432)}}},
+			{Name: "side", Sites: map[string]Site{"east": {Kind: Managed, Host: "e1", Endpoint: endpointAt("e1", 6000)}}},
 		},
 	}
 }
@@ -42,8 +42,8 @@ func TestWantsReservations(t *testing.T) {
 	}
 
 	g.Active = "west" // main came up elsewhere than was kept
-	g.Workspaces[0].Sites["west"] = Site{Kind: Managed, Host: "w2", Endpoint: at("w2", 6005)}
-	g.Workspaces[1].Sites["west"] = Site{Kind: Managed, Host: "w1", Endpoint: at("w1", 6001)}
+	g.Workspaces[0].Sites["west"] = Site{Kind: Managed, Host: "w2", Endpoint: endpointAt("w2", 6005)}
+	g.Workspaces[1].Sites["west"] = Site{Kind: Managed, Host: "w1", Endpoint: endpointAt("w1", 6001)}
 	gone := func(_, host string) bool { return host != "e1" }
 	want = []Wanted{{Workspace: "main", Region: "east"}, {Workspace: "side", Region: "east"}, {Workspace: "main", Region: "west", Host: "w2", Port: 6005}}
 	if diff := cmp.Diff(want, g.WantsReservations(gone)); diff != "" {
@@ -80,12 +80,12 @@ func TestAddresses(t *testing.T) {
 	check("the other side's is kept", 2, adopted, west)
 	main.Reservations["east"] = kept("e1", 6001)
 	check("and the way back", 2, adopted, west, home)
-	g.Active, main.Sites["west"] = "west", Site{Kind: Managed, Host: "w1", Endpoint: at("w1", 6000)}
+	g.Active, main.Sites["west"] = "west", Site{Kind: Managed, Host: "w1", Endpoint: endpointAt("w1", 6000)}
 	check("failed over", 2, west, home)
 	delete(main.Reservations, "east")
 	check("failed over, no way back is kept", 2, west, adopted)
 	main.Reservations["east"] = kept("e1", 6001)
-	g.Active, main.Sites["east"] = "east", Site{Kind: Managed, Host: "e1", Endpoint: at("e1", 6001)}
+	g.Active, main.Sites["east"] = "east", Site{Kind: Managed, Host: "e1", Endpoint: endpointAt("e1", 6001)}
 	delete(main.Sites, "west")
 	check("failed back", 2, home, west)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/smartdr/smartdr/internal/api"
 	"github.com/smartdr/smartdr/internal/topology"
@@ -20,6 +21,10 @@ func Group(g topology.Group, style Style) string {
 	fmt.Fprintf(&b, "SmartDR    %s\n", onOff(g.SmartDR))
 	fmt.Fprintf(&b, "Firewall   %s\n", firewall(g.Firewall))
 	fmt.Fprintf(&b, "Databases  %s\n", chosen(g.Replication))
+	fmt.Fprintf(&b, "Self-fence %s\n", selfFence(g.SelfFenceAfter))
+	if g.Preprovision != nil {
+		fmt.Fprintf(&b, "Standbys   kept in %s since %s\n", g.Other(g.Active), Moment(g.Preprovision.Since))
+	}
 	fmt.Fprintf(&b, "Created    %s\n", Moment(g.CreatedAt))
 	if g.Operation != nil {
 		fmt.Fprintf(&b, "Under way  %s %s since %s\n", g.Operation.Kind, g.Operation.ID, Moment(g.Operation.StartedAt))
@@ -32,7 +37,10 @@ func Group(g topology.Group, style Style) string {
 			continue
 		}
 		for _, region := range sitesOf(g, w) {
-			s := w.Sites[region]
+			s, there := w.Sites[region]
+			if kept := w.Reservations[region]; !there {
+				s.Host, s.Endpoint = kept.Host, kept.Endpoint
+			}
 			rows = append(rows, []cell{
 				plain(w.Name), plain(region), plain(orDash(string(s.Kind))), siteState(g, w, region), plain(orDash(w.Size.String())),
 				plain(orDash(s.Host)), plain(hosts(s.Endpoint)),
@@ -61,12 +69,14 @@ func chosen(r *topology.Replication) string {
 	return strings.Join(r.Databases, ", ")
 }
 
-// sitesOf returns the regions that have something to say of a workspace: those with a server of it, and the one that
-// serves, also when it has none.
+// sitesOf returns the regions that have something to say of a workspace: those with a server of it or a place that is kept, and
+// the one that serves, also when it has none.
 func sitesOf(g topology.Group, w topology.Workspace) []string {
 	var regions []string
 	for _, r := range []string{g.Primary, g.Secondary} {
-		if _, ok := w.Sites[r]; (ok || r == g.Active) && !slices.Contains(regions, r) {
+		_, there := w.Sites[r]
+		_, kept := w.Reservations[r]
+		if (there || kept || r == g.Active) && !slices.Contains(regions, r) {
 			regions = append(regions, r)
 		}
 	}
@@ -78,6 +88,13 @@ func onOff(on bool) string {
 		return "on"
 	}
 	return "off (no replication, no branches)"
+}
+
+func selfFence(seconds int) string {
+	if seconds == 0 {
+		return "off"
+	}
+	return "after " + Duration(time.Duration(seconds)*time.Second) + " without an answer from the other region's bucket or Temporal"
 }
 
 func firewall(f topology.Firewall) string {
@@ -98,6 +115,8 @@ func siteState(g topology.Group, w topology.Workspace, region string) cell {
 	switch {
 	case w.State != topology.WorkspaceActive:
 		return workspaceState(string(w.State))
+	case region != g.Active && !placed:
+		return tinted(dim, "kept") // the address, for a server to come
 	case region != g.Active:
 		return tinted(dim, "left")
 	case !placed:

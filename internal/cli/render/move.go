@@ -168,6 +168,14 @@ func because(reason string) string {
 	return ": " + reason
 }
 
+// selfFencing says what a region does by itself.
+func (s Style) selfFencing(st topology.GroupStatus) string {
+	if st.Group.SelfFenceAfter == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s fences itself when it reaches neither %s nor Temporal for %s\n", st.Group.Active, st.Group.Other(st.Group.Active), Duration(time.Duration(st.Group.SelfFenceAfter)*time.Second))
+}
+
 // protection says whether a failover would lose little now, and since when.
 func (s Style) protection(st topology.GroupStatus, now time.Time) string {
 	p := st.Protection

@@ -51,6 +51,9 @@ func TestStatusOfAGroupThatMoved(t *testing.T) {
 		"Workspace main: the server in east that wrote lineage 0001-a is fenced (proven); its tail: 12 transactions, 48.0 KiB, complete",
 		"Standby of main in east on e1 follows, 0.4 s behind its bucket at 0/3000500, measured 2.0 s ago",
 	)
+	s.Group.SelfFenceAfter = 120
+	holds(t, Status(s, noon, Style{}), "west fences itself when it reaches neither east nor Temporal for 2 m 00 s")
+	holds(t, Group(s.Group, Style{}), "Self-fence after 2 m 00 s")
 	w := &s.Workspaces[0]
 	w.Fences[0].Worth, w.Fences[0].Reason = topology.FenceNone, "east does not answer"
 	w.Tails[0].Complete, w.Tails[0].Commits, w.Tails[0].Error = false, 1, "nobody is there"
@@ -122,4 +125,12 @@ func TestHooksThatWereTried(t *testing.T) {
 		{Hook: "dns", Delivered: true, Answer: "exit code 0", Seconds: 0.2, Host: "e1"}, {Hook: "people", Error: "the answer is 404 Not Found", Hint: "See its log."},
 	}}, Style{})
 	holds(t, text, "✓", "dns", "exit code 0", "e1", "✗", "people", "404 Not Found; See its log.")
+}
+
+func TestGroupShowsPlacesThatAreKept(t *testing.T) {
+	g := movedStatus().Group
+	g.Workspaces[0].Reservations = map[string]topology.Reservation{
+		"east": {Host: "e1", Endpoint: topology.Endpoint{Hosts: []topology.HostPort{{Host: "e1.example.com", Port: 6001}}}},
+	}
+	holds(t, Group(g, Style{}), "main       east    -        kept", "e1    e1.example.com:6001", "Self-fence off")
 }

@@ -25,7 +25,7 @@ func Status(s topology.GroupStatus, now time.Time, style Style) string {
 		op := s.Group.Operation
 		b.WriteString(style.paint(yellow, fmt.Sprintf("%s %s has been under way for %s", op.Kind, op.ID, Duration(now.Sub(op.StartedAt)))) + "\n")
 	}
-	b.WriteString(style.silent(s.Silent) + style.protection(s, now) + style.standing(s.Group))
+	b.WriteString(style.silent(s.Silent) + style.protection(s, now) + style.selfFencing(s) + style.standing(s.Group))
 	switch {
 	case s.Group.State == topology.GroupTerminated:
 		return b.String() + "\nThe group is terminated. What is in the buckets stays until its retention ends.\n"
