@@ -82,9 +82,10 @@ func (s *Site) leftServer(ctx context.Context, g topology.Group, left topology.L
 	if found.site.Kind == "" && newestOfRegion(*w, left.Lineage) {
 		found.site = w.Sites[left.Lineage.Region]
 	}
-	if found.site.Kind == "" {
-		found.site, err = s.keptFolder(ctx, g.Name, left)
+	if found.site.Kind != "" {
+		return found, nil
 	}
+	found.site, err = s.keptFolder(ctx, g.Name, left)
 	return found, err
 }
 
