@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"go.temporal.io/sdk/temporal"
+
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/fence"
 	"github.com/smartdr/smartdr/internal/postgres"
@@ -20,7 +22,7 @@ func (s *Source) Fence(ctx context.Context, in FenceInput) (topology.Fence, erro
 	p := beat(ctx)
 	defer p.end()
 	f, err := s.fence(ctx, in)
-	return f, judge(ctx, describe(err, "workspace %s", in.Workspace))
+	return f, decided(ctx, describe(err, "workspace %s", in.Workspace))
 }
 
 func (s *Source) fence(ctx context.Context, in FenceInput) (topology.Fence, error) {
@@ -39,6 +41,14 @@ func (s *Source) fence(ctx context.Context, in FenceInput) (topology.Fence, erro
 		return topology.Fence{}, err
 	}
 	return s.commit(ctx, b)
+}
+
+// decided is judge, and does not try again what another one has decided.
+func decided(ctx context.Context, err error) error {
+	if ctx.Err() == nil && fault.Is(err, fault.Conflict) {
+		return temporal.NewNonRetryableApplicationError(err.Error(), string(fault.Conflict), nil, fault.HintOf(err))
+	}
+	return judge(ctx, err)
 }
 
 // hold fences for an operation that may still go back. It is recorded first, so that whoever finds the operation dead lifts it.
@@ -95,7 +105,7 @@ func (s *Source) CommitFence(ctx context.Context, in FenceInput) (topology.Fence
 	p := beat(ctx)
 	defer p.end()
 	f, err := s.commitFence(ctx, in)
-	return f, judge(ctx, describe(err, "workspace %s", in.Workspace))
+	return f, decided(ctx, describe(err, "workspace %s", in.Workspace))
 }
 
 func (s *Source) commitFence(ctx context.Context, in FenceInput) (topology.Fence, error) {
@@ -124,7 +134,7 @@ func (s *Source) LiftFence(ctx context.Context, in FenceInput) (topology.Fence, 
 	p := beat(ctx)
 	defer p.end()
 	f, err := s.liftFence(ctx, in)
-	return f, judge(ctx, describe(err, "workspace %s", in.Workspace))
+	return f, decided(ctx, describe(err, "workspace %s", in.Workspace))
 }
 
 // liftFence decides first: from then on nobody commits the fence.

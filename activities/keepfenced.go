@@ -29,8 +29,10 @@ const (
 // KeepFenced sees to it, until ctx is done and without Temporal, that servers of this region and host whose epoch is over take no
 // writes, also when they come back, or when somebody lets clients in again; that fences of operations that are over without a claim are
 // lifted; and that a region that reaches nobody for as long as its group allows (SelfFenceAfter) fences itself.
-func KeepFenced(ctx context.Context, s *Source, t *Target) {
-	k := &fencer{Source: s, target: t, groups: map[string]*groupFences{}}
+func KeepFenced(ctx context.Context, s *Source, t *Target) { keepFenced(ctx, s, t, checkFences) }
+
+func keepFenced(ctx context.Context, s *Source, t *Target, every time.Duration) {
+	k := &fencer{Source: s, target: t, every: every, groups: map[string]*groupFences{}}
 	next := time.NewTimer(0)
 	defer next.Stop()
 	for {
@@ -41,7 +43,7 @@ func KeepFenced(ctx context.Context, s *Source, t *Target) {
 			return
 		}
 		k.look(ctx)
-		next.Reset(checkFences)
+		next.Reset(every)
 	}
 }
 
@@ -49,6 +51,7 @@ func KeepFenced(ctx context.Context, s *Source, t *Target) {
 type fencer struct {
 	*Source
 	target *Target
+	every  time.Duration
 	listed time.Time
 	groups map[string]*groupFences
 }
@@ -94,7 +97,7 @@ func (k *fencer) list(ctx context.Context) {
 	k.listed = time.Now()
 	for _, name := range names {
 		if k.groups[name] == nil {
-			k.groups[name] = &groupFences{name: name, recorded: map[string]topology.Fence{}, settled: map[string]bool{}, isolation: isolation{file: k.isolationFile(name)}}
+			k.groups[name] = &groupFences{name: name, recorded: map[string]topology.Fence{}, settled: map[string]bool{}, isolation: isolation{file: k.isolationFile(name), most: longestStep * k.every}}
 		}
 	}
 }

@@ -13,11 +13,12 @@ import (
 )
 
 // isolation counts for how long this host has reached neither the other region's bucket nor Temporal. It adds up the time between
-// looks that found nobody, by a clock that does not jump, and at most longestStep for each: time in which nobody looked, as while the worker was
-// down or the machine slept, says nothing about who could have been reached, and is not counted. What was counted is kept in a file, so that a worker that
-// is started again and again in a region that is cut off comes to an end all the same.
+// looks that found nobody, by a clock that does not jump, and little for each: time in which nobody looked, as while the worker
+// was down or the machine slept, says nothing about who could have been reached, and is not counted. What was counted is kept in
+// a file, so that a worker that is started again and again in a region that is cut off fences it all the same.
 type isolation struct {
 	file   string
+	most   time.Duration // that one look adds
 	read   bool
 	last   time.Time // of the last look, with its monotonic clock
 	silent time.Duration
@@ -31,8 +32,8 @@ type isolationState struct {
 	Fenced        bool    `json:"fenced"`
 }
 
-// longestStep is how much one look that found nobody can add.
-const longestStep = 3 * checkFences
+// longestStep is how much one look that found nobody can add, in intervals of looks.
+const longestStep = 3
 
 // isolationFile is empty where a worker has no data folder: then it forgets when it ends.
 func (k *fencer) isolationFile(group string) string {
@@ -49,7 +50,7 @@ func (s *isolation) count(heard bool, at time.Time) {
 	case heard:
 		s.silent = 0
 	case !s.last.IsZero():
-		s.silent += min(max(step, 0), longestStep)
+		s.silent += min(max(step, 0), s.most)
 	}
 	s.last = at
 }
@@ -108,6 +109,9 @@ func (k *fencer) lookAround(ctx context.Context, g *groupFences) error {
 	return err
 }
 
+// shippedLately is how old an announcement of the region's shipper may be to show that it reaches the other bucket.
+const shippedLately = 15 * time.Second
+
 // heard reports whether anybody but the other region's bucket says that this region is not cut off: Temporal, or another worker of the
 // region, whose shipper reached that bucket a moment ago.
 func (k *fencer) heard(ctx context.Context, g *groupFences, other string) bool {
@@ -116,11 +120,11 @@ func (k *fencer) heard(ctx context.Context, g *groupFences, other string) bool {
 	}
 	for _, w := range g.last.Workspaces {
 		p, err := k.Catalog.WALProgress(ctx, g.name, w.Name)
-		if err != nil || p.Epoch != g.last.Epoch || now().Sub(p.MeasuredAt) > longestStep {
+		if err != nil || p.Epoch != g.last.Epoch || now().Sub(p.MeasuredAt) > shippedLately {
 			continue
 		}
 		if slices.ContainsFunc(p.Cursors, func(c topology.Cursor) bool {
-			return c.Region == other && c.Error == "" && c.Mode == "live" && c.LagSeconds < longestStep.Seconds()
+			return c.Region == other && c.Error == "" && c.Mode == "live" && c.LagSeconds < shippedLately.Seconds()
 		}) {
 			return true
 		}

@@ -1,0 +1,366 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/smartdr/smartdr/internal/catalog"
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/fence"
+	"github.com/smartdr/smartdr/internal/objectstore"
+	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+// checkOften is checkFences in tests.
+const checkOften = 500 * time.Millisecond
+
+// fenced is a group whose adopted server in east writes lineage l1 of epoch 1.
+type fenced struct {
+	*world
+	testing.TB
+	server *postgres.Server
+	l1     topology.Lineage
+}
+
+func newFenced(t *testing.T) *fenced {
+	t.Helper()
+	f := &fenced{world: newWorld(t), TB: t, server: startServer(t)}
+	f.Region, f.Host = "east", "e1"
+	f.l1 = f.lineage(1, "east")
+	src := postgrestest.Source(f.server, "postgres", "postgres")
+	f.update(t, func(g *topology.Group) {
+		w := &g.Workspaces[0]
+		w.Sites["east"] = topology.Site{Kind: topology.Adopted, Source: src}
+		w.Lineage, w.Lineages = f.l1.ID, []topology.Lineage{f.l1}
+	})
+	return f
+}
+
+func (f *fenced) lineage(epoch topology.Epoch, region string) topology.Lineage {
+	l := topology.Lineage{ID: topology.NewLineageID(epoch), Epoch: epoch, Region: region, SegmentSize: 16 << 20, CreatedAt: now()}
+	l.SystemID = postgrestest.Query(f, f.server, "postgres", "SELECT system_identifier FROM pg_control_system()")
+	l.Start.Timeline, l.Start.LSN = 1, 16<<20
+	return l
+}
+
+// worker is a worker of east that nobody has told anything.
+func (f *fenced) worker(answers bool) (*Source, *Target) {
+	site := f.Site
+	site.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	s := &Source{Site: site, Answers: func(context.Context) error {
+		if !answers {
+			return fmt.Errorf("nobody answers")
+		}
+		return nil
+	}}
+	return s, &Target{Site: site, Hosting: Hosting{DataDir: f.TempDir()}}
+}
+
+// keep runs KeepFenced until the test ends, or the returned function is called.
+func (f *fenced) keep(s *Source, t *Target) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var loop sync.WaitGroup
+	loop.Go(func() { keepFenced(ctx, s, t, checkOften) })
+	stop = func() { cancel(); loop.Wait() }
+	f.Cleanup(stop)
+	return stop
+}
+
+// client reports whether an ordinary client can write.
+func (f *fenced) client() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	conn, err := postgres.OpenAsClient(ctx, postgrestest.Source(f.server, "postgres", "postgres"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, "CREATE TABLE IF NOT EXISTS c (n int); INSERT INTO c VALUES (1)")
+	return err
+}
+
+func (f *fenced) awaitClient(in bool, within time.Duration) {
+	f.Helper()
+	begin := time.Now()
+	for ; (f.client() == nil) != in; time.Sleep(50 * time.Millisecond) { // nothing announces it
+		if time.Since(begin) > within {
+			f.Fatalf("after %s clients get in: %t", within, !in)
+		}
+	}
+}
+
+func (f *fenced) record() topology.Fence {
+	f.Helper()
+	got, err := f.process().Fence(context.Background(), "prod", "main", f.l1.ID)
+	if err != nil && !fault.Is(err, fault.Missing) {
+		f.Fatal(err)
+	}
+	return got
+}
+
+func (f *fenced) awaitState(want topology.FenceState) topology.Fence {
+	f.Helper()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) { // nothing announces it
+		if got := f.record(); got.State == want {
+			return got
+		}
+	}
+	f.Fatalf("the record is %+v", f.record())
+	return topology.Fence{}
+}
+
+func (f *fenced) input(op string, before bool) FenceInput {
+	return FenceInput{Group: "prod", Workspace: "main", Lineage: f.l1.ID, Operation: op, Before: before}
+}
+
+// A newer epoch ends the writers of a server within seconds, with one bucket dead and without Temporal; one that comes back unfenced is
+// fenced again.
+func TestKeepFencedOfAnEpochThatIsOver(t *testing.T) {
+	f := newFenced(t)
+	f.keep(f.worker(false))
+	f.awaitClient(true, 5*time.Second)
+	f.claim(t, 2, "op-2")
+	f.faults["east"].Add(objectstore.Rule{Dead: true})
+	begin := time.Now()
+	f.awaitClient(false, 15*time.Second)
+	t.Logf("fenced after %s", time.Since(begin))
+	got := f.awaitState(topology.FenceCommitted)
+	if got.Worth != topology.FenceProven || got.Operation != "op-2" || got.End.LSN == 0 || got.Site.Kind != topology.Adopted {
+		t.Errorf("%+v", got)
+	}
+	postgrestest.Check(t, f.server.WriteHBA(postgrestest.TrustLocal))
+	postgrestest.Exec(t, f.server, "postgres", "ALTER SYSTEM RESET ALL")
+	postgrestest.Exec(t, f.server, "postgres", "SELECT pg_reload_conf()")
+	f.awaitClient(false, 15*time.Second)
+	postgrestest.WaitFor(t, "it is fenced as a whole", func() bool {
+		in, err := fence.Check(t.Context(), postgrestest.Source(f.server, "postgres", "postgres"), fence.Options{Lineage: f.l1, ForGood: true})
+		return in && err == nil
+	})
+}
+
+// A fence of an operation that died before its claim is lifted; whoever held it learns of that before it could claim.
+func TestKeepFencedLiftsWhatNobodyHolds(t *testing.T) {
+	f := newFenced(t)
+	s, target := f.worker(true)
+	op := topology.Operation{ID: "op-1", Kind: "Switchover", Group: "prod", State: topology.OperationActive, StartedAt: now(), RecordedAt: now()}
+	check(t, f.Catalog.BeginOperation(t.Context(), op))
+	held, err := as(t, s.Fence, f.input("op-1", true))
+	if err != nil || held.State != topology.FenceHolding || held.Worth != topology.FenceProven {
+		t.Fatalf("%+v, %v", held, err)
+	}
+	stop := f.keep(s, target)
+	time.Sleep(4 * checkOften) // a look that lifts too early would have come
+	f.awaitClient(false, 0)
+	stop()
+	op.RecordedAt = now().Add(-2 * topology.AbandonedAfter)
+	check(t, f.Catalog.PutOperation(t.Context(), op))
+	f.keep(s, target)
+	f.awaitClient(true, 20*time.Second)
+	f.awaitState(topology.FenceLifted)
+	if _, err := as(t, s.CommitFence, f.input("op-1", true)); err == nil || !strings.Contains(err.Error(), "fence") {
+		t.Errorf("committed all the same: %v", err)
+	}
+	if _, err := as(t, s.Fence, f.input("op-1", true)); err == nil {
+		t.Error("the same operation fenced again")
+	}
+}
+
+// What is committed stays, though its operation dies before it has claimed.
+func TestACommittedFenceStays(t *testing.T) {
+	f := newFenced(t)
+	s, target := f.worker(true)
+	_, err := as(t, s.Fence, f.input("op-1", true))
+	check(t, err)
+	for range 2 { // a retry finds its own
+		if got, err := as(t, s.CommitFence, f.input("op-1", true)); err != nil || got.State != topology.FenceCommitted {
+			t.Fatalf("%+v, %v", got, err)
+		}
+	}
+	if _, err := as(t, s.LiftFence, f.input("op-1", true)); err == nil {
+		t.Error("it was lifted")
+	}
+	f.keep(s, target)
+	time.Sleep(4 * checkOften) // a look that lifts it would have come
+	f.awaitClient(false, 0)
+}
+
+// A fence that somebody has let clients in to is not one to claim upon.
+func TestCommitFenceLooks(t *testing.T) {
+	f := newFenced(t)
+	s, _ := f.worker(true)
+	_, err := as(t, s.Fence, f.input("op-1", true))
+	check(t, err)
+	postgrestest.Exec(t, f.server, "postgres", "ALTER SYSTEM RESET session_preload_libraries")
+	if _, err := as(t, s.CommitFence, f.input("op-1", true)); err == nil {
+		t.Error("committed")
+	}
+	lifted, err := as(t, s.LiftFence, f.input("op-1", true))
+	if err != nil || lifted.State != topology.FenceLifted {
+		t.Fatalf("%+v, %v", lifted, err)
+	}
+	f.awaitClient(true, 5*time.Second)
+}
+
+// Without a claim there is nothing to fence for good.
+func TestFenceOfTheNewestEpochIsRefused(t *testing.T) {
+	f := newFenced(t)
+	s, _ := f.worker(true)
+	if _, err := as(t, s.Fence, f.input("op-1", false)); err == nil {
+		t.Error("fenced")
+	}
+	f.awaitClient(true, 0)
+}
+
+// The side that serves under the newest epoch is never fenced, also while it is being published; its folders of older epochs are.
+func TestKeepFencedLeavesTheNewSideAlone(t *testing.T) {
+	f := newFenced(t)
+	f.Region, f.Host = "west", "w1"
+	l2 := f.lineage(2, "west")
+	f.claim(t, 2, "op-2")
+	dir := instanceDir(postgrestest.TempDir(t), "prod", "main", 2)
+	root := serveFrom(t, f.server, dir)
+	check(t, writeState(dir, ownerFile, owner{Group: "prod", Workspace: "main", Epoch: 2, Operation: "op-2", Published: true, Plan: WorkspacePlan{Lineage: l2.ID}}))
+	s, target := f.worker(true)
+	target.DataDir = root
+	f.keep(s, target)
+	time.Sleep(4 * checkOften) // a look that fences it would have come
+	f.awaitClient(true, 0)
+	f.update(t, func(g *topology.Group) {
+		g.Active, g.Epoch = "west", 2
+		w := &g.Workspaces[0]
+		w.Sites["west"] = topology.Site{Kind: topology.Managed, Host: "w1", Instance: dir, Source: f.server.Source("postgres")}
+		w.Lineage, w.Lineages = l2.ID, append(w.Lineages, l2)
+	})
+	time.Sleep(4 * checkOften)
+	f.awaitClient(true, 0)
+	_, err := f.Catalog.ClaimEpoch(t.Context(), catalog.Claim{Group: "prod", Epoch: 3, Region: "east", Operation: "op-3", Claimant: "test"})
+	check(t, err)
+	f.awaitClient(false, 20*time.Second)
+	f.update(t, func(g *topology.Group) { // another folder serves there by now
+		g.Active, g.Epoch = "west", 3
+		w := &g.Workspaces[0]
+		l3 := f.lineage(3, "west")
+		w.Sites["west"] = topology.Site{Kind: topology.Managed, Host: "w1", Instance: dir + "x"}
+		w.Lineage, w.Lineages = l3.ID, append(w.Lineages, l3)
+	})
+	postgrestest.Check(t, f.server.WriteHBA(postgrestest.TrustLocal))
+	postgrestest.Exec(t, f.server, "postgres", "ALTER SYSTEM RESET ALL")
+	postgrestest.Exec(t, f.server, "postgres", "SELECT pg_reload_conf()")
+	f.awaitClient(false, 20*time.Second)
+}
+
+// A managed server that is down stays down, and its next start is a fenced one.
+func TestKeepFencedOfAServerThatIsDown(t *testing.T) {
+	f := newFenced(t)
+	dir := f.server.InstanceDir()
+	check(t, writeState(dir, ownerFile, owner{Group: "prod", Workspace: "main", Epoch: 1, Published: true}))
+	f.update(t, func(g *topology.Group) {
+		g.Workspaces[0].Sites["east"] = topology.Site{Kind: topology.Managed, Host: "e1", Instance: dir, Source: f.server.Source("postgres")}
+	})
+	check(t, f.server.Stop(t.Context(), postgres.Fast))
+	f.claim(t, 2, "op-2")
+	f.keep(f.worker(true))
+	if got := f.awaitState(topology.FenceCommitted); got.Worth != topology.FenceProven {
+		t.Errorf("%+v", got)
+	}
+	if _, running := f.server.Running(t.Context()); running {
+		t.Error("it was started")
+	}
+	check(t, f.server.Start(t.Context()))
+	f.awaitClient(false, 0)
+}
+
+func (f *fenced) isolate(seconds int) (revive func()) {
+	f.Helper()
+	_, err := f.Catalog.Update(context.Background(), "prod", func(g *topology.Group) error { g.SelfFenceAfter = seconds; return nil })
+	postgrestest.Check(f, err)
+	return f.faults["west"].Add(objectstore.Rule{Dead: true})
+}
+
+// A region that reaches nobody fences itself, and lets go when the other bucket answers and the epoch is still its own.
+func TestSelfFence(t *testing.T) {
+	f := newFenced(t)
+	revive := f.isolate(5)
+	s, target := f.worker(false)
+	stop := f.keep(s, target)
+	time.Sleep(2 * time.Second) // it is not time yet
+	f.awaitClient(true, 0)
+	stop()
+	stop = f.keep(f.again(s), target) // the worker is started again: what was counted stays counted
+	f.awaitClient(false, 20*time.Second)
+	if got := f.record(); !got.Self || got.State != topology.FenceHolding {
+		t.Errorf("%+v", got)
+	}
+	stop()
+	revive()
+	f.keep(f.again(s), target)
+	f.awaitClient(true, 20*time.Second)
+	f.awaitState(topology.FenceLifted)
+}
+
+// again is the worker's next process.
+func (f *fenced) again(s *Source) *Source {
+	site := s.Site
+	site.Catalog = f.process()
+	return &Source{Site: site, Answers: s.Answers}
+}
+
+// While Temporal answers, or another worker of the region ships to the other bucket, nothing is cut off.
+func TestNoSelfFenceWhileSomebodyIsReached(t *testing.T) {
+	f := newFenced(t)
+	f.isolate(2)
+	f.keep(f.worker(true))
+	time.Sleep(10 * checkOften)
+	f.awaitClient(true, 0)
+}
+
+// A self-fenced server stays fenced when the other side has claimed meanwhile.
+func TestASelfFenceBecomesOneForGood(t *testing.T) {
+	f := newFenced(t)
+	s, target := f.worker(false)
+	revive := f.isolate(2)
+	f.keep(s, target)
+	f.awaitClient(false, 30*time.Second)
+	revive()
+	f.claim(t, 2, "op-2")
+	f.awaitState(topology.FenceCommitted)
+	time.Sleep(4 * checkOften)
+	f.awaitClient(false, 0)
+}
+
+func TestIsolationCounts(t *testing.T) {
+	begin := time.Now()
+	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
+	file := filepath.Join(t.TempDir(), ".fences", "prod.json")
+	i := isolation{file: file, most: 15 * time.Second}
+	check(t, i.load())
+	i.count(false, at(0)) // the first look says nothing about the time before
+	i.count(false, at(5))
+	i.count(false, at(1000)) // the worker slept: it looked once
+	if want := 20 * time.Second; i.silent != want {
+		t.Errorf("%s, want %s", i.silent, want)
+	}
+	check(t, i.save())
+	again := isolation{file: file, most: 15 * time.Second}
+	check(t, again.load())
+	if again.count(false, at(5000)); again.silent != i.silent {
+		t.Errorf("a worker that was down counts %s", again.silent)
+	}
+	if again.count(true, at(5005)); again.silent != 0 {
+		t.Errorf("%s after it was heard", again.silent)
+	}
+	check(t, os.WriteFile(file, []byte("{"), 0o600))
+	broken := isolation{file: file}
+	if check(t, broken.load()); broken.silent != 0 {
+		t.Error(broken.silent)
+	}
+}
