@@ -320,7 +320,7 @@ var situations = []situation{
 		return []scripted{{"old", "old", failover("old", "west"), ""}, {"young", "young", takeover("young", "west", false), ""}, {"entity", "old", entity, ""}}
 	}},
 	{"a bucket is made to decide", true, func() []scripted {
-		return []scripted{{"seizer", "young", takeover("seizer", "east", true), "west"}, {"old", "old", failover("old", "west"), ""}, {"writer", "old", writer("w"), ""}}
+		return []scripted{{"seizer", "young", takeover("seizer", "east", true), "west"}, {"old", "old", failover("old", "west"), "east"}, {"writer", "old", writer("w"), ""}}
 	}},
 	{"a switchover and who takes it for dead", false, func() []scripted {
 		return []scripted{{"switchover", "old", switchover("s", "west"), ""}, {"keeper", "old", keeper("s"), ""}, {"failover", "old", failover("f", "west"), ""}}

@@ -212,9 +212,14 @@ func switchover(id, to string) func(context.Context, *actor) error {
 }
 
 func (a *actor) fence(ctx context.Context, operation string, state topology.FenceState) error {
-	_, err := a.catalog.PutFence(ctx, topology.Fence{
+	f := topology.Fence{
 		Group: "prod", Workspace: "main", Lineage: firstLineage, Region: "east", Epoch: 1, State: state, Worth: topology.FenceProven, Operation: operation, At: time.Now().UTC(),
-	})
+	}
+	put := a.catalog.PutFence
+	if state == topology.FenceCommitted {
+		put = a.catalog.CommitFence
+	}
+	_, err := put(ctx, f)
 	return err
 }
 
@@ -261,12 +266,22 @@ func (m *model) decided(r *request, before, after []byte) {
 	if !first && !seizes && was.Authority != r.region {
 		m.fail("%s: decided where region %s decides", r, was.Authority)
 	}
+	if !first && !seizes && is.Authority != was.Authority && m.revisionIn(is.Authority) < was.Revision {
+		m.fail("%s: region %s decides from now on, and does not know what was decided before", r, is.Authority)
+	}
 	if !first && was.Controller != nil && was.Controller.ID != r.actor.controller && is.Controller.ID != r.actor.controller {
 		m.fail("%s of control plane %s: %s acts for the group", r, r.actor.controller, was.Controller.ID)
 	}
 	if is.Epoch < was.Epoch || is.NewestEpoch() < was.NewestEpoch() {
 		m.fail("%s: epoch %d (newest %d) after %d (newest %d)", r, is.Epoch, is.NewestEpoch(), was.Epoch, was.NewestEpoch())
 	}
+}
+
+// revisionIn returns the revision of the group's document in a bucket.
+func (m *model) revisionIn(region string) int64 {
+	var g topology.Group
+	_ = json.Unmarshal(m.net.buckets[region].objects[groupKey("prod")], &g) // nothing there is revision 0
+	return g.Revision
 }
 
 // fenced judges a write of a fence: once its operation has claimed, it is never lifted.

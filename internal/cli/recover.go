@@ -220,7 +220,7 @@ func (a *app) recoverService(region string, flags recoverFlags) (*api.Service, e
 
 // writeConfig writes what a worker has to be started with. The keys to the bucket stay in the environment.
 func (a *app) writeConfig(path string, cfg *config.Config) error {
-	text, err := cfg.Text()
+	text, err := cfg.Minimal()
 	if err != nil {
 		return err
 	}

@@ -15,17 +15,40 @@ func One(path, name string, r Region) (*Config, error) {
 	return c, c.Validate()
 }
 
-// Text is the configuration as its file. It holds no secret, since a Config holds none.
-func (c *Config) Text() ([]byte, error) {
-	plain := Config{Temporal: c.Temporal, Regions: map[string]Region{}}
-	for name, r := range c.Regions {
-		d := &r.Worker
-		if d.DataDir == "" {
-			r.Worker = Worker{} // the defaults need not be written
-		}
-		plain.Regions[name] = r
+// minimal is what a file must say of buckets and data folders; the rest has defaults.
+type minimal struct {
+	Temporal *Temporal                `yaml:"temporal,omitempty"`
+	Regions  map[string]minimalRegion `yaml:"regions"`
+}
+
+type minimalRegion struct {
+	Bucket    string         `yaml:"bucket"`
+	Endpoint  string         `yaml:"endpoint,omitempty"`
+	S3Region  string         `yaml:"s3Region,omitempty"`
+	Prefix    string         `yaml:"prefix,omitempty"`
+	PathStyle bool           `yaml:"pathStyle,omitempty"`
+	Worker    *minimalWorker `yaml:"worker,omitempty"`
+}
+
+type minimalWorker struct {
+	DataDir string `yaml:"dataDir"`
+}
+
+// Minimal is the file with which a worker finds the same Temporal, buckets and data folders. It names no credentials: they are
+// where the AWS SDK looks for them.
+func (c *Config) Minimal() ([]byte, error) {
+	m := minimal{Regions: map[string]minimalRegion{}}
+	if c.Temporal != (Temporal{}) {
+		m.Temporal = &c.Temporal
 	}
-	b, err := yaml.MarshalWithOptions(plain, yaml.Indent(2))
+	for name, r := range c.Regions {
+		one := minimalRegion{Bucket: r.Bucket, Endpoint: r.Endpoint, S3Region: r.S3Region, Prefix: r.Prefix, PathStyle: r.PathStyle}
+		if r.Worker.DataDir != "" {
+			one.Worker = &minimalWorker{r.Worker.DataDir}
+		}
+		m.Regions[name] = one
+	}
+	b, err := yaml.MarshalWithOptions(m, yaml.Indent(2))
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "write configuration", err)
 	}
