@@ -117,7 +117,8 @@ func load(o options) (*config.Config, config.Region, error) {
 func work(ctx context.Context, c client.Client, target *activities.Target) error {
 	site := target.Site
 	failed := make(chan error, 4)
-	workers := pollers(c, target, func(err error) { failed <- fmt.Errorf("polling failed: %w", err) })
+	source := &activities.Source{Site: site, Answers: answers(c), DataDir: target.DataDir}
+	workers := pollers(c, target, source, func(err error) { failed <- fmt.Errorf("polling failed: %w", err) })
 	for _, w := range workers {
 		if err := w.Start(); err != nil {
 			return fmt.Errorf("start polling: %w", err)
@@ -126,6 +127,7 @@ func work(ctx context.Context, c client.Client, target *activities.Target) error
 	}
 	site.Log.InfoContext(ctx, "working", "queues", queues(site))
 	go activities.KeepServing(ctx, target)
+	go activities.KeepFenced(ctx, source, target)
 	go activities.KeepMirroring(ctx, target.Site)
 	go func() {
 		if err := activities.KeepAnnouncing(ctx, target); err != nil {
@@ -146,7 +148,7 @@ func queues(site activities.Site) []string {
 }
 
 // pollers returns a worker for each queue; the one that runs workflows comes last, when there is somebody for what they order.
-func pollers(c client.Client, target *activities.Target, failed func(error)) []worker.Worker {
+func pollers(c client.Client, target *activities.Target, source *activities.Source, failed func(error)) []worker.Worker {
 	options := worker.Options{
 		WorkerStopTimeout: stopTimeout,
 		// Heartbeats are sent when they are due, so that three may be lost before a worker counts as dead.
@@ -155,7 +157,6 @@ func pollers(c client.Client, target *activities.Target, failed func(error)) []w
 		OnFatalError:                     failed,
 	}
 	control := &activities.Control{Site: target.Site, Temporal: c}
-	source := &activities.Source{Site: target.Site, Answers: answers(c), DataDir: target.DataDir}
 	all := queues(target.Site)
 	anywhere := worker.New(c, all[0], options)
 	registerWorkflows(anywhere)
@@ -174,7 +175,7 @@ func pollers(c client.Client, target *activities.Target, failed func(error)) []w
 
 func registerWorkflows(w worker.Worker) {
 	for _, f := range []any{workflows.CreateGroup, workflows.ChangeGroup, workflows.CreateWorkspace, workflows.ChangeWorkspace, workflows.Suspend, workflows.Resume, workflows.Terminate,
-		workflows.Configure, workflows.ChangeDatabases, workflows.Replication, workflows.WorkspaceReplication, workflows.Failover, workflows.Notify,
+		workflows.Configure, workflows.ChangeDatabases, workflows.Replication, workflows.WorkspaceReplication, workflows.Recover, workflows.Failover, workflows.Notify,
 		workflows.Tails,
 		workflows.Switchover, workflows.Failback, workflows.Preprovision, workflows.Standby} {
 		w.RegisterWorkflow(f)
