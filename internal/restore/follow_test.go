@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/smartdr/smartdr/internal/archive"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
@@ -335,11 +337,15 @@ func TestFollowMeetsWhatTheServerMustHave(t *testing.T) {
 		check(t, os.Mkdir(space, 0o700))
 		check(t, src.server.Own(space))
 		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLESPACE s LOCATION '"+space+"'")
-		postgrestest.Check(t, src.server.Stop(t.Context(), postgres.Fast))
+		check(t, src.server.Stop(t.Context(), postgres.Fast))
 		check(t, os.Rename(space, space+".primary")) // as on another host
-		src.server.Settings["max_connections"] = "150"
 		relinkSpace(t, src.server, space+".primary")
-		postgrestest.Check(t, src.server.Start(t.Context()))
+		check(t, src.server.Start(t.Context()))
+		l.all(t)
+		f.await(t, in, "SELECT count(*)::text FROM pg_tablespace WHERE spcname = 's'", "1")
+		check(t, src.server.Stop(t.Context(), postgres.Fast))
+		src.server.Settings["max_connections"] = "150"
+		check(t, src.server.Start(t.Context()))
 		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t TABLESPACE s AS SELECT 1")
 		l.all(t)
 		f.await(t, in, "SELECT count(*)::text FROM pg_class WHERE relname = 't'", "1")
@@ -390,4 +396,52 @@ func TestFollowBeyondTheTarget(t *testing.T) {
 		t.Errorf("a turn that was too short: %+v, %v", got, err)
 	}
 	promote(t, in, got, 2)
+}
+
+// A server that takes no connections follows, ends where it should, and is promoted, all the same.
+func TestFollowWithoutConnections(t *testing.T) {
+	src := startSource(t, postgrestest.Installations(t)[0], nil)
+	l := newLine(t, src)
+	postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT 1")
+	l.all(t)
+	in := l.standby(t)
+	in.Overrides = map[string]string{"hot_standby": "off"}
+	for n := range 3 {
+		postgrestest.Exec(t, src.server, "postgres", "INSERT INTO t VALUES (2)")
+		end := l.all(t)
+		got, err := followTo(t, in, end)
+		if err != nil || !got.Reached || got.Replayed < end || got.RecordEnd != end {
+			t.Fatalf("the %d. time: %+v, %v, want %s", n+1, got, err, end)
+		}
+	}
+	got, err := followTo(t, in, l.at)
+	check(t, err)
+	promote(t, in, got, 2)
+	wantCount(t, in.Server, "t", "4")
+}
+
+// A full disk is said, and once there is room the standby goes on where it stood.
+func TestFollowMeetsAFullDisk(t *testing.T) {
+	src := startSource(t, postgrestest.Installations(t)[0], nil)
+	l := newLine(t, src)
+	postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT n, repeat('x', 900) FROM generate_series(1, 60000) n")
+	end := l.all(t)
+	in := l.standby(t)
+	dir := filepath.Join(in.Server.DataDir, "pg_wal")
+	check(t, os.RemoveAll(dir))
+	check(t, os.Mkdir(dir, 0o700))
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=24m,mode=0700"); err != nil {
+		t.Skipf("a small file system cannot be mounted: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	check(t, in.Server.Own(dir))
+	if got, err := followTo(t, in, end); !fault.Is(err, fault.Full) || fault.HintOf(err) == "" {
+		t.Errorf("on a full disk: %+v, %v", got, err)
+	}
+	check(t, unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size=512m,mode=0700"))
+	got, err := followTo(t, in, end)
+	check(t, err)
+	promote(t, in, got, 2)
+	wantCount(t, in.Server, "t", "60000")
+	check(t, in.Server.Stop(t.Context(), postgres.Fast))
 }

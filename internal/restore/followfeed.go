@@ -72,11 +72,7 @@ func (f *follow) before(to wal.LSN) error {
 			return err
 		}
 	}
-	f.server.FileCopies = out.FileCopies
-	if f.server.Minimums != out.MaxParameters {
-		f.server.Minimums = out.MaxParameters
-		return f.makeWay()
-	}
+	f.server.FileCopies, f.server.Minimums = out.FileCopies, out.MaxParameters // serve starts the server anew where it has less
 	return nil
 }
 

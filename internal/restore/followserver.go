@@ -118,16 +118,6 @@ func (f *follow) suits() bool {
 	return true
 }
 
-// makeWay ends a server that would not replay what comes next; serve starts it again with what it needs.
-func (f *follow) makeWay() error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if _, running := f.Server.Running(ctx); !running || f.suits() {
-		return nil
-	}
-	return f.stop(ctx)
-}
-
 func (f *follow) stop(ctx context.Context) error {
 	f.Log.Info("the standby's server is started anew, with other settings", "timeline", f.timeline())
 	f.server.disconnect()
