@@ -4,13 +4,18 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"time"
 
-	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/replication"
+	"github.com/smartdr/smartdr/internal/topology"
 )
 
+// askServer is how long an older server may take to say where its files are.
+const askServer = 5 * time.Second
+
 // reuse returns older data directories on this host that may hold what a restore wants: those of the workspace's earlier
-// servers here, and that of an adopted server, if this worker can read it. Nothing is trusted of them but chunks whose
-// content is what is wanted.
+// servers here, and that of an adopted server of this region, if it says where it is and this worker can read it. Nothing is
+// trusted of them but chunks whose content is what is wanted.
 func (t *Target) reuse(ctx context.Context, in RestoreInput) (dirs []string) {
 	files, err := ownerFiles(t.DataDir, in.Group, in.Plan.Workspace)
 	if err != nil {
@@ -21,17 +26,34 @@ func (t *Target) reuse(ctx context.Context, in RestoreInput) (dirs []string) {
 			dirs = append(dirs, filepath.Join(dir, "data"))
 		}
 	}
-	m, err := t.metadata(ctx, in.Group, in.Plan.Workspace)
+	dir, err := t.adoptedDir(ctx, in)
 	if err != nil {
-		if !fault.Is(err, fault.Missing) {
-			t.Log.WarnContext(ctx, "whether the primary's data directory is on this host is not known", "error", err)
-		}
-		return dirs
+		t.Log.InfoContext(ctx, "the data directory of the adopted server is not known, and nothing of it is used", "workspace", in.Plan.Workspace, "error", err)
 	}
-	if dir := m.Setting("data_directory"); filepath.IsAbs(dir) && readableCluster(dir) {
+	if filepath.IsAbs(dir) && readableCluster(dir) {
 		dirs = append(dirs, dir)
 	}
 	return dirs
+}
+
+// adoptedDir asks the workspace's adopted server of this region, if there is one, where its files are.
+func (t *Target) adoptedDir(ctx context.Context, in RestoreInput) (string, error) {
+	loaded, err := t.Catalog.Load(ctx, in.Group)
+	if err != nil {
+		return "", err
+	}
+	w := loaded.Group.Workspace(in.Plan.Workspace)
+	if w == nil || w.Sites[in.To].Kind != topology.Adopted {
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askServer)
+	defer cancel()
+	conn, err := replication.Connect(ctx, w.Sites[in.To].Source, slotName(in.Group, w.Name))
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // only read from
+	return conn.DataDirectory(ctx)
 }
 
 // readableCluster reports whether a data directory can be read by whoever runs this.

@@ -51,9 +51,10 @@ type failover struct {
 	left       topology.Group          // as it was before; zero for one that is gone on with
 	planned    activities.FailoverPlan // before the claim: with the hosts
 	labels     labels
-	labelled   string // the phase that the search attribute names
-	canceledBy string // who stopped it by CancelUpdate
-	reverted   bool   // it failed before its claim, and put everything back
+	labelled   string                     // the phase that the search attribute names
+	canceledBy string                     // who stopped it by CancelUpdate
+	moved      map[string]*topology.Moved // by workspace: what was brought for it before the claim
+	reverted   bool                       // it failed before its claim, and put everything back
 }
 
 // choose finds out the two regions and refuses what can be refused by the group's document alone.

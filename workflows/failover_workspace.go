@@ -20,6 +20,11 @@ func (f *failover) bringUp(ctx workflow.Context) error {
 		return err
 	}
 	withStandbys(&plan, held)
+	for i := range f.op.Workspaces {
+		if w := &f.op.Workspaces[i]; w.Moved == nil {
+			w.Moved = f.moved[w.Workspace]
+		}
+	}
 	errs := make([]error, len(plan.Workspaces))
 	open := workflow.NewWaitGroup(ctx)
 	for i, w := range plan.Workspaces {

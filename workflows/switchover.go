@@ -31,11 +31,9 @@ type switchover struct {
 	home   bool           // to the primary region, and what served elsewhere is taken down
 	group  topology.Group // as it was when the operation began
 	maxGap time.Duration
-	made   []activities.RestoreInput          // of each workspace that moves, its standby
-	moved  map[string]*topology.Moved         // by workspace
-	fences []fencing                          // what was ordered to be fenced
-	ends   map[string]topology.Fence          // by workspace
-	ready  map[string]activities.FollowResult // by workspace
+	made   []activities.RestoreInput // of each workspace that moves, its standby
+	fences []fencing                 // what was ordered to be fenced
+	ends   map[string]topology.Fence // by workspace
 }
 
 func newSwitchover(ctx workflow.Context, kind, group string, force bool) *switchover {
@@ -43,8 +41,8 @@ func newSwitchover(ctx workflow.Context, kind, group string, force bool) *switch
 		ID: workflow.GetInfo(ctx).WorkflowExecution.RunID, Kind: kind, Group: group,
 		State: topology.OperationActive, StartedAt: workflow.Now(ctx).UTC(),
 	}}
-	return &switchover{failover: f, home: kind == FailbackType, moved: map[string]*topology.Moved{},
-		ends: map[string]topology.Fence{}, ready: map[string]activities.FollowResult{}}
+	f.moved = map[string]*topology.Moved{}
+	return &switchover{failover: f, home: kind == FailbackType, ends: map[string]topology.Fence{}}
 }
 
 func (s *switchover) execute(ctx workflow.Context, maxGap string) (FailoverResult, error) {
