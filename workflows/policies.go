@@ -172,6 +172,8 @@ func trying(ctx workflow.Context, queue, summary string) workflow.Context {
 const (
 	// notifyStart is how long the end of a workflow waits until the delivery of its last event is somebody else's affair.
 	notifyStart = 10 * time.Second
+	// nobodyThere is how long a delivery waits for a worker after none was found at first: a night costs a hundred attempts.
+	nobodyThere = 10 * time.Minute
 	// deliverFor is how long an event is worth delivering: a night in which nobody noticed that the receiver is down.
 	deliverFor = 24 * time.Hour
 )
@@ -299,10 +301,10 @@ const (
 	tailTurn = 5 * time.Minute
 	// tailCopyEvery is how often it is looked whether a bucket has come back without its server: four lists of a lineage each time.
 	tailCopyEvery = time.Minute
-	// tailPause is between two rounds.
+	// tailPause is how soon a tail is noticed that is new, or that could not be brought.
 	tailPause = 30 * time.Second
-	// tailRounds is how many rounds one run of Tails lasts: most of a day while a region is away, about 5,000 events for each lineage.
-	tailRounds = 100
+	// tailRounds is how many looks one run of Tails lasts: two hours, about 3,000 events and 1,000 for each lineage.
+	tailRounds = 240
 )
 
 // awaited is for what happens in a region that may be away for good: it is taken up the moment that a worker is there again. After ten

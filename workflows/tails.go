@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.temporal.io/sdk/workflow"
@@ -20,13 +21,15 @@ func Tails(ctx workflow.Context, in TailsInput) error {
 	if err := label(ctx, groupKey.ValueSet(in.Group)); err != nil {
 		return err
 	}
-	b := &bringer{in: in, doing: map[string]string{}}
+	b := &bringer{in: in, doing: map[string]string{}, under: map[string]workflow.CancelFunc{}}
 	for round := 0; round < tailRounds && !workflow.GetInfo(ctx).GetContinueAsNewSuggested(); round++ {
 		open, err := b.list(ctx)
 		if final := b.judge(ctx, open, err); final || ctx.Err() != nil {
 			return refuse(err)
 		}
-		b.round(ctx, open)
+		if err == nil {
+			b.start(ctx, open)
+		}
 		if err := workflow.Sleep(ctx, tailPause); err != nil {
 			return err
 		}
@@ -37,8 +40,9 @@ func Tails(ctx workflow.Context, in TailsInput) error {
 // bringer is one run of Tails.
 type bringer struct {
 	in    TailsInput
-	order []string          // of what is shown
-	doing map[string]string // what becomes of each tail, for people
+	under map[string]workflow.CancelFunc // by lineage: tails that are waited for or on their way
+	order []string                       // of what is shown
+	doing map[string]string              // what becomes of each tail, for people
 }
 
 func (b *bringer) list(ctx workflow.Context) ([]activities.OpenTail, error) {
@@ -57,17 +61,26 @@ func (b *bringer) judge(ctx workflow.Context, open []activities.OpenTail, err er
 	return f.Type == string(fault.Fenced) || f.Type == string(fault.Missing)
 }
 
-// round tries each tail once, side by side: a region that is away holds up nobody else.
-func (b *bringer) round(ctx workflow.Context, open []activities.OpenTail) {
-	wait := workflow.NewWaitGroup(ctx)
+// start begins to bring each tail that nobody brings, side by side: a region that is away holds up nobody else. What came home on
+// another way meanwhile is no longer waited for.
+func (b *bringer) start(ctx workflow.Context, open []activities.OpenTail) {
 	for _, t := range open {
-		wait.Add(1)
-		workflow.Go(ctx, func(ctx workflow.Context) {
-			defer wait.Done()
+		if b.under[t.Tail.Lineage] != nil {
+			continue
+		}
+		each, cancel := workflow.WithCancel(ctx)
+		b.under[t.Tail.Lineage] = cancel
+		workflow.Go(each, func(ctx workflow.Context) {
 			b.bring(ctx, t)
+			delete(b.under, t.Tail.Lineage)
 		})
 	}
-	wait.Wait(ctx)
+	for _, lineage := range b.order {
+		home := !slices.ContainsFunc(open, func(t activities.OpenTail) bool { return t.Tail.Lineage == lineage })
+		if cancel := b.under[lineage]; home && cancel != nil {
+			cancel()
+		}
+	}
 }
 
 // bring waits for the tail's server, and meanwhile looks again and again whether its bucket has come back without it.
