@@ -159,7 +159,11 @@ func deliver(ctx workflow.Context, e Event, h activities.Hook, body json.RawMess
 	for turn := 0; ; turn++ {
 		var done activities.DeliverEventResult
 		left := until.Sub(workflow.Now(ctx))
-		err := workflow.ExecuteActivity(delivering(ctx, queues[turn%len(queues)], left, e.Type == EventTest), control.DeliverEvent, in).Get(ctx, &done)
+		attempt := delivering(ctx, queues[turn%len(queues)], left, e.Type == EventTest)
+		if turn >= len(queues) {
+			attempt = workflow.WithScheduleToStartTimeout(attempt, nobodyThere)
+		}
+		err := workflow.ExecuteActivity(attempt, control.DeliverEvent, in).Get(ctx, &done)
 		if err == nil {
 			d.Delivered, d.Answer, d.Seconds, d.Attempts, d.Host = true, done.Answer, done.Seconds, done.Attempt, done.Host
 			return d
