@@ -137,19 +137,19 @@ func (s *Source) LiftFence(ctx context.Context, in FenceInput) (topology.Fence, 
 	return f, decided(ctx, describe(err, "workspace %s", in.Workspace))
 }
 
-// liftFence decides first: from then on nobody commits the fence.
+// liftFence decides first: from then on nobody commits the fence. What is needed of the server is in the record, so that nothing is
+// waited for but this region's own bucket.
 func (s *Source) liftFence(ctx context.Context, in FenceInput) (topology.Fence, error) {
-	b, err := s.barred(ctx, in.Group, in.Workspace, in.Lineage)
+	epoch, err := topology.ParseLineageID(in.Lineage)
 	if err != nil {
 		return topology.Fence{}, err
 	}
-	b.operation = in.Operation
-	f := b.record(topology.FenceLifted)
-	f.LiftedAt = now()
-	f, err = s.Catalog.PutFence(ctx, f)
-	if err != nil {
-		return topology.Fence{}, err
+	f, err := s.Catalog.PutFence(ctx, topology.Fence{Group: in.Group, Workspace: in.Workspace, Lineage: in.Lineage, Region: s.Region, Epoch: epoch,
+		State: topology.FenceLifted, Operation: in.Operation, At: now(), LiftedAt: now()})
+	if err != nil || f.Site.Kind == "" { // it was never set, and never will be by that operation
+		return f, err
 	}
+	b := barred{group: in.Group, workspace: in.Workspace, lineage: topology.Lineage{ID: in.Lineage}, source: f.Site.Source, operation: f.Operation}
 	return f, s.lift(ctx, b)
 }
 

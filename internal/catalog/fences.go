@@ -29,8 +29,8 @@ func fenceKey(group, workspace, lineage string) string {
 
 // PutFence records how a fence stands, and returns what stands then. A committed fence never goes back, and one that was lifted
 // is not held or committed again by the same operation: fault.Conflict. Of a fence that an operation sets before it claims an
-// epoch, and of lifting it, the bucket of the group's authority decides, so that one of lifting and committing wins; anything else
-// is recorded wherever a bucket answers.
+// epoch, of lifting it and of committing it, the bucket of f.Region decides, so that one of lifting and committing wins, and that
+// the server can take writes again without the other region; anything else is recorded wherever a bucket answers.
 func (c *Catalog) PutFence(ctx context.Context, f topology.Fence) (topology.Fence, error) {
 	decided := f.Operation != "" && f.State != topology.FenceCommitted
 	return c.changeFence(ctx, f, decided, nextFence)
@@ -82,7 +82,7 @@ func (c *Catalog) changeFence(ctx context.Context, f topology.Fence, decided boo
 	if _, err := topology.ParseLineageID(f.Lineage); err != nil {
 		return f, err
 	}
-	order, err := c.fenceOrder(ctx, f.Group, decided)
+	order, err := c.fenceOrder(ctx, f)
 	if err != nil {
 		return f, err
 	}
@@ -94,7 +94,7 @@ func (c *Catalog) changeFence(ctx context.Context, f topology.Fence, decided boo
 			won, err = c.changeFenceAt(ctx, region, s, f, next)
 		}
 		if err == nil {
-			c.copyFence(ctx, slices.Delete(slices.Clone(order), i, i+1), won)
+			c.copyLater(ctx, slices.Delete(slices.Clone(order), i, i+1), won, decided)
 			return won.Fence, nil
 		}
 		if decided || final(err) {
@@ -110,20 +110,19 @@ func final(err error) bool {
 	return fault.Is(err, fault.Conflict) || fault.Is(err, fault.Corrupt) || fault.Is(err, fault.Invalid)
 }
 
-// fenceOrder returns a group's regions, the one that decides first. It need not be known when nothing is decided.
-func (c *Catalog) fenceOrder(ctx context.Context, group string, decided bool) ([]string, error) {
-	l, err := c.Load(ctx, group)
-	if err != nil && !decided {
-		if known, _ := c.knownRegions(group); len(known) > 0 {
-			return known, nil
+// fenceOrder returns a group's regions, the one of the server first. Those that are known do, however long ago that was: lifting a
+// fence must not wait for anybody.
+func (c *Catalog) fenceOrder(ctx context.Context, f topology.Fence) ([]string, error) {
+	known, _ := c.knownRegions(f.Group)
+	if len(known) == 0 {
+		var err error
+		if known, err = c.regionsOf(ctx, f.Group); err != nil {
+			return nil, err
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	order := []string{l.Group.Authority}
-	for _, r := range groupRegions(&l.Group) {
-		if !slices.Contains(order, r) {
+	order := []string{f.Region}
+	for _, r := range known {
+		if r != f.Region {
 			order = append(order, r)
 		}
 	}
@@ -156,13 +155,24 @@ func (c *Catalog) changeFenceAt(ctx context.Context, region string, s objectstor
 	return won, cmp.Or(refusal, err)
 }
 
-// copyFence brings other buckets up to d, as far as they answer in time.
+// copyLater is copyFence, beside the caller where nobody writes to the server until he goes on.
+func (c *Catalog) copyLater(ctx context.Context, regions []string, d fenceDocument, urgent bool) {
+	if urgent {
+		go c.copyFence(context.WithoutCancel(ctx), regions, d)
+		return
+	}
+	c.copyFence(ctx, regions, d)
+}
+
+// copyFence brings other buckets up to d, as far as they answer soon.
 func (c *Catalog) copyFence(ctx context.Context, regions []string, d fenceDocument) {
 	key := fenceKey(d.Group, d.Workspace, d.Lineage)
 	body, err := json.MarshalIndent(d, "", "  ")
 	if err != nil || len(regions) == 0 {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout()) // a longer wait would only hold up what comes next
+	defer cancel()
 	err = c.spread(ctx, regions, write{key: key, next: func(b []byte) ([]byte, error) {
 		var there fenceDocument
 		if b != nil && decode(key, b, &there) == nil && there.Revision > d.Revision {

@@ -93,8 +93,12 @@ func TestLiftingAndCommittingMeet(t *testing.T) {
 func TestFencesWithADeadBucket(t *testing.T) {
 	w := configured(t)
 	revive := w.kill("west")
-	if _, err := w.PutFence(t.Context(), fenceOf("a", topology.FenceHolding)); !fault.Is(err, fault.Transient) {
-		t.Errorf("held without the authority: %v", err)
+	must(w.PutFence(t.Context(), fenceOf("a", topology.FenceHolding)))(t) // the server's own region decides
+	must(w.PutFence(t.Context(), fenceOf("a", topology.FenceLifted)))(t)
+	revive()
+	revive = w.kill("east")
+	if _, err := w.PutFence(t.Context(), fenceOf("b", topology.FenceHolding)); !fault.Is(err, fault.Transient) {
+		t.Errorf("held where nobody can decide: %v", err)
 	}
 	must(w.PutFence(t.Context(), fenceOf("", topology.FenceCommitted)))(t)
 	if f := must(w.Fence(t.Context(), "prod", "main", "0001-aaaaaaaa"))(t); f.State != topology.FenceCommitted {
@@ -104,7 +108,7 @@ func TestFencesWithADeadBucket(t *testing.T) {
 	self := fenceOf("", topology.FenceCommitted)
 	self.Worth = topology.FenceProven
 	must(w.process().PutFence(t.Context(), self))(t)
-	w.kill("east")
+	w.kill("west")
 	if f := must(w.process().Fence(t.Context(), "prod", "main", "0001-aaaaaaaa"))(t); f.Worth != topology.FenceProven {
 		t.Errorf("%+v", f)
 	}

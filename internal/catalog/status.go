@@ -50,7 +50,7 @@ func (c *Catalog) workspaceStatus(ctx context.Context, regions []string, g *topo
 	w := &g.Workspaces[i]
 	s := topology.WorkspaceStatus{Workspace: w.Name}
 	o := topology.Observation{Group: g, Workspace: w, Now: now}
-	var errs [4]error
+	var errs [5]error
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		d, err := newestAnnounced[walDocument](ctx, c, regions, g.Name, w.Name, walFile)
@@ -70,6 +70,7 @@ func (c *Catalog) workspaceStatus(ctx context.Context, regions []string, g *topo
 			o.Databases = d.Databases
 		}
 	})
+	wg.Go(func() { s.Fences, errs[4] = c.fencesIn(ctx, regions, g.Name, w) })
 	wg.Go(func() { s.Tails, errs[3] = c.tailsIn(ctx, regions, g, w.Name) })
 	wg.Wait()
 	for _, err := range errs {
