@@ -1,0 +1,55 @@
+package fence_test
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/smartdr/smartdr/internal/fence"
+	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+// step is how many messages lie between two cuts, so that all of it takes a minute; SMARTDR_TEST_FULL=1 cuts at each.
+func step() int {
+	if os.Getenv("SMARTDR_TEST_FULL") != "" {
+		return 1
+	}
+	return 11
+}
+
+// Whoever fences or lifts may die after any word: another one ends at the same.
+func TestFencingAndLiftingAreCutShort(t *testing.T) {
+	w := newWorld(t, newest(t), nil)
+	before := w.state()
+	for cut := 2; ; cut += step() {
+		p := newProxy(t, w, cut)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		_, err := fence.Apply(ctx, p.source(), w.options("op-1"))
+		whole := err == nil
+		if r := w.apply(w.options("op-1")); r.Worth != topology.FenceProven || !w.inForce(w.options("op-1")) {
+			t.Fatalf("fenced again after message %d: %+v", cut, r)
+		}
+		p = newProxy(t, w, cut)
+		_, err = fence.Lift(ctx, p.source(), w.options("op-1"))
+		cancel()
+		w.lift("op-1")
+		if diff := cmp.Diff(before, w.state()); diff != "" {
+			t.Fatalf("lifted again after message %d: %s", cut, diff)
+		}
+		postgrestest.WaitFor(t, "clients get in", func() bool {
+			conn, err := w.as("app", "")
+			if err == nil {
+				_ = conn.Close(context.Background())
+			}
+			return err == nil
+		})
+		if whole && err == nil {
+			t.Logf("it takes %d messages", cut)
+			return
+		}
+	}
+}
