@@ -154,8 +154,6 @@ func (s *Service) Operations(ctx context.Context, group string) ([]topology.Oper
 	if err != nil {
 		return nil, err
 	}
-	ops = slices.Clone(ops)
-	slices.SortFunc(ops, func(a, b topology.Operation) int { return b.StartedAt.Compare(a.StartedAt) })
 	return append([]topology.Operation{}, ops...), nil
 }
 

@@ -22,10 +22,15 @@ type reply[T any] struct {
 
 // ask calls f for each region's bucket at once, and returns when all have answered or their time is over.
 func ask[T any](ctx context.Context, c *Catalog, regions []string, f func(context.Context, string, objectstore.Store) (T, error)) map[string]reply[T] {
+	return askFor(ctx, c, regions, 0, f)
+}
+
+// askFor is ask for what moves so many bytes.
+func askFor[T any](ctx context.Context, c *Catalog, regions []string, bytes int64, f func(context.Context, string, objectstore.Store) (T, error)) map[string]reply[T] {
 	var wg sync.WaitGroup
 	replies := make([]reply[T], len(regions))
 	for i, region := range regions {
-		wg.Go(func() { replies[i] = askOne(ctx, c, region, f) })
+		wg.Go(func() { replies[i] = askOneFor(ctx, c, region, bytes, f) })
 	}
 	wg.Wait()
 	out := make(map[string]reply[T], len(regions))
@@ -35,13 +40,17 @@ func ask[T any](ctx context.Context, c *Catalog, regions []string, f func(contex
 	return out
 }
 
-func askOne[T any](ctx context.Context, c *Catalog, region string, f func(context.Context, string, objectstore.Store) (T, error)) (r reply[T]) {
+func askOne[T any](ctx context.Context, c *Catalog, region string, f func(context.Context, string, objectstore.Store) (T, error)) reply[T] {
+	return askOneFor(ctx, c, region, 0, f)
+}
+
+func askOneFor[T any](ctx context.Context, c *Catalog, region string, bytes int64, f func(context.Context, string, objectstore.Store) (T, error)) (r reply[T]) {
 	s, err := c.store(region)
 	if err != nil {
 		r.err = err
 		return r
 	}
-	ctx, done := c.patiently(ctx, region)
+	ctx, done := c.patientlyFor(ctx, region, bytes)
 	defer done()
 	r.value, r.err = f(ctx, region, s)
 	return r
@@ -50,8 +59,16 @@ func askOne[T any](ctx context.Context, c *Catalog, region string, f func(contex
 // silentFor is for how long a bucket that did not answer gets little time.
 const silentFor = 20 * time.Second
 
+// slowest is the pace at which a bucket takes or gives a large document at the least, in bytes per second.
+const slowest = 256 << 10
+
 // patiently returns a context that ends when region's bucket has had its time. done must be called.
 func (c *Catalog) patiently(ctx context.Context, region string) (_ context.Context, done func()) {
+	return c.patientlyFor(ctx, region, 0)
+}
+
+// patientlyFor is patiently for what moves so many bytes.
+func (c *Catalog) patientlyFor(ctx context.Context, region string, bytes int64) (_ context.Context, done func()) {
 	c.cache.mu.Lock()
 	since, silent := c.cache.silent[region]
 	c.cache.mu.Unlock()
@@ -60,6 +77,7 @@ func (c *Catalog) patiently(ctx context.Context, region string) (_ context.Conte
 	if silent {
 		limit /= 8
 	}
+	limit += time.Duration(bytes) * time.Second / slowest
 	within, cancel := context.WithTimeout(ctx, limit)
 	return within, func() {
 		late := errors.Is(within.Err(), context.DeadlineExceeded) && ctx.Err() == nil // not the caller's own time

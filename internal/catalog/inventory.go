@@ -54,7 +54,7 @@ func (c *Catalog) PutInventory(ctx context.Context, group, workspace string, v I
 	}
 	sum := sha256.Sum256(v.Content)
 	v.Format, v.Digest, v.Size = format, hex.EncodeToString(sum[:]), int64(len(v.Content))
-	replies := ask(ctx, c, regions, func(ctx context.Context, _ string, s objectstore.Store) (struct{}, error) {
+	replies := askFor(ctx, c, regions, v.Size, func(ctx context.Context, _ string, s objectstore.Store) (struct{}, error) {
 		return struct{}{}, putInventory(ctx, s, group, workspace, v)
 	})
 	if err := refused(fault.Fenced, replies); err != nil {
@@ -125,26 +125,41 @@ func (c *Catalog) Inventory(ctx context.Context, group, workspace string) (Inven
 	if err != nil {
 		return Inventory{}, err
 	}
-	replies := ask(ctx, c, regions, func(ctx context.Context, _ string, s objectstore.Store) (Inventory, error) {
-		return readInventory(ctx, s, group, workspace)
-	})
-	return newestReply("read inventory of workspace "+workspace, replies)
+	for n := 0; ; n++ {
+		v, err := c.readInventory(ctx, regions, group, workspace)
+		if !errors.Is(err, errReplaced) || n == 3 {
+			return v, err
+		}
+	}
 }
 
 // errReplaced means that the content went while the document was read: another one has taken its place.
 var errReplaced = errors.New("the content that the document names is not there")
 
-func readInventory(ctx context.Context, s objectstore.Store, group, workspace string) (Inventory, error) {
-	for n := 0; ; n++ {
-		v, err := readAnnounced[Inventory](ctx, s, workspaceKey(group, workspace, inventoryFile))
-		if err != nil {
-			return v, err
+// readInventory reads the documents first: they say how long the content may take.
+func (c *Catalog) readInventory(ctx context.Context, regions []string, group, workspace string) (Inventory, error) {
+	key := workspaceKey(group, workspace, inventoryFile)
+	documents := ask(ctx, c, regions, func(ctx context.Context, _ string, s objectstore.Store) (Inventory, error) {
+		return readAnnounced[Inventory](ctx, s, key)
+	})
+	whole := map[string]reply[Inventory]{}
+	read := map[string]bool{} // by digest
+	for region, d := range documents {
+		v := d.value
+		switch {
+		case d.err != nil:
+			whole[region] = d
+			continue
+		case read[v.Digest]:
+			continue
 		}
-		v.Content, err = readContent(ctx, s, inventoryKey(group, workspace, v), v)
-		if !errors.Is(err, errReplaced) || n == 3 {
+		whole[region] = askOneFor(ctx, c, region, v.Size, func(ctx context.Context, _ string, s objectstore.Store) (_ Inventory, err error) {
+			v.Content, err = readContent(ctx, s, inventoryKey(group, workspace, v), v)
 			return v, err
-		}
+		})
+		read[v.Digest] = read[v.Digest] || whole[region].err == nil
 	}
+	return newestReply("read inventory of workspace "+workspace, whole)
 }
 
 func readContent(ctx context.Context, s objectstore.Store, key string, v Inventory) ([]byte, error) {

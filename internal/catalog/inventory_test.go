@@ -3,11 +3,13 @@ package catalog
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
@@ -105,5 +107,21 @@ func TestADamagedInventoryIsToldApart(t *testing.T) {
 	}
 	if got := must(w.Inventory(t.Context(), "prod", "main"))(t); !bytes.Equal(got.Content, []byte("two")) {
 		t.Errorf("after it was written anew: %q", got.Content)
+	}
+}
+
+// A bucket takes a large inventory at its own pace: the catalog's patience is for small documents.
+func TestALargeInventoryIsNotCutOff(t *testing.T) {
+	w := configured(t)
+	for _, region := range []string{"east", "west"} {
+		w.faults[region].Add(objectstore.Rule{Keys: regexp.MustCompile(`/inventory/`), Slow: 1500 * time.Millisecond}) // world's catalogs wait 1 s
+	}
+	v := Inventory{Epoch: 1, CapturedAt: time.Unix(1, 0).UTC(), Looks: []byte(`{}`), Content: bytes.Repeat([]byte("inventory "), 200_000)}
+	if err := w.PutInventory(t.Context(), "prod", "main", v); err != nil {
+		t.Fatal(err)
+	}
+	got := must(w.process().Inventory(t.Context(), "prod", "main"))(t)
+	if !bytes.Equal(got.Content, v.Content) {
+		t.Errorf("%d bytes", len(got.Content))
 	}
 }

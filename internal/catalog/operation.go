@@ -163,7 +163,7 @@ func (c *Catalog) Operations(ctx context.Context, group string) ([]topology.Oper
 		}
 	}
 	slices.SortFunc(out, func(a, b topology.Operation) int {
-		return cmp.Or(b.StartedAt.Compare(a.StartedAt), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(b.StartedAt.Compare(a.StartedAt), cmp.Compare(b.Epoch, a.Epoch), b.RecordedAt.Compare(a.RecordedAt), cmp.Compare(a.ID, b.ID))
 	})
 	return out, nil
 }
