@@ -50,7 +50,7 @@ func (c *Catalog) workspaceStatus(ctx context.Context, regions []string, g *topo
 	w := &g.Workspaces[i]
 	s := topology.WorkspaceStatus{Workspace: w.Name}
 	o := topology.Observation{Group: g, Workspace: w, Now: now}
-	var errs [5]error
+	var errs [6]error
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		d, err := newestAnnounced[walDocument](ctx, c, regions, g.Name, w.Name, walFile)
@@ -70,6 +70,14 @@ func (c *Catalog) workspaceStatus(ctx context.Context, regions []string, g *topo
 			o.Databases = d.Databases
 		}
 	})
+	if _, kept := w.Standbys[g.Other(g.Active)]; kept {
+		wg.Go(func() {
+			d, err := newestAnnounced[standbyDocument](ctx, c, regions, g.Name, w.Name, standbyFile)
+			if errs[5] = known(err); err == nil {
+				s.Standby = &d.StandbyProgress
+			}
+		})
+	}
 	wg.Go(func() { s.Fences, errs[4] = c.fencesIn(ctx, regions, g.Name, w) })
 	wg.Go(func() { s.Tails, errs[3] = c.tailsIn(ctx, regions, g, w.Name) })
 	wg.Wait()
