@@ -152,15 +152,19 @@ func (a *attach) prepare(ctx context.Context) error {
 	return a.Server.Save()
 }
 
-// stopOnOther ends a server that has followed another timeline than the plan's until now: that timeline would be the parent of
-// the one that it is promoted to.
+// stopOnOther ends a server that Follow has started otherwise than a promotion allows: along another timeline than the plan's, which
+// would be the parent of the new one, or with subscriptions that would run.
 func (a *attach) stopOnOther(ctx context.Context) error {
 	before, err := postgres.Load(a.Server.InstanceDir())
 	if fault.Is(err, fault.Missing) {
 		return nil
 	}
-	if err != nil || before.Settings[targetTimeline] == a.Server.Settings[targetTimeline] {
+	if err != nil {
 		return err
+	}
+	is, wanted := before.Settings, a.Server.Settings
+	if is[targetTimeline] == wanted[targetTimeline] && (is[workersSetting] == "0" || wanted[workersSetting] != "0") {
+		return nil
 	}
 	if committed, err := a.promotionCounts(ctx); committed || err != nil {
 		return err

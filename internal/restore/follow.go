@@ -83,7 +83,7 @@ func newFollow(in FollowInput) (*follow, error) {
 	if in.Poll <= 0 {
 		in.Poll = 200 * time.Millisecond
 	}
-	f := &follow{FollowInput: in, poll: in.Poll, written: map[wal.Timeline]bool{}}
+	f := &follow{FollowInput: in, poll: in.Poll, written: map[wal.Timeline]bool{}, base: in.Server.Settings}
 	f.server = &attach{stateFile: followFile, AttachInput: AttachInput{
 		Server: in.Server, Superuser: in.Superuser, Overrides: in.Overrides, OmittedDatabases: in.OmittedDatabases,
 		ReplayFrom: in.ReplayFrom, Log: in.Log,
@@ -120,6 +120,8 @@ type follow struct {
 	merged    int       // objects that were gone when they were read, one after the other
 
 	// Of the server.
+	base     map[string]string // settings that the caller described it with
+	minimums wal.Parameters    // that its pg_control names
 	runs     map[string]string // settings that it was started with; nil: not known
 	launched bool              // in this call, or found running
 	failures int               // ends of it since replayed last changed

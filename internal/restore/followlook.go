@@ -23,7 +23,7 @@ const hintRemake = "Make the standby anew from a snapshot."
 
 // open reads what an earlier call left, and where the legs lead.
 func (f *follow) open(ctx context.Context) error {
-	if err := f.loadState(); err != nil {
+	if err := f.loadState(ctx); err != nil {
 		return err
 	}
 	for i, leg := range f.Legs {

@@ -26,11 +26,16 @@ const (
 )
 
 // loadState reads what an earlier call left, and refuses what it forbids.
-func (f *follow) loadState() error {
+func (f *follow) loadState(ctx context.Context) error {
 	if _, err := os.Stat(filepath.Join(f.Server.InstanceDir(), attachFile)); err == nil {
 		return fault.Newf(fault.Conflict, opFollow, "the server in %s is being promoted, or was", f.Server.InstanceDir())
 	}
 	f.Server.Superuser = f.Superuser
+	control, err := f.Server.ControlData(ctx)
+	if err != nil {
+		return err
+	}
+	f.server.segmentSize, f.minimums = control.SegmentSize, control.Minimums
 	state := &f.server.state
 	if err := f.server.readState(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -97,7 +102,7 @@ func (f *follow) ended() error {
 	return nil
 }
 
-// suits reports whether the running server was started with what it needs. It is described while it is down alone, so that the
+// suits reports whether the running server was started with what it needs now. It is described while it is down alone, so that the
 // description is that of the one that runs.
 func (f *follow) suits() bool {
 	if f.runs == nil {
@@ -107,15 +112,34 @@ func (f *follow) suits() bool {
 		}
 		f.runs = s.Settings
 	}
-	if f.runs[targetTimeline] != strconv.FormatUint(uint64(f.timeline()), 10) {
-		return false
+	wanted := f.settings()
+	for name := range f.runs {
+		if _, ok := wanted[name]; !ok {
+			return false
+		}
 	}
-	for name, value := range minimums(f.server.Minimums) {
-		if has, err := strconv.Atoi(f.runs[name]); err != nil || has < value {
+	least := minimums(wal.Parameters{})
+	for name, value := range wanted {
+		if _, more := least[name]; f.runs[name] != value && !(more && atLeast(f.runs[name], value)) {
 			return false
 		}
 	}
 	return true
+}
+
+func atLeast(has, value string) bool {
+	n, err1 := strconv.Atoi(has)
+	least, err2 := strconv.Atoi(value)
+	return err1 == nil && err2 == nil && n >= least
+}
+
+// settings are what the server should run with now.
+func (f *follow) settings() map[string]string {
+	a := f.server
+	a.Plan.Timeline, a.Server.Settings = f.timeline(), f.base
+	s := a.recoverySettings(f.minimums)
+	s["wal_retrieve_retry_interval"] = retryInterval
+	return s
 }
 
 func (f *follow) stop(ctx context.Context) error {
@@ -136,10 +160,9 @@ func (f *follow) launch(ctx context.Context) error {
 		return fault.Newf(fault.Diverged, opFollow, "the server in %s is on timeline %d, and the way leads to %d", f.Server.DataDir, control.Timeline(), t).
 			WithHint(hintRemake)
 	}
-	a.segmentSize, a.Plan.Timeline = control.SegmentSize, t
-	settings := a.recoverySettings(control.Minimums)
-	settings["wal_retrieve_retry_interval"] = retryInterval
-	f.Server.Settings, f.runs = settings, settings
+	f.minimums = f.minimums.Max(control.Minimums)
+	f.runs = f.settings()
+	f.Server.Settings = f.runs
 	if err := f.Server.Save(); err != nil {
 		return err
 	}
