@@ -90,7 +90,9 @@ func (w *world) ok(args ...string) string {
 	return out
 }
 
-func (w *world) try(args ...string) (string, error) { return devtest.SmartDR(w.Context(), w.env, args...) }
+func (w *world) try(args ...string) (string, error) {
+	return devtest.SmartDR(w.Context(), w.env, args...)
+}
 
 // refused runs the CLI and fails the test unless it is refused with these words.
 func (w *world) refused(words string, args ...string) {
