@@ -62,7 +62,7 @@ func (s *Source) hold(ctx context.Context, b barred) (topology.Fence, error) {
 	if err != nil {
 		return topology.Fence{}, err
 	}
-	s.guard(b)
+	s.guard(b, result)
 	f.Worth, f.Reason, f.Means, f.End, f.Before = result.Worth, result.Reason, result.Means, result.End, result.Before
 	return s.Catalog.PutFence(ctx, f)
 }
@@ -74,7 +74,7 @@ func (s *Source) commit(ctx context.Context, b barred) (topology.Fence, error) {
 	if err != nil {
 		return topology.Fence{}, err
 	}
-	s.guard(b)
+	s.guard(b, result)
 	f.Worth, f.Reason, f.Means, f.End, f.Before = result.Worth, result.Reason, result.Means, result.End, result.Before
 	recorded, err := s.Catalog.PutFence(ctx, f)
 	if err != nil {
@@ -259,11 +259,12 @@ type guards struct {
 const guardWithin = 3 * time.Minute
 
 // guard looks for a while after sessions that were being let in when a fence was set. It does not hold up anybody.
-func (s *Source) guard(b barred) {
+func (s *Source) guard(b barred, result fence.Result) {
 	key := b.group + "/" + b.workspace + "/" + b.lineage.ID
 	s.guards.mu.Lock()
 	defer s.guards.mu.Unlock()
 	if s.guards.open[key] {
+		result.Close(context.Background())
 		return
 	}
 	if s.guards.open == nil {
@@ -273,7 +274,7 @@ func (s *Source) guard(b barred) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), guardWithin)
 		defer cancel()
-		if err := fence.Guard(ctx, b.source); err != nil {
+		if err := result.Guard(ctx, b.source); err != nil {
 			s.Log.Info("a fence is not guarded any more", "group", b.group, "workspace", b.workspace, "error", err)
 		}
 		s.guards.mu.Lock()
@@ -292,7 +293,7 @@ func (s *Source) selfFenced(ctx context.Context, b barred) (bool, error) {
 func (s *Source) applySelf(ctx context.Context, b barred) (fence.Result, error) {
 	result, err := fence.Apply(ctx, b.source, b.options(false))
 	if err == nil {
-		s.guard(b)
+		s.guard(b, result)
 	}
 	return result, err
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -293,6 +294,42 @@ func TestSubscriptionsStandStill(t *testing.T) {
 		}
 		if got := postgrestest.Query(t, w.server, "shop", "SELECT subenabled FROM pg_subscription"); got != "true" {
 			t.Errorf("enabled: %s", got)
+		}
+	})
+}
+
+// The command line may decide how soon a subscription's worker comes back, as on a server that was restored.
+func TestSubscriptionsOfARestoredServerStandStill(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		w := newWorld(t, bin, map[string]string{"wal_retrieve_retry_interval": "100ms"})
+		publisher := postgrestest.Start(t, bin, map[string]string{"wal_level": "logical"})
+		postgrestest.Exec(t, publisher, "postgres", "CREATE TABLE other (n bigint); CREATE PUBLICATION p FOR TABLE other")
+		postgrestest.Exec(t, w.server, "shop", fmt.Sprintf("CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1 port=%d user=postgres dbname=postgres' PUBLICATION p", publisher.Port))
+		count := func() string { return postgrestest.Query(t, w.server, "shop", "SELECT count(*) FROM other") }
+		enabled := func() string {
+			return postgrestest.Query(t, w.server, "shop", "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'logical replication%worker'")
+		}
+		postgrestest.Exec(t, publisher, "postgres", "INSERT INTO other VALUES (1)")
+		postgrestest.WaitFor(t, "the first change arrives", func() bool { return count() == "1" })
+		r := w.apply(w.options("op-1"))
+		postgrestest.Exec(t, publisher, "postgres", "INSERT INTO other VALUES (2)")
+		time.Sleep(time.Second) // ten times the interval
+		if got := count(); got != "1" || r.Worth != topology.FenceProven || !w.inForce(w.options("op-1")) {
+			t.Errorf("%s changes arrived; %+v", got, r)
+		}
+		w.lift("op-1")
+		r.Close(t.Context())
+		postgrestest.WaitFor(t, "it goes on", func() bool { return count() == "2" })
+		o := w.options("op-2")
+		o.ForGood = true
+		w.apply(o)
+		if n := enabled(); n != "0" {
+			t.Errorf("%s workers", n)
+		}
+		postgrestest.Exec(t, publisher, "postgres", "INSERT INTO other VALUES (3)")
+		time.Sleep(time.Second)
+		if got := count(); got != "2" || !w.inForce(o) {
+			t.Errorf("%s changes arrived", got)
 		}
 	})
 }

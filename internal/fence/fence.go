@@ -19,6 +19,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/topology"
@@ -55,9 +57,11 @@ type Result struct {
 	// another could begin.
 	End    wal.Position
 	Before map[string]*string // the server's own values of the settings that were replaced
+
+	held *pgx.Conn // nil, or a session that keeps subscriptions from running
 }
 
-// Apply fences a server. It can be called again and again, also where it was killed half-way. Errors: fault.Diverged when the
+// Apply fences a server; the caller guards the result or closes it. It can be called again and again, also where it was killed half-way. Errors: fault.Diverged when the
 // server is not the lineage's; fault.Transient when it cannot be reached.
 func Apply(ctx context.Context, src topology.Source, o Options) (Result, error) {
 	s, err := open(ctx, src)
@@ -90,6 +94,14 @@ type applying struct {
 }
 
 func (a *applying) run(ctx context.Context) (Result, error) {
+	r, err := a.fence(ctx)
+	if err != nil {
+		a.result.Close(ctx)
+	}
+	return r, err
+}
+
+func (a *applying) fence(ctx context.Context) (Result, error) {
 	if err := a.set(ctx); err != nil {
 		return a.result, err
 	}
@@ -101,6 +113,9 @@ func (a *applying) run(ctx context.Context) (Result, error) {
 		return a.result, err
 	}
 	if err := a.stillLetIn(ctx); err != nil {
+		return a.result, err
+	}
+	if err := a.holdSubscriptions(ctx); err != nil {
 		return a.result, err
 	}
 	out, err := a.end(ctx, since)

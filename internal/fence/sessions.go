@@ -187,9 +187,11 @@ func (a *applying) nameWhatRemains(ctx context.Context) error {
 	return nil
 }
 
-// Guard ends sessions that began before a fence and were let in after it, since their clients took their time. It looks for as
-// long as the server waits for a client to say who it is (authentication_timeout), or until ctx is done.
-func Guard(ctx context.Context, src topology.Source) error {
+// Guard ends sessions that began before the fence and were let in after it, since their clients took their time. It looks for as
+// long as the server waits for a client to say who it is (authentication_timeout), and as long as subscriptions are held; or until the
+// fence is lifted, or ctx is done.
+func (r Result) Guard(ctx context.Context, src topology.Source) error {
+	defer r.Close(context.WithoutCancel(ctx))
 	s, err := open(ctx, src)
 	if err != nil || !s.superuser {
 		return err
@@ -199,15 +201,19 @@ func Guard(ctx context.Context, src topology.Source) error {
 	if err := s.QueryRow(ctx, `SELECT setting::int FROM pg_settings WHERE name = 'authentication_timeout'`).Scan(&seconds); err != nil {
 		return failed("guard the fence", err)
 	}
-	for end := time.Now().Add(time.Duration(seconds+1) * time.Second); time.Now().Before(end); {
-		if m, err := s.currentMark(ctx); err != nil || m == nil {
-			return err // lifted
+	for end := time.Now().Add(time.Duration(seconds+1) * time.Second); r.held != nil || time.Now().Before(end); {
+		m, err := s.currentMark(ctx)
+		if err == nil && m != nil { // else it was lifted
+			_, err = s.tell(ctx, []int32{})
 		}
-		if _, err := s.tell(ctx, []int32{}); err != nil {
+		if err == nil && m != nil {
+			err = pause(ctx, 50*time.Millisecond)
+		}
+		switch {
+		case ctx.Err() != nil: // whoever called has enough
+			return nil
+		case err != nil || m == nil:
 			return err
-		}
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
-			return nil //nolint:nilerr // whoever called has enough
 		}
 	}
 	return nil

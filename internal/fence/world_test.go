@@ -109,6 +109,7 @@ func (w world) apply(o fence.Options) fence.Result {
 	if err != nil {
 		w.Fatal(err)
 	}
+	w.Cleanup(func() { r.Close(context.Background()) })
 	return r
 }
 

@@ -10,7 +10,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/smartdr/smartdr/internal/fence"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
 	"github.com/smartdr/smartdr/internal/topology"
@@ -111,10 +110,10 @@ func TestALateClientIsSentAway(t *testing.T) {
 			in <- conn
 		}()
 		postgrestest.WaitFor(t, "the client's first message is held", func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.seen == 1 })
-		w.apply(w.options("op-1"))
+		r := w.apply(w.options("op-1"))
 		ctx, cancel := context.WithCancel(t.Context())
 		guarded := make(chan error, 1)
-		go func() { guarded <- fence.Guard(ctx, w.source) }()
+		go func() { guarded <- r.Guard(ctx, w.source) }()
 		close(release)
 		if conn := <-in; conn != nil {
 			if _, err := conn.Exec(t.Context(), "INSERT INTO t VALUES (7)"); err == nil {
