@@ -219,7 +219,6 @@ func (f *failover) finish(ctx workflow.Context, err error) error {
 // judge says in the account how the operation ended.
 func (f *failover) judge(err error) {
 	switch {
-	case f.op.State == topology.OperationReverted: // it says why itself
 	case err == nil:
 		f.op.State = topology.OperationCompleted
 	case f.canceled(err):
@@ -227,6 +226,9 @@ func (f *failover) judge(err error) {
 	default:
 		failure := FailureOf(err)
 		f.op.State, f.op.Error, f.op.Hint = topology.OperationFailed, failure.Message, failure.Hint
+		if f.reverted {
+			f.op.State = topology.OperationReverted
+		}
 	}
 }
 
