@@ -43,8 +43,8 @@ func newWorld(t *testing.T, major, megabytes int) *world {
 	})
 	w.Estate, err = estate.New(t.Context(), env, estate.Options{Adopted: true, Managed: true, Megabytes: megabytes})
 	check(t, err)
+	check(t, w.WaitProtected(t.Context())) // from then on the places of both sides are known
 	w.Write(t.Context(), 5*time.Millisecond)
-	check(t, w.WaitProtected(t.Context()))
 	return w
 }
 
