@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/smartdr/smartdr/internal/catalog"
+	"github.com/smartdr/smartdr/internal/fault"
 )
 
 const (
@@ -12,7 +13,9 @@ const (
 	// stops by it.
 	mirrorEvery = 2 * time.Second
 	// mirrorWithin is how long one attempt may take; a bucket that is away is asked again soon enough.
-	mirrorWithin = 5 * time.Second
+	mirrorWithin = 3 * time.Second
+	// mirrorSeldom is how soon what trying again cannot help is tried again: a region that this worker was never told of.
+	mirrorSeldom = time.Minute
 )
 
 // KeepMirroring copies what this worker decided to the bucket that could not take it then, until ctx is done; at the beginning
@@ -25,10 +28,11 @@ func KeepMirroring(ctx context.Context, s Site) {
 		s.Log.DebugContext(ctx, "which groups' buckets are behind is not known", "error", err)
 	}
 	for _, group := range owed {
-		mirrorNow(ctx, patient, s, group)
+		_ = mirrorNow(ctx, patient, s, group) // the regular look goes on with what this cannot do
 	}
 	tick := time.NewTicker(mirrorEvery)
 	defer tick.Stop()
+	later := map[string]time.Time{} // when to try again what needs somebody
 	for {
 		select {
 		case <-tick.C:
@@ -36,17 +40,24 @@ func KeepMirroring(ctx context.Context, s Site) {
 			return
 		}
 		for _, group := range s.Catalog.Owed() {
-			mirrorNow(ctx, patient, s, group)
+			if time.Now().Before(later[group]) {
+				continue
+			}
+			if err := mirrorNow(ctx, patient, s, group); final(fault.KindOf(err)) {
+				later[group] = time.Now().Add(mirrorSeldom)
+			}
 		}
 	}
 }
 
-func mirrorNow(ctx context.Context, patient *catalog.Catalog, s Site, group string) {
+func mirrorNow(ctx context.Context, patient *catalog.Catalog, s Site, group string) error {
 	ctx, cancel := context.WithTimeout(ctx, mirrorWithin)
 	defer cancel()
-	if err := patient.Mirror(ctx, group); err != nil {
+	err := patient.Mirror(ctx, group)
+	if err == nil {
+		s.Catalog.Settle(group)
+	} else {
 		s.Log.DebugContext(ctx, "the other bucket of a group is still behind", "group", group, "error", err)
-		return
 	}
-	s.Catalog.Settle(group)
+	return err
 }
