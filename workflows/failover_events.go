@@ -24,6 +24,14 @@ func (f *failover) tellStart(ctx workflow.Context) {
 	f.tell(ctx, Event{Type: EventStarted, Message: fmt.Sprintf("%s of group %s from %s to %s has begun", f.op.Kind, f.op.Group, f.op.From, f.op.To)})
 }
 
+// tellFenced says that servers take no more writes, and that this stays so.
+func (f *failover) tellFenced(ctx workflow.Context, fences []topology.Fence) {
+	for _, fence := range fences {
+		f.tell(ctx, Event{Type: EventFenced, Workspace: fence.Workspace, Region: fence.Region,
+			Message: fmt.Sprintf("the server of workspace %s in %s takes no more writes: %s", fence.Workspace, fence.Region, fence.Worth)})
+	}
+}
+
 // tellServing says that clients can use a workspace's endpoint.
 func (f *failover) tellServing(ctx workflow.Context, workspace string, at topology.Endpoint) {
 	f.tell(ctx, Event{Type: EventServing, Workspace: workspace, Endpoint: &at,

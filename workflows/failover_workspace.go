@@ -177,6 +177,7 @@ func (f *failover) publish(ctx workflow.Context, i int, a activities.Attached) e
 		w := &f.op.Workspaces[i]
 		w.Endpoint, w.Serves, w.Error, w.Hint = a.Place.Endpoint, true, "", ""
 		f.closeGap(ctx)
+		f.tellServing(ctx, a.Workspace, a.Place.Endpoint)
 		f.show(ctx)
 	}
 	return err

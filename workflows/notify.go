@@ -22,8 +22,7 @@ const EventTest EventType = "hook.test"
 // the caller may end right after it, it waits until that workflow is there, since Temporal starts none for a workflow that
 // has closed.
 func notify(ctx workflow.Context, e Event) {
-	ctx, cancel := workflow.NewDisconnectedContext(ctx)
-	defer cancel()
+	ctx, _ = workflow.NewDisconnectedContext(ctx) // never cancelled: that would end the delivery
 	e.At = workflow.Now(ctx).UTC()
 	e.ID = eventID(ctx, e)
 	e.Operation = brief(e.Operation)

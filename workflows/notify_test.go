@@ -161,7 +161,7 @@ func telling(ctx workflow.Context, e Event) error {
 	if took := workflow.Now(ctx).Sub(began); took > notifyStart {
 		return fails(fault.Invalid, took.String())
 	}
-	return nil
+	return workflow.Sleep(ctx, 48*time.Hour)
 }
 
 // Whoever tells of an event waits for no delivery, and fails with none.
@@ -170,15 +170,17 @@ func TestNotifyHoldsUpNobody(t *testing.T) {
 		env := newEnv(t)
 		env.RegisterWorkflow(telling)
 		var sent Event
+		var ended error
 		env.OnWorkflow(Notify, mock.Anything, mock.Anything).Return(func(ctx workflow.Context, in NotifyInput) (NotifyResult, error) {
 			sent = in.Event
-			return NotifyResult{}, workflow.Sleep(ctx, 24*time.Hour)
+			ended = workflow.Sleep(ctx, 24*time.Hour)
+			return NotifyResult{}, ended
 		})
 		op := topology.Operation{ID: "7", Phases: []topology.Phase{{Name: "Plan"}}, Workspaces: []topology.Recovered{{Workspace: "main", Notes: []string{"long"}}},
 			Fences: []topology.Fence{{Workspace: "main", Means: []string{"long"}, Before: map[string]*string{"a": nil}}}}
 		env.ExecuteWorkflow(telling, Event{Type: typ, Group: "prod", Operation: &op})
-		if err := env.GetWorkflowError(); err != nil {
-			t.Fatal(typ, err)
+		if err := env.GetWorkflowError(); err != nil || ended != nil {
+			t.Fatal(typ, err, ended)
 		}
 		if sent.ID == "" || sent.At.IsZero() || sent.Operation == nil {
 			t.Fatalf("%s: sent %+v", typ, sent)

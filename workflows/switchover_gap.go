@@ -201,6 +201,7 @@ func (s *switchover) commit(ctx workflow.Context) error {
 		fences, err := commitAll(ctx, s.fences)
 		if err == nil {
 			s.op.Fences = fences
+			s.tellFenced(ctx, fences)
 		}
 		return err
 	})
