@@ -3,6 +3,7 @@ package ship
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,10 +38,8 @@ func (w *world) addStandby() *devenv.Postgres {
 	must(w.t, err)
 	password, err := os.ReadFile(w.pg.PasswordFile)
 	must(w.t, err)
-	server.Settings = map[string]string{"primary_conninfo": fmt.Sprintf("host=127.0.0.1 port=%d user=postgres password=%s sslmode=disable", w.pg.Port, strings.TrimSpace(string(password)))}
-	for k, v := range w.pg.Settings {
-		server.Settings[k] = v
-	}
+	server.Settings = maps.Clone(w.pg.Settings) // which may have been a standby itself
+	server.Settings["primary_conninfo"] = fmt.Sprintf("host=127.0.0.1 port=%d user=postgres password=%s sslmode=disable", w.pg.Port, strings.TrimSpace(string(password)))
 	must(w.t, server.WriteStandbySignal())
 	must(w.t, standby.Start(ctx))
 	w.t.Cleanup(func() {
