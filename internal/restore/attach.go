@@ -82,16 +82,16 @@ func Attach(ctx context.Context, in AttachInput) (Attached, error) {
 		return Attached{}, fault.Newf(fault.Invalid, opAttach, "the plan names no place: %s on timeline %d", a.Plan.RecordEnd, a.Plan.Timeline)
 	}
 	attached, err := a.attach(ctx)
-	return attached, interrupted(ctx, err)
+	return attached, interrupted(ctx, opAttach, err)
 }
 
 // interrupted says that ctx ended where what failed may have failed for that alone: a question cut short, or one that
 // was the last there was time for.
-func interrupted(ctx context.Context, err error) error {
+func interrupted(ctx context.Context, op string, err error) error {
 	if ctx.Err() == nil || errors.Is(err, ctx.Err()) || !fault.Is(err, fault.Transient) {
 		return err
 	}
-	return fault.New(fault.Transient, opAttach, errors.Join(ctx.Err(), err))
+	return fault.New(fault.Transient, op, errors.Join(ctx.Err(), err))
 }
 
 func (a *attach) attach(ctx context.Context) (Attached, error) {

@@ -73,7 +73,7 @@ func Follow(ctx context.Context, in FollowInput) (Followed, error) {
 	if err != nil && turn.Err() != nil && ctx.Err() == nil {
 		err = nil // what failed did so because the turn was over, or will say so in the next one
 	}
-	return f.followed(reached), interrupted(ctx, err)
+	return f.followed(reached), interrupted(ctx, opFollow, err)
 }
 
 func newFollow(in FollowInput) (*follow, error) {
@@ -130,6 +130,7 @@ type follow struct {
 	caughtUp bool      // once
 	moved    time.Time // when replayed last changed
 	told     time.Time
+	logSeen  time.Time // when the log's length was measured
 }
 
 // object is one that is to be replayed.

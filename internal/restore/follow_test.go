@@ -190,6 +190,20 @@ func tryQuery(t *testing.T, s *postgres.Server, sql string) (got string, err err
 	return got, err
 }
 
+// full lets each test that takes long meet everything that it is for.
+func full() bool { return os.Getenv("SMARTDR_TEST_FULL") == "1" }
+
+// newestOrEach runs a test on the newest major, or with SMARTDR_TEST_FULL=1 on each.
+func newestOrEach(t *testing.T, test func(t *testing.T, bin postgres.Binaries)) {
+	t.Helper()
+	if full() {
+		postgrestest.ForEach(t, test)
+		return
+	}
+	all := postgrestest.Installations(t)
+	test(t, all[len(all)-1])
+}
+
 // A standby has what the bucket has about a second after it has it, ends exactly where it is told to, and is promoted there.
 func TestFollow(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
@@ -326,7 +340,7 @@ func TestFollowStopsAtWhatIsNotSound(t *testing.T) {
 
 // What the WAL wants of a server is there before the server gets to see it: higher settings, and folders of tablespaces.
 func TestFollowMeetsWhatTheServerMustHave(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	newestOrEach(t, func(t *testing.T, bin postgres.Binaries) {
 		src := startSource(t, bin, nil)
 		l := newLine(t, src)
 		l.all(t)
@@ -444,4 +458,36 @@ func TestFollowMeetsAFullDisk(t *testing.T) {
 	promote(t, in, got, 2)
 	wantCount(t, in.Server, "t", "60000")
 	check(t, in.Server.Stop(t.Context(), postgres.Fast))
+}
+
+// The log of a server that does nothing but wait does not fill the disk, and is not needed for the promotion.
+func TestFollowKeepsTheLogShort(t *testing.T) {
+	restore.ShortLogs(t)
+	src := startSource(t, postgrestest.Installations(t)[0], nil)
+	l := newLine(t, src)
+	end := l.all(t)
+	in := l.standby(t)
+	f := startFollowing(t, in)
+	f.await(t, in, "SELECT 'here'", "here")
+	postgrestest.WaitFor(t, "the log grows and is emptied twice", shrinks(in.Server.LogFile, 2))
+	f.stop(t)
+	got, err := followTo(t, in, end)
+	check(t, err)
+	promote(t, in, got, 2)
+}
+
+// shrinks reports whether a file has become shorter so many times.
+func shrinks(path string, times int) func() bool {
+	var before int64
+	return func() bool {
+		info, err := os.Stat(path)
+		if err != nil {
+			return false
+		}
+		if info.Size() < before {
+			times--
+		}
+		before = info.Size()
+		return times <= 0
+	}
 }

@@ -218,7 +218,7 @@ func (f *follow) ask(ctx context.Context) (waiting bool, err error) {
 		return false, f.server.pausedError()
 	case err == nil:
 		f.advance(l.replayed)
-		return l.waiting, nil
+		return l.waiting, f.trimLog()
 	case ctx.Err() != nil:
 		return false, fault.New(fault.Transient, opFollow, ctx.Err())
 	case !fault.Is(err, fault.Transient):
