@@ -27,18 +27,18 @@ func (a *app) preprovisionCommand() *cobra.Command {
 
 func (a *app) preprovisionVerb(stop bool) *cobra.Command {
 	var group string
-	var yes, dryRun bool
+	var yes, preview bool
 	cmd := &cobra.Command{
 		Use: "start [GROUP]", Short: "Start servers that follow, and keep them", Args: cobra.MaximumNArgs(1), ValidArgsFunction: a.completeGroups,
 		Long:    preprovisionLong,
-		Example: "  smartdr preprovision start --group prod\n  smartdr preprovision start --group prod --dry-run  # what would it cost?",
+		Example: "  smartdr preprovision start --group prod\n  smartdr preprovision start --group prod --preview  # what would it cost?",
 	}
 	if stop {
 		cmd.Use, cmd.Short = "stop [GROUP]", "End the servers that follow, and remove their files"
 		cmd.Long, cmd.Example = "End the servers that follow, and remove their files. The next failover brings the files anew.", "  smartdr preprovision stop --group prod"
 	} else {
 		cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
-		cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what it takes and costs")
+		cmd.Flags().BoolVar(&preview, "preview", false, "only show what it takes and costs")
 	}
 	a.groupFlag(cmd, &group)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -46,17 +46,17 @@ func (a *app) preprovisionVerb(stop bool) *cobra.Command {
 		if len(args) == 1 {
 			req.Group = args[0]
 		}
-		return a.changes(cmd, req.Group, func(ctx context.Context, s *api.Service) error { return a.preprovision(ctx, s, req, yes, dryRun) })
+		return a.changes(cmd, req.Group, func(ctx context.Context, s *api.Service) error { return a.preprovision(ctx, s, req, yes, preview) })
 	}
 	return cmd
 }
 
-func (a *app) preprovision(ctx context.Context, s *api.Service, req api.PreprovisionRequest, yes, dryRun bool) error {
+func (a *app) preprovision(ctx context.Context, s *api.Service, req api.PreprovisionRequest, yes, preview bool) error {
 	p, err := s.PreviewPreprovision(ctx, req)
 	if err != nil {
 		return err
 	}
-	if dryRun {
+	if preview {
 		return a.show(p, func(st render.Style) string { return render.Preprovision(p, st) })
 	}
 	if !req.Stop && !yes && p.Since.IsZero() {

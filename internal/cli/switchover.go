@@ -21,7 +21,7 @@ What would happen is shown first; typing the group's name (or --yes) agrees to i
 switchover: it goes on, and ` + "`smartdr operations`" + ` shows it; ` + "`smartdr cancel`" + ` stops it until its point of no return.`
 
 const switchoverExample = `  smartdr switchover --group prod                    # asks
-  smartdr switchover --group prod --dry-run          # what would happen?
+  smartdr switchover --group prod --preview          # what would happen?
   smartdr switchover --group prod --max-gap 10s --yes
   smartdr switchover --group prod --yes --wait=false -o json`
 
@@ -36,11 +36,11 @@ What the old primary wrote last, and nobody has, is brought home before anything
 its bucket are gone for good, --force goes on without it.`
 
 const failbackExample = `  smartdr failback --group prod            # asks
-  smartdr failback --group prod --dry-run  # what would happen?
+  smartdr failback --group prod --preview  # what would happen?
   smartdr failback --group prod --max-gap 10s --yes`
 
 // switchoverFlags is what was asked for besides the request.
-type switchoverFlags struct{ yes, wait, dryRun bool }
+type switchoverFlags struct{ yes, wait, preview bool }
 
 // SwitchoverReport is what `smartdr switchover -o json` and `smartdr failback -o json` print.
 type SwitchoverReport struct {
@@ -77,7 +77,7 @@ func (a *app) moveCommand(req *api.SwitchoverRequest, cmd *cobra.Command) *cobra
 	f.BoolVar(&req.Force, "force", false, "although what an old server there wrote last was not brought home, since it is gone for good")
 	f.BoolVarP(&flags.yes, "yes", "y", false, "do not ask")
 	f.BoolVar(&flags.wait, "wait", true, "wait until it has ended, and show its phases")
-	f.BoolVar(&flags.dryRun, "dry-run", false, "only show what would happen")
+	f.BoolVar(&flags.preview, "preview", false, "only show what would happen")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		asked := *req
 		if len(args) == 1 {
@@ -93,7 +93,7 @@ func (a *app) move(ctx context.Context, s *api.Service, req api.SwitchoverReques
 	if err != nil {
 		return err
 	}
-	if flags.dryRun {
+	if flags.preview {
 		return a.show(p, func(st render.Style) string { return render.Switchover(p, a.now(), st) })
 	}
 	if !flags.yes {
