@@ -39,6 +39,7 @@ func keepFenced(ctx context.Context, s *Source, t *Target, every time.Duration) 
 		select {
 		case <-next.C:
 		case <-s.over.rung():
+			k.listed = time.Time{} // it may be of a group that was made a moment ago
 		case <-ctx.Done():
 			return
 		}

@@ -317,10 +317,14 @@ func TestSubscriptionsOfARestoredServerStandStill(t *testing.T) {
 		if got := count(); got != "1" || r.Worth != topology.FenceProven || !w.inForce(w.options("op-1")) {
 			t.Errorf("%s changes arrived; %+v", got, r)
 		}
-		w.lift("op-1")
-		r.Close(t.Context())
+		guarded := make(chan error, 1)
+		go func() { guarded <- r.Guard(context.Background(), w.source) }()
+		w.lift("op-1") // the guard lets go
 		postgrestest.WaitFor(t, "it goes on", func() bool { return count() == "2" })
+		postgrestest.Check(t, <-guarded)
 		o := w.options("op-2")
+		r = w.apply(o)
+		go func() { guarded <- r.Guard(context.Background(), w.source) }()
 		o.ForGood = true
 		w.apply(o)
 		if n := enabled(); n != "0" {

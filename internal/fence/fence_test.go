@@ -3,6 +3,7 @@ package fence_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -25,6 +26,14 @@ func TestAFencedServerLetsNobodyIn(t *testing.T) {
 			postgrestest.Check(t, w.server.Stop(context.Background(), mode))
 			postgrestest.Check(t, w.server.Start(context.Background()))
 			w.refused()
+		}
+		local := postgrestest.Open(t, w.server, "shop") // a superuser of the host that means to
+		defer local.Close(context.Background())
+		if got := w.guarded(r, 1500*time.Millisecond); got != nil {
+			t.Error(got)
+		}
+		if err := local.Ping(t.Context()); err != nil {
+			t.Errorf("the host's own superuser was sent away: %v", err)
 		}
 		if in, err := fence.Check(context.Background(), w.source, w.options("op-1")); !in || err != nil {
 			t.Errorf("in force: %t, %v", in, err)

@@ -40,7 +40,7 @@ func (s *session) inForce(ctx context.Context, o Options) (bool, error) {
 	// The last setting cannot take effect where the server was started with another value: there the mark tells.
 	err = s.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_settings WHERE name = 'wal_retrieve_retry_interval' AND (setting = $1 OR source = 'command line'))
 			AND coalesce(current_setting($2, true), '') = $3,
-		(SELECT count(*) FROM pg_stat_activity WHERE `+intruders+` AND backend_start < now() - interval '1 second')`, never, markSetting, own[markSetting]).Scan(&loaded, &in)
+		(SELECT count(*) FROM pg_stat_activity WHERE `+unadmitted+` AND backend_start < now() - interval '1 second')`, never, markSetting, own[markSetting]).Scan(&loaded, &in)
 	if err != nil {
 		return false, failed("check fence", err)
 	}

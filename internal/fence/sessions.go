@@ -25,6 +25,9 @@ const intruders = `pid <> pg_backend_pid() AND (
 	OR backend_type LIKE 'logical replication%' AND backend_type <> 'logical replication launcher'
 	OR backend_xid IS NOT NULL AND backend_type NOT IN (` + ownProcesses + `))`
 
+// unadmitted are those among them that a fence lets nobody begin: superusers get in through the server's socket, if they mean to.
+const unadmitted = `(` + intruders + `) AND NOT (client_port = -1 AND usesysid IN (SELECT oid FROM pg_roles WHERE rolsuper))`
+
 // ownProcesses are PostgreSQL's own, which write no user data.
 const ownProcesses = `'client backend', 'walsender', 'autovacuum launcher', 'autovacuum worker', 'logical replication launcher', 'parallel worker',
 	'background writer', 'checkpointer', 'walwriter', 'archiver', 'startup', 'walreceiver', 'walsummarizer', 'slotsync worker', 'io worker', 'logger'`
@@ -48,7 +51,7 @@ func (a *applying) end(ctx context.Context, since time.Time) (out bool, err erro
 	var told int
 	stay := map[int32]bool{}
 	for end := time.Now().Add(a.options.endWithin()); ; {
-		found, err := a.tell(ctx, early)
+		found, err := a.tell(ctx, intruders, early)
 		if err != nil {
 			return false, err
 		}
@@ -81,10 +84,10 @@ func stubborn(left []intruder) string {
 	return "sessions have not ended: " + strings.Join(names, ", ")
 }
 
-// tell tells intruders, and those of the sessions that were being let in, to end, and returns who is there.
-func (s *session) tell(ctx context.Context, early []int32) ([]intruder, error) {
+// tell tells those sessions, and those of the sessions that were being let in, to end, and returns who is there.
+func (s *session) tell(ctx context.Context, whom string, early []int32) ([]intruder, error) {
 	rows, err := s.Query(ctx, `SELECT pid, coalesce(backend_type, ''), coalesce(usename::text, ''), coalesce(backend_start, '-infinity'::timestamptz) > '-infinity', coalesce(backend_start, now()), pg_terminate_backend(pid)
-		FROM pg_stat_activity WHERE `+intruders+` OR pid = ANY($1)`, early)
+		FROM pg_stat_activity WHERE `+whom+` OR pid = ANY($1)`, early)
 	if err != nil {
 		return nil, failed("end sessions", err)
 	}
@@ -203,8 +206,12 @@ func (r Result) Guard(ctx context.Context, src topology.Source) error {
 	}
 	for end := time.Now().Add(time.Duration(seconds+1) * time.Second); r.held != nil || time.Now().Before(end); {
 		m, err := s.currentMark(ctx)
+		if err == nil && m != nil && m.ForGood {
+			r.Close(ctx)
+			r.held = nil
+		}
 		if err == nil && m != nil { // else it was lifted
-			_, err = s.tell(ctx, []int32{})
+			_, err = s.tell(ctx, unadmitted, []int32{})
 		}
 		if err == nil && m != nil {
 			err = pause(ctx, 50*time.Millisecond)

@@ -24,6 +24,7 @@ type mark struct {
 	Lineage string             `json:"lineage"`
 	By      string             `json:"by"`
 	Before  map[string]*string `json:"before"` // as ALTER SYSTEM had them; nil: it had none
+	ForGood bool               `json:"forGood,omitempty"`
 	// NoRules: pg_hba.conf could not be changed.
 	NoRules bool `json:"noRules,omitempty"`
 }
@@ -112,7 +113,7 @@ func (a *applying) putMark(ctx context.Context, own map[string]string) (mark, er
 	if err != nil {
 		return mark{}, err
 	}
-	m := mark{Lineage: a.options.Lineage.ID, By: a.options.By, Before: map[string]*string{}}
+	m := mark{Lineage: a.options.Lineage.ID, By: a.options.By, ForGood: a.options.ForGood, Before: map[string]*string{}}
 	if there != nil {
 		m.Before, m.NoRules = there.Before, there.NoRules
 	}

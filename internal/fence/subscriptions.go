@@ -15,9 +15,9 @@ import (
 func (a *applying) holdSubscriptions(ctx context.Context) error {
 	const op = "hold subscriptions"
 	var held, none bool // by the setting, or by an earlier attempt that is guarded still
-	err := a.QueryRow(ctx, `SELECT setting = $1 OR EXISTS (SELECT FROM pg_locks WHERE relation = 'pg_subscription'::regclass AND mode = 'AccessExclusiveLock' AND granted)
-		FROM pg_settings WHERE name = 'wal_retrieve_retry_interval'`, never).Scan(&held)
-	if err == nil && !held {
+	err := a.QueryRow(ctx, `SELECT setting = $1 OR NOT $2 AND EXISTS (SELECT FROM pg_locks WHERE relation = 'pg_subscription'::regclass AND mode = 'AccessExclusiveLock' AND granted)
+		FROM pg_settings WHERE name = 'wal_retrieve_retry_interval'`, never, a.options.ForGood).Scan(&held)
+	if err == nil && !held { // for good, it waits here until a guard has seen from the mark that it is over
 		err = a.QueryRow(ctx, `SELECT NOT EXISTS (SELECT FROM pg_subscription WHERE subenabled)`).Scan(&none)
 	}
 	if err != nil || held || none || a.inRecovery {

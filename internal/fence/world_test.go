@@ -113,6 +113,13 @@ func (w world) apply(o fence.Options) fence.Result {
 	return r
 }
 
+// guarded guards a fence for a while.
+func (w world) guarded(r fence.Result, during time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), during)
+	defer cancel()
+	return r.Guard(ctx, w.source)
+}
+
 // state is everything that a lift must bring back.
 func (w world) state() string {
 	w.Helper()
