@@ -48,7 +48,7 @@ func TestAPrimaryThatWasCutOffComesBackWhole(t *testing.T) {
 func (w *world) checkPutOut(workspace string) {
 	w.t.Helper()
 	l := w.stuck[workspace]
-	devtest.Within(w.t, time.Minute, "the clients of "+workspace+" to be put out", func() bool { return len(l.Errors()) == 2 })
+	devtest.Within(w.t, 3*time.Minute, "the clients of "+workspace+" to be put out", func() bool { return len(l.Errors()) == 2 })
 	l.Wait()
 	server := w.old[workspace]
 	conn, err := w.Space(workspace).ConnectTo(w.t.Context(), topology.HostPort{Host: "127.0.0.1", Port: server.Port})

@@ -148,7 +148,7 @@ func (w *world) shipped(workspace string, l topology.Lineage, server *postgres.S
 	end, err := wal.ParseLSN(text)
 	check(w.t, err)
 	a := w.archive(devenv.Secondary, workspace, l.ID)
-	devtest.Within(w.t, time.Minute, "the new lineage of "+workspace+" to be shipped", func() bool {
+	devtest.Within(w.t, 3*time.Minute, "the new lineage of "+workspace+" to be shipped", func() bool {
 		tip, err := a.Tip(w.t.Context(), l)
 		at = written{l, tip.Position, tip.Digest}
 		return err == nil && tip.Position.LSN >= end
@@ -193,7 +193,7 @@ func (w *world) tail(workspace string) topology.Tail {
 func (w *world) waitTail(workspace, what string, wanted func(topology.Tail) bool) topology.Tail {
 	w.t.Helper()
 	var last topology.Tail
-	deadline := time.Now().Add(4 * time.Minute)
+	deadline := time.Now().Add(5 * time.Minute)
 	for !wanted(last) {
 		if time.Now().After(deadline) {
 			w.t.Fatalf("the tail of %s does not become %s: %+v", workspace, what, last)
