@@ -55,9 +55,10 @@ type AdoptStandbyResult struct {
 	Plan  WorkspacePlan `json:"plan"` // with the snapshot that it was made of
 }
 
-// FindClaimResult is the epoch that an operation has claimed, 0 when it has none.
+// FindClaimResult is the epoch that an operation has claimed, 0 when it has none, and how its fences stand then.
 type FindClaimResult struct {
-	Epoch topology.Epoch `json:"epoch"`
+	Epoch  topology.Epoch   `json:"epoch"`
+	Fences []topology.Fence `json:"fences,omitempty"`
 }
 
 // FindClaimInput asks which epoch an operation has claimed.

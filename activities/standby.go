@@ -331,7 +331,26 @@ func (t *Target) FindClaim(ctx context.Context, in FindClaimInput) (FindClaimRes
 	if c := loaded.Group.Claimed; c != nil && c.Operation == in.Operation {
 		return FindClaimResult{Epoch: c.Epoch}, nil
 	}
-	return FindClaimResult{}, nil
+	fences, err := t.fencesOf(ctx, loaded.Group, in.Operation)
+	return FindClaimResult{Fences: fences}, judge(ctx, err)
+}
+
+// fencesOf returns the fences that an operation has set on the servers that write the current lineages.
+func (t *Target) fencesOf(ctx context.Context, g topology.Group, operation string) (all []topology.Fence, err error) {
+	for i := range g.Workspaces {
+		w := &g.Workspaces[i]
+		if w.Lineage == "" {
+			continue
+		}
+		f, err := t.Catalog.Fence(ctx, g.Name, w.Name, w.Lineage)
+		switch {
+		case err == nil && f.Operation == operation:
+			all = append(all, f)
+		case err != nil && !fault.Is(err, fault.Missing):
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // FindOperation returns the account of an operation.

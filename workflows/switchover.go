@@ -188,21 +188,61 @@ func (s *switchover) goOn(ctx workflow.Context, was topology.Operation) error {
 	if err != nil {
 		return err
 	}
+	s.fences = s.fencings()
+	s.takeUp()
 	if found.Epoch == 0 {
 		s.op.ClaimedAt = time.Time{}
-		s.fences = s.fencings()
-		return s.putBack(ctx, invalid("start it once more", "it was abandoned before its point of no return"))
-	}
-	for _, w := range s.group.Workspaces { // what was made for it is what it is brought up from
-		if made, is := w.Standbys[s.op.To]; is {
-			s.planned.Workspaces = append(s.planned.Workspaces, activities.WorkspacePlan{Workspace: w.Name, Host: made.Host, Standby: &made})
+		if !committed(found.Fences) {
+			return s.putBack(ctx, invalid("start it once more", "it was abandoned before its point of no return"))
 		}
+		if err := s.carryOn(ctx); err != nil {
+			return s.putBack(ctx, err)
+		}
+		return s.goForward(ctx)
 	}
 	s.op.Epoch = found.Epoch
 	if s.op.ClaimedAt.IsZero() {
 		s.op.ClaimedAt = workflow.Now(ctx).UTC()
 	}
 	return s.goForward(ctx)
+}
+
+// committed reports whether an operation came so far that one of its fences stays: then all were set, and none may be lifted.
+func committed(fences []topology.Fence) bool {
+	return slices.ContainsFunc(fences, func(f topology.Fence) bool { return f.State == topology.FenceCommitted })
+}
+
+// carryOn claims for an operation that was abandoned between its fences and its claim. Nobody has written since they were set,
+// so that it loses nothing still.
+func (s *switchover) carryOn(ctx workflow.Context) error {
+	fences, err := commitAll(ctx, s.fences)
+	if err != nil {
+		return err
+	}
+	s.op.Fences = fences
+	for _, f := range fences {
+		s.ends[f.Workspace] = f
+	}
+	if err := s.drain(ctx); err != nil {
+		return err
+	}
+	return s.claim(ctx)
+}
+
+// takeUp finds the servers that were made for the operation, by the group's document.
+func (s *switchover) takeUp() {
+	for _, w := range s.group.Workspaces {
+		made, is := w.Standbys[s.op.To]
+		if !is {
+			continue
+		}
+		plan := activities.WorkspacePlan{Workspace: w.Name, Host: made.Host, Standby: &made}
+		in := activities.RestoreInput{Group: s.op.Group, To: s.op.To, Operation: s.op.ID, Epoch: s.group.Epoch, Plan: plan, Standby: made.ID}
+		if in.Place.Instance = made.Instance; len(made.Endpoint.Hosts) > 0 {
+			in.Place.Port = made.Endpoint.Hosts[0].Port
+		}
+		s.planned.Workspaces, s.made = append(s.planned.Workspaces, plan), append(s.made, in)
+	}
 }
 
 // move is all of it, in order. Whatever fails before the claim is taken back.
