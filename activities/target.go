@@ -98,7 +98,10 @@ func (t *Target) plan(ctx context.Context, loaded catalog.Loaded, to string, c t
 	errs := make([]error, len(plan.Workspaces))
 	var all sync.WaitGroup
 	for i, w := range plan.Workspaces {
-		all.Go(func() { plan.Workspaces[i], errs[i] = t.planChosen(ctx, loaded, *g.Workspace(w.Workspace), to, c) })
+		all.Go(func() {
+			plan.Workspaces[i], errs[i] = t.planChosen(ctx, loaded, *g.Workspace(w.Workspace), to, c)
+			plan.Workspaces[i].Workspace = w.Workspace
+		})
 	}
 	all.Wait()
 	var lost []error
