@@ -81,6 +81,11 @@ func Attach(ctx context.Context, in AttachInput) (Attached, error) {
 	if a.Plan.Timeline == 0 || a.Plan.RecordEnd == 0 {
 		return Attached{}, fault.Newf(fault.Invalid, opAttach, "the plan names no place: %s on timeline %d", a.Plan.RecordEnd, a.Plan.Timeline)
 	}
+	unlock, err := a.lock(opAttach)
+	if err != nil {
+		return Attached{}, err
+	}
+	defer unlock()
 	attached, err := a.attach(ctx)
 	return attached, interrupted(ctx, opAttach, err)
 }

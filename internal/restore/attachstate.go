@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/wal"
 )
@@ -111,6 +113,20 @@ func writeDurably(path string, b []byte) error {
 		return fault.New(fault.Transient, opAttach, err)
 	}
 	return nil
+}
+
+// lock keeps a second call out that would write into the same folder, also one of this process that was given up and still goes on:
+// while one promotes, none may feed.
+func (a *attach) lock(op string) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(a.Server.InstanceDir(), "recovery.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fault.New(fault.Transient, op, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fault.Newf(fault.Transient, op, "another call works on the server in %s: %w", a.Server.InstanceDir(), err)
+	}
+	return func() { f.Close() }, nil
 }
 
 func (a *attach) walPath(name string) string { return filepath.Join(a.Server.DataDir, "pg_wal", name) }

@@ -53,7 +53,7 @@ type Followed struct {
 // objects' digests, their chain, and the records' CRC.
 //
 // It ends when Target is replayed, when the lag is small enough, when the turn is over, or with ctx; the server runs on. It may
-// be killed at any moment, and so may the server, and called again; only one call at a time may follow into a folder. Attach
+// be killed at any moment, and so may the server, and called again; a second call beside it, or beside Attach, is turned away. Attach
 // with the plan {End.Timeline, RecordEnd} of what it returned promotes that server; after that it follows no more.
 //
 // Errors: fault.Missing for a hole in the bucket, naming it; fault.Corrupt for damage; fault.Diverged when the lineages do not
@@ -64,6 +64,11 @@ func Follow(ctx context.Context, in FollowInput) (Followed, error) {
 	if err != nil {
 		return Followed{}, err
 	}
+	unlock, err := f.server.lock(opFollow)
+	if err != nil {
+		return Followed{}, err
+	}
+	defer unlock()
 	turn, cancel := ctx, context.CancelFunc(func() {})
 	if in.Turn > 0 {
 		turn, cancel = context.WithTimeout(ctx, in.Turn)

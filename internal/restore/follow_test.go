@@ -214,6 +214,9 @@ func TestFollow(t *testing.T) {
 		in := l.standby(t)
 		f := startFollowing(t, in)
 		f.await(t, in, "SELECT count(*)::text FROM t", "200000")
+		if _, err := restore.Follow(t.Context(), in); !fault.Is(err, fault.Transient) {
+			t.Errorf("a second one beside it: %v", err)
+		}
 		for _, want := range []string{"200001", "200002", "200003"} {
 			postgrestest.Exec(t, src.server, "postgres", "INSERT INTO t VALUES (0)")
 			l.all(t)
