@@ -13,6 +13,9 @@ const (
 	turn = 30 * time.Minute
 	// observeEvery is how old a status that a query returns may be.
 	observeEvery = 30 * time.Second
+	// observeSoon is observeEvery while a group has been unprotected for less than unprotectedLately: what is shipped again within
+	// seconds shall protect again within seconds, and what takes longer must not fill the history.
+	observeSoon, unprotectedLately = 5 * time.Second, 5 * time.Minute
 	// readinessEvery is how old the answer to "would a failover work now" may be. A check costs a dozen requests for each
 	// workspace and one for each thousand of its segments.
 	readinessEvery = 5 * time.Minute
@@ -264,6 +267,20 @@ func holding(ctx workflow.Context, queue, summary string) workflow.Context {
 		StartToCloseTimeout:    20 * time.Second,
 		ScheduleToCloseTimeout: 30 * time.Second,
 		RetryPolicy:            retry(200*time.Millisecond, 2*time.Second, 0),
+	})
+}
+
+// clearing is for taking away what was made for an operation that has gone back: the bucket that made it go back may still be
+// away for a moment. What is left after that is removed later, by the host.
+func clearing(ctx workflow.Context, queue, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              queue,
+		Summary:                summary,
+		ScheduleToStartTimeout: 20 * time.Second,
+		HeartbeatTimeout:       urgent,
+		StartToCloseTimeout:    time.Minute,
+		ScheduleToCloseTimeout: 2 * time.Minute,
+		RetryPolicy:            retry(500*time.Millisecond, 5*time.Second, 0),
 	})
 }
 

@@ -249,7 +249,7 @@ func (s *switchover) removeStandbys(ctx workflow.Context) {
 		open.Add(1)
 		workflow.Go(ctx, func(ctx workflow.Context) {
 			defer open.Done()
-			at := asked(ctx, siteQueue(s.op.To, made.Plan.Host), "take away what was made of "+in.Workspace)
+			at := clearing(ctx, siteQueue(s.op.To, made.Plan.Host), "take away what was made of "+in.Workspace)
 			if err := workflow.ExecuteActivity(at, target.RemoveStandby, in).Get(ctx, nil); err != nil {
 				workflow.GetLogger(ctx).Warn("a standby was not removed", "workspace", in.Workspace, "error", err)
 			}
