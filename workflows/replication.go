@@ -113,7 +113,7 @@ func (e *entity) run(ctx workflow.Context) error {
 			return workflow.NewContinueAsNewError(ctx, Replication, ReplicationInput{Group: e.group, State: e.carry()})
 		}
 		wake := func() bool { return e.poked || e.asked > e.seen || over && e.idle(ctx) }
-		if _, err := workflow.AwaitWithTimeout(ctx, observeEvery, wake); err != nil {
+		if _, err := workflow.AwaitWithTimeout(ctx, e.pause(ctx), wake); err != nil {
 			return e.end(ctx, err)
 		}
 	}

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"time"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -21,6 +22,15 @@ func (e *entity) followProtection(ctx workflow.Context, s topology.GroupStatus) 
 	if s.Protection.Since.Equal(s.ReadAt) { // it was otherwise until now
 		e.recordProtection(ctx, s)
 	}
+}
+
+// pause is how long to wait for the next look: little while the group has ceased to be protected lately, as after a failover or
+// when replication was configured.
+func (e *entity) pause(ctx workflow.Context) time.Duration {
+	if s := e.state.Status; s != nil && s.Protection != nil && !s.Protection.Protected && workflow.Now(ctx).Sub(s.Protection.Since) < unprotectedLately {
+		return observeSoon
+	}
+	return observeEvery
 }
 
 // moveAuthority is followed by another turn at once: the group counts as protected when that sees the new authority.
