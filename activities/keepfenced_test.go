@@ -174,50 +174,40 @@ func TestKeepFencedLiftsWhatNobodyHolds(t *testing.T) {
 	}
 }
 
-// What is committed stays, though its operation dies before it has claimed.
+// A fence for good needs a claim. One that somebody has let clients in to is not one to claim upon; what is committed stays, though
+// its operation dies before it has claimed.
 func TestACommittedFenceStays(t *testing.T) {
 	f := newFenced(t)
 	s, target := f.worker(true)
-	_, err := as(t, s.Fence, f.input("op-1", true))
-	check(t, err)
-	for range 2 { // a retry finds its own
-		if got, err := as(t, s.CommitFence, f.input("op-1", true)); err != nil || got.State != topology.FenceCommitted {
-			t.Fatalf("%+v, %v", got, err)
-		}
+	if _, err := as(t, s.Fence, f.input("op-1", false)); err == nil {
+		t.Error("fenced for good under the newest epoch")
 	}
-	if _, err := as(t, s.LiftFence, f.input("op-1", true)); err == nil {
-		t.Error("it was lifted")
-	}
-	f.keep(s, target)
-	time.Sleep(4 * checkOften) // a look that lifts it would have come
-	f.awaitClient(false, 0)
-}
-
-// A fence that somebody has let clients in to is not one to claim upon.
-func TestCommitFenceLooks(t *testing.T) {
-	f := newFenced(t)
-	s, _ := f.worker(true)
+	f.awaitClient(true, 0)
 	_, err := as(t, s.Fence, f.input("op-1", true))
 	check(t, err)
 	postgrestest.Exec(t, f.server, "postgres", "ALTER SYSTEM RESET session_preload_libraries")
 	if _, err := as(t, s.CommitFence, f.input("op-1", true)); err == nil {
-		t.Error("committed")
+		t.Error("committed a fence that is not in force")
 	}
 	lifted, err := as(t, s.LiftFence, f.input("op-1", true))
 	if err != nil || lifted.State != topology.FenceLifted {
 		t.Fatalf("%+v, %v", lifted, err)
 	}
 	f.awaitClient(true, 5*time.Second)
-}
 
-// Without a claim there is nothing to fence for good.
-func TestFenceOfTheNewestEpochIsRefused(t *testing.T) {
-	f := newFenced(t)
-	s, _ := f.worker(true)
-	if _, err := as(t, s.Fence, f.input("op-1", false)); err == nil {
-		t.Error("fenced")
+	_, err = as(t, s.Fence, f.input("op-2", true))
+	check(t, err)
+	for range 2 { // a retry finds its own
+		if got, err := as(t, s.CommitFence, f.input("op-2", true)); err != nil || got.State != topology.FenceCommitted {
+			t.Fatalf("%+v, %v", got, err)
+		}
 	}
-	f.awaitClient(true, 0)
+	if _, err := as(t, s.LiftFence, f.input("op-2", true)); err == nil {
+		t.Error("it was lifted")
+	}
+	f.keep(s, target)
+	time.Sleep(4 * checkOften) // a look that lifts it would have come
+	f.awaitClient(false, 0)
 }
 
 // The side that serves under the newest epoch is never fenced, also while it is being published; its folders of older epochs are.
