@@ -220,7 +220,9 @@ func (w *world) changeMetadata() {
 		w.exec(s.Name, "create role auditor login", "grant select on transfers to auditor")
 		w.smartdr("workspace", "change", s.Name, "--group", estate.Group, "--set", "work_mem=7MB")
 	}
-	w.smartdr("workspace", "change", estate.Managed, "--group", estate.Group, "--hba", "host all auditor 127.0.0.5/32 reject")
+	rules := filepath.Join(w.env.Dir, "rules")
+	check(w.t, os.WriteFile(rules, []byte("host all auditor 127.0.0.5/32 reject\n"), 0o644))
+	w.smartdr("workspace", "change", estate.Managed, "--group", estate.Group, "--hba-file", rules)
 	w.smartdr("group", "change", estate.Group, "--add-firewall", "192.0.2.0/24")
 }
 

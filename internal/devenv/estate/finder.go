@@ -40,6 +40,17 @@ func (f *Finder) Connect(ctx context.Context) (*pgx.Conn, error) {
 	return conn, nil
 }
 
+// Serving connects to the side that SmartDR says serves, and to no other: an adopted server that comes back takes writes until its
+// region's worker has fenced it, and a multi-host string may lead there.
+func (f *Finder) Serving(ctx context.Context) (*pgx.Conn, error) {
+	var c struct{ URL string }
+	err := f.Env.SmartDRJSON(ctx, &c, "connect", "--group", f.Group, "--workspace", f.Workspace, "--user", f.User, "--database", f.Database)
+	if err != nil {
+		return nil, err
+	}
+	return devenv.Connect(ctx, c.URL, f.Password)
+}
+
 // URL returns the connection string that is used now, and how often another one than before was needed.
 func (f *Finder) URL() (url string, changed int) {
 	f.mu.Lock()
