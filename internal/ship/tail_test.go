@@ -67,6 +67,18 @@ func (r *bringing) whole(t *testing.T) Brought {
 	return r.b
 }
 
+// fromFiles brings the tail that a folder holds to both buckets: again, as Tails does, where one did not move for too long.
+func (w *world) fromFiles(dir string) (b Brought) {
+	w.t.Helper()
+	devtest.Within(w.t, 3*time.Minute, "both buckets to hold what is in "+dir, func() bool {
+		var err error
+		b, err = w.left(nil).ShipFiles(w.t.Context(), dir)
+		must(w.t, err)
+		return b.Whole()
+	})
+	return b
+}
+
 // leave ships something and stops, as a shipper does whose epoch is over; then it writes more.
 func (w *world) leave() wal.LSN {
 	w.t.Helper()
@@ -168,9 +180,8 @@ func TestATailFromFiles(t *testing.T) {
 		devtest.Within(t, 20*time.Second, "it writes", func() bool { return w.flushed() > end })
 		must(t, w.pg.Kill(t.Context()))
 		<-busy.done
-		b, err := w.left(nil).ShipFiles(t.Context(), filepath.Join(w.pg.DataDir, "pg_wal"))
-		must(t, err)
-		if !b.Whole() || b.End.LSN < end {
+		b := w.fromFiles(filepath.Join(w.pg.DataDir, "pg_wal"))
+		if b.End.LSN < end {
 			t.Fatalf("brought %+v, flushed was %s", b, end)
 		}
 		w.compare(0)
@@ -194,9 +205,8 @@ func TestATailFromFilesOfAServerThatWasShutDown(t *testing.T) {
 	s.within(20*time.Second, "both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	must(t, w.pg.Stop(t.Context(), "fast"))
 	s.end()
-	b, err := w.left(nil).ShipFiles(t.Context(), w.pg.DataDir)
-	must(t, err)
-	if !b.Whole() || b.End.LSN != w.tip(0).Position.LSN {
+	b := w.fromFiles(w.pg.DataDir)
+	if b.End.LSN != w.tip(0).Position.LSN {
 		t.Errorf("brought %+v, the bucket ends at %s", b, w.tip(0).Position)
 	}
 }
@@ -210,9 +220,8 @@ func TestATailFromFilesOfAnotherTimeline(t *testing.T) {
 	w.takeOver(standby)
 	end := w.write(20 << 20)
 	must(t, w.pg.Kill(t.Context()))
-	b, err := w.left(nil).ShipFiles(t.Context(), w.pg.DataDir)
-	must(t, err)
-	if !b.Whole() || b.End.Timeline != 2 || b.End.LSN < end {
+	b := w.fromFiles(w.pg.DataDir)
+	if b.End.Timeline != 2 || b.End.LSN < end {
 		t.Fatalf("brought %+v, flushed was %s", b, end)
 	}
 	w.compare(0)
