@@ -45,7 +45,7 @@ func (p *planner) loss(ctx context.Context, plan *WorkspacePlan) *topology.Loss 
 	if !known {
 		return nil
 	}
-	l := &topology.Loss{AtLeast: p.silent()}
+	l := &topology.Loss{AtLeast: p.more()}
 	if s.end <= at {
 		plan.Point.AsOf = newest(plan.Point.AsOf, s.at) // the server had nothing then that is not here
 		return l
@@ -97,12 +97,9 @@ func (p *planner) serving(ctx context.Context, current topology.Lineage, from wa
 	return s, known
 }
 
-// silent reports whether the side that serves may have written more than it announced.
-func (p *planner) silent() bool {
-	if p.workspace.State == topology.WorkspaceSuspended {
-		return false // its server ended when all was shipped
-	}
-	return p.announced.Lineage != p.workspace.Lineage || p.announced.Error != "" || time.Since(p.announced.MeasuredAt) > aliveFor
+// more reports whether the side that serves may have written, or may still write, more than it announced: nobody has fenced it yet.
+func (p *planner) more() bool {
+	return p.workspace.State != topology.WorkspaceSuspended // its server ended when all was shipped
 }
 
 // leaves is the moment from which on something may be left behind: of the first commit behind a chosen point; else of the

@@ -24,7 +24,7 @@ type Loss struct {
 	Transactions int64            `json:"transactions"`           // commits among the bytes that some bucket holds
 	Databases    map[string]int64 `json:"databases,omitempty"`    // of those transactions, by database
 	UnknownBytes int64            `json:"unknownBytes,omitempty"` // of Bytes, those that no bucket that answers holds: their transactions cannot be counted
-	// AtLeast means that the serving side is silent and may have written more than it last announced.
+	// AtLeast means that the serving side, which was not fenced, may have written more than it last announced.
 	AtLeast bool `json:"atLeast,omitempty"`
 }
 

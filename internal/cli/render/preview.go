@@ -110,7 +110,7 @@ func lost(l *topology.Loss) string {
 		fmt.Fprintf(&b, "               %s of it are in no bucket that answers: what is in them cannot be counted\n", Bytes(l.UnknownBytes))
 	}
 	if l.AtLeast {
-		b.WriteString("               the serving side is silent: it may have written more than it last announced\n")
+		b.WriteString("               the side that served may have written more than it last announced\n")
 	}
 	return b.String()
 }
