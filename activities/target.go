@@ -138,7 +138,9 @@ func (t *Target) planWorkspace(ctx context.Context, g topology.Group, w topology
 	if err != nil {
 		return WorkspacePlan{Workspace: w.Name}, err
 	}
-	return p.complement(ctx, g)
+	plan, err := p.complement(ctx, g)
+	plan.keepPlace(w, to)
+	return plan, err
 }
 
 // planChosen says how one workspace is restored to a chosen point, and what stays behind.
@@ -148,6 +150,7 @@ func (t *Target) planChosen(ctx context.Context, loaded catalog.Loaded, w topolo
 		return WorkspacePlan{Workspace: w.Name}, err
 	}
 	plan, err := p.complement(ctx, loaded.Group)
+	plan.keepPlace(w, to)
 	if err == nil {
 		plan.Loss = p.loss(ctx, &plan)
 		plan.promote(w.Standbys[to], c)
@@ -177,6 +180,9 @@ func (p *planner) complement(ctx context.Context, g topology.Group) (WorkspacePl
 	plan, err := p.plan(ctx)
 	plan.Need = Need{Size: p.workspace.Size, DiskBytes: plan.diskBytes()}
 	plan.Databases = stillChosen(g, p.workspace.Name, plan.Databases)
+	if r, kept := p.workspace.Reservations[p.region]; kept {
+		plan.Reserved = &r
+	}
 	return plan, err
 }
 
