@@ -15,6 +15,7 @@ import (
 
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/catalogs"
+	"github.com/smartdr/smartdr/internal/devenv/estate"
 	"github.com/smartdr/smartdr/internal/devenv/ledger"
 	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/wal"
@@ -47,6 +48,7 @@ type demo struct {
 	op       topology.Operation            // the failover
 	served   time.Time                     // when an ordinary user could query again
 	ledger   map[string]ledger.Report
+	home     wayHome
 	broken   []string // promises that were not kept
 }
 
@@ -68,7 +70,7 @@ func runDemo(ctx context.Context, args []string) (err error) {
 	if err := os.Chmod(d.dir, 0o755); err != nil { // as root, PostgreSQL runs as another account
 		return err
 	}
-	for _, step := range []func(context.Context) error{d.start, d.createGroup, d.configure, d.serve, d.lose, d.failOver, d.connect, d.check, d.goOn} {
+	for _, step := range []func(context.Context) error{d.start, d.createGroup, d.configure, d.serve, d.lose, d.failOver, d.connect, d.check, d.goOn, d.comeBack, d.goHome} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -89,6 +91,9 @@ func (d *demo) end(err error) error {
 		err = errors.Join(err, d.env.Stop(ctx))
 	}
 	for _, l := range d.loads {
+		l.Stop()
+	}
+	for _, l := range d.home.clients {
 		l.Stop()
 	}
 	if left := devenv.Leftovers(d.dir); len(left) > 0 {
@@ -215,17 +220,22 @@ func (d *demo) connect(ctx context.Context) error {
 	return d.readOperation(ctx)
 }
 
-func (d *demo) readOperation(ctx context.Context) error {
+func (d *demo) readOperation(ctx context.Context) (err error) {
+	d.op, err = d.operation(ctx, estate.Failover)
+	return err
+}
+
+// operation returns the completed operation of a kind.
+func (d *demo) operation(ctx context.Context, kind string) (topology.Operation, error) {
 	var ops []topology.Operation
 	if err := d.cliJSON(ctx, &ops, "operations", "--group", devenv.GroupName); err != nil {
-		return err
+		return topology.Operation{}, err
 	}
-	i := slices.IndexFunc(ops, func(o topology.Operation) bool { return o.Kind == "Failover" && o.State == topology.OperationCompleted })
+	i := slices.IndexFunc(ops, func(o topology.Operation) bool { return o.Kind == kind && o.State == topology.OperationCompleted })
 	if i < 0 || len(ops[i].Workspaces) != len(d.sample.servers) {
-		return fmt.Errorf("no completed failover with %d workspaces is among the operations", len(d.sample.servers))
+		return topology.Operation{}, fmt.Errorf("no completed %s with %d workspaces is among the operations", kind, len(d.sample.servers))
 	}
-	d.op = ops[i]
-	return nil
+	return ops[i], nil
 }
 
 // url asks the CLI for a role's connection string.
@@ -329,27 +339,4 @@ func (d *demo) waitShipped(ctx context.Context, until map[string]wal.LSN) error 
 			return ctx.Err()
 		}
 	}
-}
-
-// pause reports whether d passed before ctx was done.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
-}
-
-// cursor returns how far a region's bucket is with a workspace.
-func cursor(s topology.GroupStatus, workspace, region string) topology.RecoveryPoint {
-	for _, w := range s.Workspaces {
-		if w.Workspace != workspace || w.WAL == nil {
-			continue
-		}
-		if c := w.WAL.Cursor(region); c != nil {
-			return c.Point
-		}
-	}
-	return topology.RecoveryPoint{}
 }

@@ -39,10 +39,11 @@ func (d *demo) report() error {
 	fmt.Printf("  topology           %d rows of system catalogs compared on %d servers, %d differ; %s gets in and %s does not; %s is absent\n",
 		d.compared, len(d.held), d.differ, inside, outside, scratchDB)
 	d.sayCost()
+	d.reportHome()
 	if len(d.broken) > 0 {
 		return fmt.Errorf("%d promises are broken:\n  %s", len(d.broken), strings.Join(d.broken, "\n  "))
 	}
-	fmt.Printf("\n  Every commit at or before the recovery point is there, none is half there, roles, rights and the firewall\n  are as they were, and what was written since is in the bucket of %s already.\n", devenv.Secondary)
+	fmt.Printf("\n  Every commit at or before the recovery point is there, none is half there, roles, rights and the firewall\n  were as before in %s, and the group is home again: %s serves, %s holds a bucket and no compute.\n", devenv.Secondary, devenv.Primary, devenv.Secondary)
 	fmt.Printf("\n[%5.1fs] Done.\n", time.Since(d.began).Seconds())
 	return nil
 }
@@ -75,3 +76,16 @@ func sent(s topology.GroupStatus, region string) (snapshot, wal int64) {
 }
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
+
+// cursor returns how far a region's bucket is with a workspace.
+func cursor(s topology.GroupStatus, workspace, region string) topology.RecoveryPoint {
+	for _, w := range s.Workspaces {
+		if w.Workspace != workspace || w.WAL == nil {
+			continue
+		}
+		if c := w.WAL.Cursor(region); c != nil {
+			return c.Point
+		}
+	}
+	return topology.RecoveryPoint{}
+}

@@ -60,7 +60,8 @@ func createSample(ctx context.Context, p *devenv.Postgres, megabytes int) (*samp
 	for _, role := range []string{appUser, billingUser, warehouseUser, reportUser} {
 		s.passwords[role] = rand.Text()
 	}
-	if err := p.Exec(ctx, "postgres", s.role(reportUser), "create role readers", "grant readers to "+reportUser, "create database "+scratchDB); err != nil {
+	// Only through a superuser can SmartDR fence a server beyond doubt, and know where its last commit lies.
+	if err := p.Exec(ctx, "postgres", "alter role "+devenv.ReplicationRole+" superuser", s.role(reportUser), "create role readers", "grant readers to "+reportUser, "create database "+scratchDB); err != nil {
 		return nil, err
 	}
 	for db, share := range map[string]int{appDB: megabytes * 3 / 4, billingDB: megabytes / 4} {
