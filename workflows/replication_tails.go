@@ -28,6 +28,11 @@ func (e *entity) bringTails(ctx workflow.Context, s topology.GroupStatus) {
 		workflow.GetLogger(ctx).Debug("tails are not brought anew", "error", err)
 	}
 	e.tailsAgain = workflow.Now(ctx).Add(recheckChildren)
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		if future.Get(ctx, nil) == nil { // what is left from now on is for another one
+			e.tailsAgain = workflow.Now(ctx)
+		}
+	})
 }
 
 // hasOpenTail reports whether a server of the workspace may have more than the buckets do.
