@@ -5,6 +5,8 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
+
+	"github.com/smartdr/smartdr/internal/fault"
 )
 
 // Every timeout and every retry policy stands here, each with its reason.
@@ -213,6 +215,8 @@ func delivering(ctx workflow.Context, queue string, left time.Duration, test boo
 // fencingNow is for fencing a server that clients write to, and for lifting that: the time without a writer runs. Who is not
 // there within seconds is said, since everything can still go back.
 func fencingNow(ctx workflow.Context, queue, summary string) workflow.Context {
+	policy := retry(200*time.Millisecond, 2*time.Second, 0)
+	policy.NonRetryableErrorTypes = []string{string(fault.Conflict)} // somebody has decided otherwise, which stays so
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue:              queue,
 		Summary:                summary,
@@ -220,7 +224,7 @@ func fencingNow(ctx workflow.Context, queue, summary string) workflow.Context {
 		HeartbeatTimeout:       urgent,
 		StartToCloseTimeout:    30 * time.Second,
 		ScheduleToCloseTimeout: time.Minute,
-		RetryPolicy:            retry(200*time.Millisecond, 2*time.Second, 0),
+		RetryPolicy:            policy,
 	})
 }
 
