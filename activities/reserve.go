@@ -174,6 +174,13 @@ func (t *Target) keptForOthers(group, workspace string) (mine int, others map[in
 	return mine, others, err
 }
 
+// keepPlace has the place that is kept for a workspace preferred to others.
+func (w *WorkspacePlan) keepPlace(of topology.Workspace, to string) {
+	if kept, ok := of.Reservations[to]; ok {
+		w.Reserved = &kept
+	}
+}
+
 // RecordReservations writes into the group's document which places are kept.
 func (c *Control) RecordReservations(ctx context.Context, in RecordReservationsInput) error {
 	p := beat(ctx)
