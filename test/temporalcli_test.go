@@ -40,10 +40,19 @@ func TestTemporalCLI(t *testing.T) {
 	r.run("Configure replication")
 	r.inSync()
 	r.run("Status")
-	for _, section := range []string{"Change a workspace", "Change the firewall", "Choose databases", "Suspend and resume", "Terminate"} {
+	for _, section := range []string{"Change a workspace", "Change the firewall", "Have a region fence itself", "Try the hooks", "Choose databases", "Suspend and resume", "Terminate"} {
 		r.run(section)
 	}
-	r.inSync()
+	r.protected(devenv.Primary)
+	r.run("Keep standbys")
+	// Where the writes of a server end is known with a superuser alone.
+	if err := env.Server.Exec(t.Context(), "postgres", "alter role "+devenv.ReplicationRole+" superuser"); err != nil {
+		t.Fatal(err)
+	}
+	r.run("Switch over")
+	r.protected(devenv.Secondary)
+	r.run("Fail back")
+	r.protected(devenv.Primary)
 	if list := r.run("List"); !strings.Contains(list, workflows.ReplicationID("prod")) {
 		t.Errorf("the list does not name the group's Replication:\n%s", list)
 	}
@@ -129,6 +138,24 @@ func (r runner) inSync() {
 			}
 		}
 		return true
+	})
+}
+
+// protected waits until the region serves and the other one could take over.
+func (r runner) protected(serving string) {
+	r.t.Helper()
+	c, err := r.env.Temporal.Dial(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer c.Close()
+	var st topology.GroupStatus
+	devtest.Within(r.t, syncDeadline, "the group is protected, served from "+serving, func() bool {
+		v, err := c.QueryWorkflow(r.t.Context(), workflows.ReplicationID("prod"), "", workflows.StatusQuery)
+		if err != nil || v.Get(&st) != nil || st.Protection == nil {
+			return false
+		}
+		return st.Group.Active == serving && st.Protection.Protected && st.Protection.Epoch == st.Group.Epoch
 	})
 }
 
