@@ -110,7 +110,9 @@ func (c *Conn) SegmentSize(ctx context.Context) (wal.SegmentSize, error) {
 }
 
 // DataDirectory returns the server's data directory, on its host. It takes a role that may read all settings.
-func (c *Conn) DataDirectory(ctx context.Context) (string, error) { return c.show(ctx, "data_directory") }
+func (c *Conn) DataDirectory(ctx context.Context) (string, error) {
+	return c.show(ctx, "data_directory")
+}
 
 // TimelineHistory returns the content of t's history file. Timeline 1 has none: fault.Missing.
 func (c *Conn) TimelineHistory(ctx context.Context, t wal.Timeline) ([]byte, error) {
