@@ -8,9 +8,9 @@ import (
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
-// fencedWithin is how much longer a failover that has brought everything up waits to hear from the side that it left: long
-// enough for a server that answers. One that does not is fenced by its own region's worker once that is back.
-const fencedWithin = 5 * time.Second
+// fencedWithin is how long after its claim a failover waits to hear from the side that it left: long enough for a server that
+// answers. One that does not is fenced by its own region's worker once that is back.
+const fencedWithin = 3 * time.Second
 
 // fenceLeft has the servers of the side that was left fenced, beside what goes on: they may be alive, and clients still write to
 // them. The returned function puts into the account how far that went.
@@ -18,6 +18,7 @@ func (f *failover) fenceLeft(ctx workflow.Context) (account func()) {
 	all := fencings(f.left, f.op.ID, false)
 	said := make([]topology.Fence, len(all))
 	open := len(all)
+	latest := workflow.Now(ctx).Add(fencedWithin)
 	for i, server := range all {
 		workflow.Go(ctx, func(ctx workflow.Context) {
 			done, err := fenceAll(ctx, []fencing{server})
@@ -32,7 +33,9 @@ func (f *failover) fenceLeft(ctx workflow.Context) (account func()) {
 		})
 	}
 	return func() {
-		_, _ = workflow.AwaitWithTimeout(ctx, fencedWithin, func() bool { return open == 0 }) // what is not known then is not waited for
+		if left := latest.Sub(workflow.Now(ctx)); left > 0 {
+			_, _ = workflow.AwaitWithTimeout(ctx, left, func() bool { return open == 0 }) // what is not known then is not waited for
+		}
 		for i, server := range all {
 			if said[i].Lineage == "" {
 				said[i] = unfenced(server, f.left.Epoch, nil)
@@ -51,6 +54,6 @@ func unfenced(server fencing, epoch topology.Epoch, err error) topology.Fence {
 	return topology.Fence{
 		Group: server.Group, Workspace: server.Workspace, Lineage: server.Lineage, Region: server.region, Epoch: epoch,
 		State: topology.FenceCommitted, Worth: topology.FenceNone, Operation: server.Operation,
-		Reason: why + ": it may still take writes, which nobody follows; it is fenced when its region's worker is back",
+		Reason: why + "; it is fenced when its region's worker is back",
 	}
 }

@@ -267,7 +267,19 @@ func (s *switchover) goForward(ctx workflow.Context) error {
 	if err := s.bringUp(ctx); err != nil {
 		return err
 	}
+	s.countLoss()
 	return s.retire(ctx)
+}
+
+// countLoss says that nothing was lost where that is proven: the point that a workspace is brought up at covers the end of what
+// its fenced server has told its clients.
+func (s *switchover) countLoss() {
+	for i := range s.op.Workspaces {
+		w := &s.op.Workspaces[i]
+		if f, fenced := s.ends[w.Workspace]; fenced && f.End.LSN != 0 && w.Point.At.LSN >= f.End.LSN {
+			w.Loss = &topology.Loss{}
+		}
+	}
 }
 
 // moving are the workspaces of the plan that move.

@@ -87,11 +87,13 @@ func lossLine(l *topology.Loss) string {
 		return "not known"
 	}
 	text := fmt.Sprintf("%s, %s, %d transactions", Seconds(l.Seconds), Bytes(l.Bytes), l.Transactions)
-	if l.Bytes == 0 {
-		text = "nothing"
-	}
-	if l.AtLeast {
-		text += " or more"
+	switch {
+	case l.Bytes == 0 && l.AtLeast:
+		return "nothing that is known of"
+	case l.Bytes == 0:
+		return "nothing"
+	case l.AtLeast:
+		return text + " or more"
 	}
 	return text
 }
@@ -110,7 +112,7 @@ func lost(l *topology.Loss) string {
 		fmt.Fprintf(&b, "               %s of it are in no bucket that answers: what is in them cannot be counted\n", Bytes(l.UnknownBytes))
 	}
 	if l.AtLeast {
-		b.WriteString("               the side that served may have written more than it last announced\n")
+		b.WriteString("               the side that served may have written more since it last announced; that stays in its own lineage\n")
 	}
 	return b.String()
 }
