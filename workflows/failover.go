@@ -139,6 +139,9 @@ func (f *failover) run(ctx workflow.Context) error {
 		fenced := f.fenceLeft(forwardCtx)
 		err = f.bringUp(forwardCtx)
 		fenced()
+		if err == nil {
+			err = f.retireLeft(forwardCtx)
+		}
 	}
 	stop()
 	return f.finish(ctx, err)
@@ -225,11 +228,23 @@ func (f *failover) judge(err error) {
 		f.op.State, f.op.Error = topology.OperationCanceled, f.canceledText()
 	default:
 		failure := FailureOf(err)
-		f.op.State, f.op.Error, f.op.Hint = topology.OperationFailed, failure.Message, failure.Hint
+		f.op.State, f.op.Error, f.op.Hint = topology.OperationFailed, failure.Message, f.howToGoOn(failure.Hint)
 		if f.reverted {
 			f.op.State = topology.OperationReverted
 		}
 	}
+}
+
+// howToGoOn adds to a hint the command that goes on with an operation that has claimed.
+func (f *failover) howToGoOn(hint string) string {
+	goOn := "smartdr failover --group " + f.in.Group + " --resume"
+	switch {
+	case f.op.Epoch == 0 || strings.Contains(hint, goOn):
+		return hint
+	case hint == "":
+		return "go on: " + goOn
+	}
+	return hint + "; then go on: " + goOn
 }
 
 // phase runs one timed step and keeps the account of it, in the operation, in the catalog and in the UI.

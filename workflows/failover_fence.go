@@ -41,7 +41,9 @@ func (f *failover) fenceLeft(ctx workflow.Context) (account func()) {
 				said[i] = unfenced(server, f.left.Epoch, nil)
 			}
 		}
-		f.op.Fences = said
+		if len(all) > 0 { // else the account keeps what was said of them before
+			f.op.Fences = said
+		}
 	}
 }
 

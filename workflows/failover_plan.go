@@ -16,7 +16,7 @@ import (
 // whether each of those can run what it is to get.
 func (f *failover) plan(ctx workflow.Context) error {
 	return f.phase(ctx, "Plan", "", func(p *topology.Phase) error {
-		in := activities.PlanFailoverInput{Group: f.in.Group, To: f.op.To, Force: f.in.Force, FailoverChoice: f.limits, Planned: f.op.Kind != FailoverType}
+		in := activities.PlanFailoverInput{Group: f.in.Group, To: f.op.To, Force: f.in.Force, FailoverChoice: f.limits, Planned: f.op.Kind != FailoverType && !f.in.Resume}
 		if f.in.Resume {
 			in.Operation = f.op.ID
 		}

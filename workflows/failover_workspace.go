@@ -88,11 +88,7 @@ func (f *failover) outcome(errs []error) error {
 	case len(serve) > 0:
 		text += fmt.Sprintf("; %s of region %s", serving(serve), f.op.To)
 	}
-	hint := "then go on: smartdr failover --group " + f.in.Group + " --resume"
-	if first.Hint != "" {
-		hint = first.Hint + "; " + hint
-	}
-	return temporal.NewNonRetryableApplicationError(text, first.Type, nil, hint)
+	return temporal.NewNonRetryableApplicationError(text, first.Type, nil, f.howToGoOn(first.Hint))
 }
 
 func serving(names []string) string {

@@ -204,7 +204,7 @@ func lastFailover() topology.Operation {
 func TestResumeBringsUpWhatDoesNotServe(t *testing.T) {
 	env := newEnv(t)
 	any := mock.Anything
-	env.OnActivity(control.FindFailover, any, activities.FindFailoverInput{Group: "prod", Kind: FailoverType}).Return(lastFailover(), nil)
+	env.OnActivity(control.FindFailover, any, activities.FindFailoverInput{Group: "prod", Kind: FailoverType, Moves: []string{SwitchoverType, FailbackType}}).Return(lastFailover(), nil)
 	plan := twoPlan()
 	plan.Workspaces[0].Serving = &topology.Endpoint{Hosts: []topology.HostPort{{Host: "a", Port: 1}}}
 	env.OnActivity(target.PlanFailover, any, mock.MatchedBy(func(in activities.PlanFailoverInput) bool { return in.Operation == "old" && in.To == "west" })).Return(plan, nil).Once()

@@ -93,6 +93,13 @@ func (s *switchover) choose(ctx workflow.Context) error {
 		}
 		return s.labels.set(ctx, groupKey.ValueSet(g.Name), regionKey.ValueSet(s.op.To))
 	}
+	last, is, err := s.unfinished(ctx, g)
+	if err != nil {
+		return err
+	}
+	if is {
+		return s.takeUp(ctx, last)
+	}
 	if err := s.refusal(g); err != nil {
 		return err
 	}
@@ -133,6 +140,9 @@ func (s *switchover) refusal(g topology.Group) error {
 
 // run holds the group's lock from BeginOperation to EndOperation, which comes whatever happens in between.
 func (s *switchover) run(ctx workflow.Context) error {
+	if s.in.Resume {
+		return s.failover.run(ctx)
+	}
 	if s.group.Operation == nil {
 		if err := s.plan(ctx); err != nil {
 			return err
@@ -177,8 +187,8 @@ func (s *switchover) lock(ctx workflow.Context) (was *topology.Operation, err er
 // goOn goes on with an operation whose Temporal was lost. Before its claim it goes back: nobody knows for how long its fences
 // held. After the claim there is but one way.
 func (s *switchover) goOn(ctx workflow.Context, was topology.Operation) error {
-	was.State, was.Error, was.Hint = topology.OperationActive, "", ""
-	was.Phases = append(endOpen(was.Phases, workflow.Now(ctx)), s.op.Phases...)
+	was = reopened(was, workflow.Now(ctx))
+	was.Phases = append(was.Phases, s.op.Phases...)
 	s.op = was
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
@@ -189,7 +199,7 @@ func (s *switchover) goOn(ctx workflow.Context, was topology.Operation) error {
 		return err
 	}
 	s.fences = s.fencings()
-	s.takeUp()
+	s.findMade()
 	if found.Epoch == 0 {
 		s.op.ClaimedAt = time.Time{}
 		if !committed(found.Fences) {
@@ -229,8 +239,8 @@ func (s *switchover) carryOn(ctx workflow.Context) error {
 	return s.claim(ctx)
 }
 
-// takeUp finds the servers that were made for the operation, by the group's document.
-func (s *switchover) takeUp() {
+// findMade finds the servers that were made for the operation, by the group's document.
+func (s *switchover) findMade() {
 	for _, w := range s.group.Workspaces {
 		made, is := w.Standbys[s.op.To]
 		if !is {

@@ -41,7 +41,7 @@ func (s *switchover) retire(ctx workflow.Context) error {
 // retireServer ends one server. That it cannot be ended is said in the account, and no reason to call the operation failed: it is
 // fenced, and the other one serves.
 func (s *switchover) retireServer(ctx workflow.Context, i int, w topology.Workspace, site topology.Site) error {
-	in := activities.RetireInput{Group: s.op.Group, Workspace: w.Name, Region: s.op.From, Epoch: s.group.Epoch, Instance: site.Instance}
+	in := activities.RetireInput{Group: s.op.Group, Workspace: w.Name, Region: s.op.From, Epoch: servedUnder(w, s.op.From), Instance: site.Instance}
 	name, do := "Retire", any(target.RetireServer)
 	if s.home {
 		name, do = "Remove", target.RemoveRetired
@@ -56,6 +56,16 @@ func (s *switchover) retireServer(ctx workflow.Context, i int, w topology.Worksp
 		s.note(i, fmt.Sprintf("the server that served before, in %s of host %s, is fenced and was not taken down: %s", site.Instance, site.Host, FailureOf(err).Message))
 	}
 	return err
+}
+
+// servedUnder is the epoch under which a workspace was last served from a region.
+func servedUnder(w topology.Workspace, region string) (newest topology.Epoch) {
+	for _, l := range w.Lineages {
+		if l.Region == region {
+			newest = max(newest, l.Epoch)
+		}
+	}
+	return newest
 }
 
 func (s *switchover) note(i int, text string) {

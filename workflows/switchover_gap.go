@@ -178,7 +178,8 @@ func (s *switchover) fence(ctx workflow.Context) error {
 		s.op.Fences, p.Note = fences, strings.Join(worth, ", ")
 		for _, f := range fences {
 			if err == nil && f.End.LSN == 0 {
-				err = invalid("", "where the writes of workspace %s end is not known", f.Workspace)
+				err = invalid("it must be fenced by a superuser for that: smartdr readiness says what its role lacks",
+					"the server of workspace %s could not be fenced well enough to know where its writes end", f.Workspace)
 			}
 		}
 		return err

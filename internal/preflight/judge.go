@@ -72,6 +72,10 @@ var blocking = []rule{
 
 var notable = []rule{
 	func(f Facts, _ Options) (Finding, bool) {
+		return Finding{"fence", fmt.Sprintf("Role %q is no superuser: after a failover the old server could be kept from taking writes only in part, and it cannot be moved by a switchover.", f.Role),
+			fmt.Sprintf("If you want that, run: ALTER ROLE %s SUPERUSER; or stop the old server yourself when it is to be left.", quoted(f.Role))}, !f.Superuser
+	},
+	func(f Facts, _ Options) (Finding, bool) {
 		return Finding{"full-page-writes", "full_page_writes is off: a page torn by a crash of the server cannot be repaired there, and stays torn in a copy.",
 			"Turn it on unless the file system never tears pages."}, !f.FullPageWrites
 	},

@@ -13,7 +13,7 @@ func TestWaitsFor(t *testing.T) {
 }
 
 func TestVersionsBefore15AreRefused(t *testing.T) {
-	fit := Facts{ServerVersion: 150018, WALLevel: "replica", FullPageWrites: true, MaxSenders: 10, MaxSlots: 10, MayReplicate: true, MayReadSettings: true}
+	fit := Facts{ServerVersion: 150018, WALLevel: "replica", FullPageWrites: true, MaxSenders: 10, MaxSlots: 10, MayReplicate: true, MayReadSettings: true, Superuser: true}
 	if problems, warnings := judge(fit, Options{}); len(problems)+len(warnings) > 0 {
 		t.Fatalf("a fit server has problems %v, warnings %v", problems, warnings)
 	}
@@ -23,6 +23,7 @@ func TestVersionsBefore15AreRefused(t *testing.T) {
 		t.Errorf("PostgreSQL 14: problems %v", problems)
 	}
 	for code, change := range map[string]func(*Facts){
+		"fence":               func(f *Facts) { f.Superuser = false },
 		"idle-slot":           func(f *Facts) { f.IdleSlotTimeout = 60 },
 		"old-minor":           func(f *Facts) { f.ServerVersion = 160006 },
 		"new-version":         func(f *Facts) { f.ServerVersion = 190000 },
