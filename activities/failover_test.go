@@ -183,6 +183,31 @@ func TestWhatCanBeResumed(t *testing.T) {
 	}
 }
 
+// A switchover that has claimed is gone on with as a failover is; one that went back never was.
+func TestWhichOperationIsGoneOnWith(t *testing.T) {
+	in := FindFailoverInput{Kind: "Failover", Moves: []string{"Switchover", "Failback"}}
+	op := func(id, kind string, epoch topology.Epoch) topology.Operation {
+		return topology.Operation{ID: id, Kind: kind, Epoch: epoch, State: topology.OperationFailed}
+	}
+	abandoned := op("abandoned", "Failover", 0)
+	abandoned.State = topology.OperationActive
+	for want, all := range map[string][]topology.Operation{
+		"move":      {op("reverted", "Switchover", 0), op("refused", "Failover", 0), op("move", "Failback", 3), op("failover", "Failover", 2)},
+		"failover":  {op("failover", "Failover", 4), op("move", "Switchover", 3)},
+		"abandoned": {op("reverted", "Switchover", 0), abandoned, op("move", "Switchover", 3)},
+		"refused":   {op("reverted", "Switchover", 0), op("refused", "Failover", 0)},
+		"":          {op("reverted", "Switchover", 0), op("standby", "Preprovision", 3)},
+	} {
+		got := ""
+		if at := lastClaim(all, in); at >= 0 {
+			got = all[at].ID
+		}
+		if got != want {
+			t.Errorf("%q is gone on with instead of %q", got, want)
+		}
+	}
+}
+
 func TestAPlanThatLacksWorkspaces(t *testing.T) {
 	lost := fault.Newf(fault.Missing, "plan", "never in sync").WithHint("wait")
 	two := FailoverPlan{Workspaces: make([]WorkspacePlan, 2)}

@@ -4,8 +4,9 @@ import "github.com/smartdr/smartdr/internal/topology"
 
 // FindFailoverInput asks for the failover of a group that can be gone on with.
 type FindFailoverInput struct {
-	Group string `json:"group"`
-	Kind  string `json:"kind"`
+	Group string   `json:"group"`
+	Kind  string   `json:"kind"`
+	Moves []string `json:"moves,omitempty"` // kinds that count too, once they have claimed an epoch
 }
 
 // CheckHostInput asks whether a host can run a workspace.

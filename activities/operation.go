@@ -1,9 +1,11 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/smartdr/smartdr/internal/catalog"
@@ -97,7 +99,7 @@ func (c *Control) findFailover(ctx context.Context, in FindFailoverInput) (topol
 	if err != nil {
 		return topology.Operation{}, err
 	}
-	at := slices.IndexFunc(all, func(op topology.Operation) bool { return op.Kind == in.Kind })
+	at := lastClaim(all, in)
 	if at < 0 {
 		return topology.Operation{}, fault.Newf(fault.Invalid, "resume failover", "group %s has never been failed over", in.Group)
 	}
@@ -108,21 +110,35 @@ func (c *Control) findFailover(ctx context.Context, in FindFailoverInput) (topol
 	return all[at], resumable(all[at], newest, time.Now())
 }
 
+// lastClaim finds, of operations that are newest first, the one that may be gone on with: the newest that has claimed an epoch or
+// may have, else the newest failover; -1 if there is none.
+func lastClaim(all []topology.Operation, in FindFailoverInput) int {
+	at := slices.IndexFunc(all, func(op topology.Operation) bool {
+		abandoned := op.Kind == in.Kind && op.State == topology.OperationActive // its last word may be older than its claim
+		return abandoned || op.Epoch > 0 && (op.Kind == in.Kind || slices.Contains(in.Moves, op.Kind))
+	})
+	if at < 0 {
+		at = slices.IndexFunc(all, func(op topology.Operation) bool { return op.Kind == in.Kind })
+	}
+	return at
+}
+
 // resumable refuses what there is nothing to go on with.
 func resumable(op topology.Operation, newest topology.Epoch, now time.Time) error {
 	const doing = "resume failover"
+	what := cmp.Or(strings.ToLower(op.Kind), "failover")
 	switch {
 	case op.State == topology.OperationCompleted:
-		return fault.Newf(fault.Invalid, doing, "the last failover of group %s (%s) brought everything up: there is nothing to resume", op.Group, op.ID)
+		return fault.Newf(fault.Invalid, doing, "the last %s of group %s (%s) brought everything up: there is nothing to resume", what, op.Group, op.ID)
 	case op.State == topology.OperationActive && now.Sub(op.RecordedAt) < topology.AbandonedAfter:
-		return fault.Newf(fault.Taken, doing, "the failover %s of group %s is running", op.ID, op.Group).WithHint("Wait until it has ended.")
+		return fault.Newf(fault.Taken, doing, "the %s %s of group %s is running", what, op.ID, op.Group).WithHint("Wait until it has ended.")
 	case op.State == topology.OperationActive && op.Epoch == 0:
 		return nil // its last word is older than its claim, if it made one: ClaimEpoch finds out
 	case op.Epoch == 0:
 		return fault.Newf(fault.Invalid, doing, "the last failover of group %s (%s) ended before it changed anything", op.Group, op.ID).
 			WithHint("Start a new one: smartdr failover --group %s", op.Group)
 	case op.Epoch < newest:
-		return fault.Newf(fault.Fenced, doing, "the last failover of group %s (%s) claimed epoch %d, and epoch %d was claimed since", op.Group, op.ID, op.Epoch, newest).
+		return fault.Newf(fault.Fenced, doing, "the last %s of group %s (%s) claimed epoch %d, and epoch %d was claimed since", what, op.Group, op.ID, op.Epoch, newest).
 			WithHint("Start a new one: smartdr failover --group %s", op.Group)
 	}
 	return nil

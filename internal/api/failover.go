@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
-	"slices"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -47,36 +46,6 @@ func cameBack(g topology.Group) error {
 		}
 	}
 	return nil
-}
-
-// Resumable returns the group's last failover and what it has to bring up still.
-func (s *Service) Resumable(ctx context.Context, group string) (topology.Operation, error) {
-	ops, err := s.Operations(ctx, group)
-	if err != nil {
-		return topology.Operation{}, err
-	}
-	at := slices.IndexFunc(ops, func(op topology.Operation) bool { return op.Kind == workflows.FailoverType })
-	if at < 0 {
-		return topology.Operation{}, fault.Newf(fault.Invalid, opFailover, "group %s has never been failed over: there is nothing to resume", group)
-	}
-	if ops[at].State == topology.OperationCompleted {
-		return ops[at], fault.Newf(fault.Invalid, opFailover, "the last failover of group %s (%s) brought everything up: there is nothing to resume", group, ops[at].ID)
-	}
-	return ops[at], nil
-}
-
-// resume goes on with the group's last failover.
-func (s *Service) resume(ctx context.Context, req FailoverRequest) (Started, error) {
-	op, err := s.Resumable(ctx, req.Group)
-	if err != nil {
-		return Started{}, err
-	}
-	in := workflows.FailoverInput{Group: req.Group, To: req.To, Resume: true}
-	run, err := s.start(ctx, workflows.FailoverID(req.Group), workflows.FailoverType, fmt.Sprintf("failover of %s to %s, resumed", req.Group, op.To), in)
-	if err != nil {
-		return Started{}, err
-	}
-	return Started{Group: req.Group, Operation: op.ID, Workflow: run.GetID(), Run: run.GetRunID()}, nil
 }
 
 // target returns the region to fail over to, or why there is none.

@@ -39,6 +39,13 @@ func (req SwitchoverRequest) op() string {
 	return opSwitchover
 }
 
+func (req SwitchoverRequest) kind() string {
+	if req.Home {
+		return workflows.FailbackType
+	}
+	return workflows.SwitchoverType
+}
+
 // SwitchoverPreview says what a switchover or failback would do.
 type SwitchoverPreview struct {
 	Group      string                `json:"group"`
@@ -50,6 +57,8 @@ type SwitchoverPreview struct {
 	Workspaces []SwitchoverWorkspace `json:"workspaces"`
 	Steps      []string              `json:"steps"`              // what happens, in order, in sentences
 	Warnings   []string              `json:"warnings,omitempty"` // what should be known before
+	// GoesOn is the operation that is gone on with: it has claimed the epoch and has not brought up everything.
+	GoesOn string `json:"goesOn,omitempty"`
 }
 
 // SwitchoverWorkspace is one workspace's share of it.
@@ -74,6 +83,13 @@ func (s *Service) PreviewSwitchover(ctx context.Context, req SwitchoverRequest) 
 	if err != nil {
 		return SwitchoverPreview{}, err
 	}
+	last, err := s.unfinished(ctx, st.Group, req)
+	if err != nil {
+		return SwitchoverPreview{}, err
+	}
+	if last != nil {
+		return previewGoingOn(st, *last, gap), nil
+	}
 	to, err := s.switchTarget(st.Group, req)
 	if err == nil {
 		err = s.notHeld(ctx, st.Group)
@@ -85,6 +101,17 @@ func (s *Service) PreviewSwitchover(ctx context.Context, req SwitchoverRequest) 
 		return SwitchoverPreview{}, about(req.op(), err)
 	}
 	return previewSwitchover(st, req, to, gap), nil
+}
+
+// previewGoingOn says what is left of a move that has claimed.
+func previewGoingOn(st topology.GroupStatus, last topology.Operation, gap time.Duration) SwitchoverPreview {
+	return SwitchoverPreview{
+		Group: last.Group, Kind: last.Kind, From: last.From, To: last.To, MaxGap: gap, ReadAt: st.ReadAt, GoesOn: last.ID,
+		Steps: []string{
+			fmt.Sprintf("%s %s goes on: it has claimed epoch %d, and what does not serve in %s yet is brought up there, to where %s ended.", last.Kind, last.ID, last.Epoch, last.To, last.From),
+			fmt.Sprintf("Then the servers that it has left in %s are ended, and replication runs from %s to %s.", last.From, last.To, last.From),
+		},
+	}
 }
 
 // about makes a refusal of the failover's checks one of another operation.
@@ -123,10 +150,7 @@ func (s *Service) switchTarget(g topology.Group, req SwitchoverRequest) (string,
 
 // previewSwitchover derives what would happen. It does no I/O.
 func previewSwitchover(st topology.GroupStatus, req SwitchoverRequest, to string, gap time.Duration) SwitchoverPreview {
-	p := SwitchoverPreview{Group: st.Group.Name, Kind: workflows.SwitchoverType, From: st.Group.Active, To: to, MaxGap: gap, ReadAt: st.ReadAt}
-	if req.Home {
-		p.Kind = workflows.FailbackType
-	}
+	p := SwitchoverPreview{Group: st.Group.Name, Kind: req.kind(), From: st.Group.Active, To: to, MaxGap: gap, ReadAt: st.ReadAt}
 	for i := range st.Group.Workspaces {
 		w := &st.Group.Workspaces[i]
 		if !w.Recoverable() {
@@ -219,6 +243,9 @@ func (s *Service) StartSwitchover(ctx context.Context, req SwitchoverRequest) (S
 	p, err := s.PreviewSwitchover(ctx, req)
 	if err != nil {
 		return Started{}, err
+	}
+	if p.GoesOn != "" {
+		return s.goOn(ctx, topology.Operation{ID: p.GoesOn, Kind: p.Kind, Group: p.Group, To: p.To})
 	}
 	summary := fmt.Sprintf("%s of %s from %s to %s", req.op(), p.Group, p.From, p.To)
 	id, in := workflows.SwitchoverID(p.Group), any(workflows.SwitchoverInput{Group: p.Group, To: p.To, MaxGap: req.MaxGap, Force: req.Force})

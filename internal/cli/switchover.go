@@ -109,7 +109,11 @@ func (a *app) move(ctx context.Context, s *api.Service, req api.SwitchoverReques
 	if err != nil {
 		return err
 	}
-	a.advise("%s %s has begun", p.Kind, started.Operation)
+	begun := "has begun"
+	if p.GoesOn != "" {
+		begun = "goes on"
+	}
+	a.advise("%s %s %s", p.Kind, started.Operation, begun)
 	report := SwitchoverReport{Preview: p, Started: &started}
 	if !flags.wait {
 		return a.show(report, func(render.Style) string { return started.Operation + "\n" })

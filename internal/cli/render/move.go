@@ -31,7 +31,9 @@ func Switchover(p api.SwitchoverPreview, now time.Time, style Style) string {
 		}
 		rows = append(rows, []cell{plain(w.Workspace), plain(orDash(string(w.Kind))), plain(size), plain(lag), plain(Ago(w.MeasuredAt, now)), plain(address)})
 	}
-	b.WriteString(style.table([]string{"WORKSPACE", "SERVES AS", "SIZE", "LAG", "MEASURED", "WILL SERVE AT"}, rows) + "\n")
+	if len(rows) > 0 {
+		b.WriteString(style.table([]string{"WORKSPACE", "SERVES AS", "SIZE", "LAG", "MEASURED", "WILL SERVE AT"}, rows) + "\n")
+	}
 	for i, step := range p.Steps {
 		fmt.Fprintf(&b, "  %d. %s\n", i+1, step)
 	}
