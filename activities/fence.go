@@ -1,8 +1,11 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,9 +13,10 @@ import (
 
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/fence"
+	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/ship"
 	"github.com/smartdr/smartdr/internal/topology"
-	"github.com/smartdr/smartdr/internal/wal"
 )
 
 // Fence keeps everybody from writing to the server that writes a lineage, and records what that is worth. It is idempotent.
@@ -167,7 +171,8 @@ type barred struct {
 	lineage          topology.Lineage
 	site             topology.Site
 	source           topology.Source
-	newer            []wal.Position // where newer lineages began
+	newer            []topology.Lineage // that left an older one
+	stores           map[string]objectstore.Store
 	operation        string
 	self             bool
 }
@@ -200,14 +205,14 @@ func (s *Source) barred(ctx context.Context, group, workspace, lineage string) (
 
 // barredOf leaves the site open where the group's document names a newer server in that region.
 func (s *Source) barredOf(g topology.Group, w topology.Workspace, l topology.Lineage) barred {
-	b := barred{group: g.Name, workspace: w.Name, lineage: l}
+	b := barred{group: g.Name, workspace: w.Name, lineage: l, stores: s.Stores}
 	newestHere := l.Epoch
 	for _, other := range w.Lineages {
 		if other.Region == l.Region {
 			newestHere = max(newestHere, other.Epoch)
 		}
 		if other.Epoch > l.Epoch && other.Parent != nil {
-			b.newer = append(b.newer, other.Parent.At)
+			b.newer = append(b.newer, other)
 		}
 	}
 	if newestHere == l.Epoch {
@@ -231,7 +236,26 @@ func (b barred) options(forGood bool) fence.Options {
 	case by == "":
 		by = fmt.Sprintf("epoch-%d", b.lineage.Epoch+1)
 	}
-	return fence.Options{Lineage: b.lineage, By: by, ForGood: forGood, Newer: b.newer}
+	return fence.Options{Lineage: b.lineage, By: by, ForGood: forGood, Newer: b.newer, Wrote: b.wrote}
+}
+
+// wrote compares what the server has written with what a bucket holds of a newer lineage, that of its own region first.
+func (b barred) wrote(ctx context.Context, newer topology.Lineage) (bool, error) {
+	w := ship.WAL{Source: b.source, Group: b.group, Workspace: b.workspace}
+	regions := slices.Sorted(maps.Keys(b.stores))
+	slices.SortStableFunc(regions, func(x, y string) int { return cmp.Compare(farther(x, newer), farther(y, newer)) })
+	for _, region := range regions {
+		w.Destinations = append(w.Destinations, ship.Destination{Region: region, Store: b.stores[region]})
+	}
+	return w.Wrote(ctx, newer)
+}
+
+// farther is 0 for the bucket that has a lineage first.
+func farther(region string, l topology.Lineage) int {
+	if region == l.Region {
+		return 0
+	}
+	return 1
 }
 
 // down returns the server if it is one of this host that does not run.

@@ -212,7 +212,8 @@ func TestTheServerThatServesIsNotFenced(t *testing.T) {
 		postgrestest.Check(t, standby.Promote(t.Context()))
 		o := w.options("op-1")
 		lsn := postgrestest.Query(t, standby, "postgres", "SELECT split_part(pg_read_file('pg_wal/00000002.history'), E'\\t', 2)")
-		o.Newer = []wal.Position{{Timeline: 1, LSN: position(t, lsn)}}
+		newer := topology.Lineage{ID: "0002-aaaaaaaa", Epoch: 2, Start: wal.Position{Timeline: 2}, Parent: &topology.Fork{Lineage: o.Lineage.ID, At: wal.Position{Timeline: 1, LSN: position(t, lsn)}}}
+		o.Newer = []topology.Lineage{newer}
 		promoted := topology.Source{ConnString: fmt.Sprintf("host=127.0.0.1 port=%d user=smartdr dbname=shop sslmode=disable", standby.Port)}
 		if _, err := fence.Apply(t.Context(), promoted, o); !fault.Is(err, fault.Diverged) {
 			t.Errorf("the new server: %v", err)

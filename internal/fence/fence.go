@@ -34,9 +34,12 @@ type Options struct {
 	By string
 	// ForGood fences are not meant to be lifted: what takes effect with a restart alone is set, too.
 	ForGood bool
-	// Newer are the points where lineages began that are newer: a server whose history has one of them is not the one that
-	// is to be fenced, but one that serves now.
-	Newer []wal.Position
+	// Newer are the newer lineages that left an older one: a server that writes one of them is not the one that is to be fenced,
+	// but one that serves now, or did later.
+	Newer []topology.Lineage
+	// Wrote reports whether the server writes a newer lineage whose fork and timeline its history has: both sides may have been
+	// promoted at the same place to the same number. Nil: it does. fault.Missing means that nobody can tell any more.
+	Wrote func(ctx context.Context, newer topology.Lineage) (bool, error)
 	// EndWithin is how long the sessions may take to end; default 15 s.
 	EndWithin time.Duration
 }

@@ -3,7 +3,6 @@ package fence
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
@@ -80,7 +79,8 @@ func (s *session) lock(ctx context.Context) error {
 
 // identify refuses a server that is not the lineage's. The same system identifier says little: a server that was promoted
 // from a copy has it too, and may be what an address leads to after a failover. Its history tells: there it left the old
-// lineage.
+// lineage for the newer one's timeline. So does a local standby of the old server that was promoted at that very place; what each has
+// written since tells them apart.
 func (s *session) identify(ctx context.Context, o Options) error {
 	if o.Lineage.SystemID != "" && s.systemID != o.Lineage.SystemID {
 		return errNotOurs("the server's system identifier is %s, and lineage %s was written by %s", s.systemID, o.Lineage.ID, o.Lineage.SystemID)
@@ -88,37 +88,57 @@ func (s *session) identify(ctx context.Context, o Options) error {
 	if len(o.Newer) == 0 {
 		return nil
 	}
-	history, err := readHistory(ctx, s.source)
+	history, now, err := readHistory(ctx, s.source)
 	if err != nil {
 		return err
 	}
-	for _, e := range history {
-		if slices.Contains(o.Newer, wal.Position{Timeline: e.Timeline, LSN: e.LSN}) {
-			return errNotOurs("the server's history left lineage %s at %s: it serves a newer one", o.Lineage.ID, e.LSN)
+	for _, newer := range o.Newer {
+		next, left := history.LeftFor(newer.Parent.At, now)
+		if !left || next != newer.Start.Timeline {
+			continue
+		}
+		if err := o.notOf(ctx, newer); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// readHistory returns the timelines that a server has left behind.
-func readHistory(ctx context.Context, src topology.Source) (wal.History, error) {
+// notOf refuses a server that writes a newer lineage, or of which nobody can tell.
+func (o Options) notOf(ctx context.Context, newer topology.Lineage) error {
+	wrote, err := o.Wrote == nil, error(nil)
+	if o.Wrote != nil {
+		wrote, err = o.Wrote(ctx, newer)
+	}
+	switch {
+	case fault.Is(err, fault.Missing):
+		return errNotOurs("the server's history left lineage %s at %s, as that of lineage %s does, and what it wrote there first is gone: it may be the one that serves", o.Lineage.ID, newer.Parent.At.LSN, newer.ID)
+	case err == nil && wrote:
+		return errNotOurs("the server's history left lineage %s at %s: it serves the newer lineage %s", o.Lineage.ID, newer.Parent.At.LSN, newer.ID)
+	}
+	return err
+}
+
+// readHistory returns the timelines that a server has left behind, and the one that it is on.
+func readHistory(ctx context.Context, src topology.Source) (h wal.History, now wal.Timeline, err error) {
 	conn, err := replication.Connect(ctx, src, "smartdr_fence")
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // only read from
 	system, err := conn.IdentifySystem(ctx)
-	if err != nil || system.Position.Timeline == 1 {
-		return nil, err
+	now = system.Position.Timeline
+	if err != nil || now == 1 {
+		return nil, now, err
 	}
-	b, err := conn.TimelineHistory(ctx, system.Position.Timeline)
+	b, err := conn.TimelineHistory(ctx, now)
 	if codeOf(err) != "" {
-		return nil, nil // the file was removed long ago: one that was promoted lately has it
+		return nil, now, nil // the file was removed long ago: one that was promoted lately has it
 	}
-	if err != nil {
-		return nil, err
+	if err == nil {
+		h, err = wal.ParseHistory(b)
 	}
-	return wal.ParseHistory(b)
+	return h, now, err
 }
 
 // failed gives an error of a statement its kind: what a role may not do stays as it is, everything else may pass.

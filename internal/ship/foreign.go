@@ -19,7 +19,7 @@ const opForeign = "tell histories apart"
 func (s *shipper) checkForeign(ctx context.Context, o origin, at wal.Timeline, h wal.History) error {
 	for _, newer := range s.Newer {
 		fork := newer.Parent.At
-		if next, left := leftFor(h, fork, at); !left || next != newer.Start.Timeline {
+		if next, left := h.LeftFor(fork, at); !left || next != newer.Start.Timeline {
 			continue
 		}
 		theirs, err := s.firstWritten(ctx, newer)
@@ -30,11 +30,11 @@ func (s *shipper) checkForeign(ctx context.Context, o origin, at wal.Timeline, h
 		if err != nil {
 			return err
 		}
-		n := min(len(ours), len(theirs))
-		if n == 0 {
-			return fault.Newf(fault.Transient, opForeign, "nothing was written to timeline %d yet", newer.Start.Timeline)
+		same, err := sameBeginning(ours, theirs, newer)
+		if err != nil {
+			return err
 		}
-		if bytes.Equal(ours[:n], theirs[:n]) {
+		if same {
 			return fault.Newf(fault.Diverged, opForeign, "the server went over to lineage %s at %s: it is not the one that wrote lineage %s any more", newer.ID, fork, s.Lineage.ID).
 				WithHint("If what it wrote before lies on a disk or in a copy of its pg_wal, give that folder.")
 		}
@@ -42,26 +42,35 @@ func (s *shipper) checkForeign(ctx context.Context, o origin, at wal.Timeline, h
 	return nil
 }
 
-// leftFor returns the timeline that a history went to at a fork, and false when it did not leave there. newest is the
-// history's own timeline.
-func leftFor(h wal.History, fork wal.Position, newest wal.Timeline) (wal.Timeline, bool) {
-	for i, s := range h {
-		if s.Timeline != fork.Timeline || s.LSN != fork.LSN {
-			continue
-		}
-		if i+1 < len(h) {
-			return h[i+1].Timeline, true
-		}
-		return newest, true
+// Wrote reports whether w's server is the one that writes a newer lineage, once its history left at that one's fork for that one's
+// timeline: by the first bytes there, as in a bucket. Errors: fault.Missing when the server has them no more, fault.Transient
+// while a bucket has none of them.
+func (w *WAL) Wrote(ctx context.Context, newer topology.Lineage) (bool, error) {
+	theirs, err := w.firstWritten(ctx, newer)
+	if err != nil {
+		return false, err
 	}
-	return 0, false
+	ours, err := w.firstBytes(ctx, wal.Position{Timeline: newer.Start.Timeline, LSN: newer.Parent.At.LSN}, len(theirs))
+	if err != nil {
+		return false, err
+	}
+	return sameBeginning(ours, theirs, newer)
+}
+
+// sameBeginning compares as much as both have.
+func sameBeginning(ours, theirs []byte, newer topology.Lineage) (bool, error) {
+	n := min(len(ours), len(theirs))
+	if n == 0 {
+		return false, fault.Newf(fault.Transient, opForeign, "nothing was written to timeline %d yet", newer.Start.Timeline)
+	}
+	return bytes.Equal(ours[:n], theirs[:n]), nil
 }
 
 // firstWritten returns the first bytes of a newer lineage that are its own.
-func (s *shipper) firstWritten(ctx context.Context, newer topology.Lineage) ([]byte, error) {
+func (w *WAL) firstWritten(ctx context.Context, newer topology.Lineage) ([]byte, error) {
 	var last error
-	for _, d := range s.Destinations {
-		a := archive.Open(d.Store, s.Group, s.Workspace, newer.ID)
+	for _, d := range w.Destinations {
+		a := archive.Open(d.Store, w.Group, w.Workspace, newer.ID)
 		inv, err := a.List(ctx)
 		if last = err; err != nil {
 			continue
@@ -82,11 +91,15 @@ func (s *shipper) firstWritten(ctx context.Context, newer topology.Lineage) ([]b
 	return nil, last
 }
 
-// firstBytes reads from the server's stream, over a connection of its own.
 func (k *link) firstBytes(ctx context.Context, s *shipper, from wal.Position, n int) ([]byte, error) {
+	return s.WAL.firstBytes(ctx, from, n)
+}
+
+// firstBytes reads from the server's stream, over a connection of its own.
+func (w *WAL) firstBytes(ctx context.Context, from wal.Position, n int) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	conn, err := replication.Connect(ctx, s.Source, s.appName())
+	conn, err := replication.Connect(ctx, w.Source, w.appName())
 	if err != nil {
 		return nil, err
 	}

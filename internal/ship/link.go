@@ -56,8 +56,8 @@ func (s *shipper) dial(ctx context.Context) (*link, error) {
 }
 
 // appName is unique, so that no synchronous_standby_names but '*' takes us for a synchronous standby.
-func (s *shipper) appName() string {
-	n := "smartdr_" + s.Group + "_" + s.Workspace
+func (w *WAL) appName() string {
+	n := "smartdr_" + w.Group + "_" + w.Workspace
 	return n[:min(len(n), 63)]
 }
 

@@ -91,3 +91,18 @@ func (h History) EndOf(t Timeline) (LSN, bool) {
 	}
 	return 0, false
 }
+
+// LeftFor returns the timeline that h went to at a fork, and false when it did not leave there. newest is the timeline whose
+// history h is.
+func (h History) LeftFor(fork Position, newest Timeline) (Timeline, bool) {
+	for i, s := range h {
+		if s.Timeline != fork.Timeline || s.LSN != fork.LSN {
+			continue
+		}
+		if i+1 < len(h) {
+			return h[i+1].Timeline, true
+		}
+		return newest, true
+	}
+	return 0, false
+}
