@@ -1,9 +1,12 @@
 package workflows
 
 import (
+	"slices"
+
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/smartdr/smartdr/activities"
+	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
@@ -43,7 +46,12 @@ func liftAll(ctx workflow.Context, all []fencing) ([]topology.Fence, error) {
 	return eachFence(ctx, all, source.LiftFence, "lift the fence of ")
 }
 
-// eachFence does the same for all servers, side by side.
+// liftCommitted lifts all fences of an operation that has decided that it claims nothing, also those that were committed.
+func liftCommitted(ctx workflow.Context, all []fencing) ([]topology.Fence, error) {
+	return eachFence(ctx, all, source.LiftCommitted, "lift the fence of ")
+}
+
+// eachFence does the same for all servers, side by side. When one of them fails by a Conflict, the whole does.
 func eachFence(ctx workflow.Context, all []fencing, activity any, summary string) ([]topology.Fence, error) {
 	fences, errs := make([]topology.Fence, len(all)), make([]error, len(all))
 	open := workflow.NewWaitGroup(ctx)
@@ -56,7 +64,16 @@ func eachFence(ctx workflow.Context, all []fencing, activity any, summary string
 		})
 	}
 	open.Wait(ctx)
+	slices.SortStableFunc(errs, func(a, b error) int { return conflicts(b) - conflicts(a) })
 	return set(fences), joined(errs)
+}
+
+// conflicts is 1 for an error which says that another one has decided otherwise, else 0.
+func conflicts(err error) int {
+	if err != nil && FailureOf(err).Type == string(fault.Conflict) {
+		return 1
+	}
+	return 0
 }
 
 // set leaves out what was not fenced.

@@ -209,23 +209,30 @@ func (s *switchover) commit(ctx workflow.Context) error {
 }
 
 // putBack takes back what was done before the claim: the servers take writes again, and those that were made for this are
-// removed. It returns why.
+// removed. It returns why. Where the claim was made after all, there is but the way forward.
 func (s *switchover) putBack(ctx workflow.Context, why error) error {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
 	var left error
+	var claimed topology.Epoch
 	if len(s.fences) > 0 {
-		left = s.phase(ctx, "Put back", "", func(p *topology.Phase) error {
-			fences, err := liftAll(ctx, s.fences)
-			s.op.Fences, p.Note = fences, "the servers in "+s.op.From+" take writes again"
-			if err != nil {
-				p.Note = ""
+		left = s.phase(ctx, "Put back", "", func(p *topology.Phase) (err error) {
+			if claimed, err = s.lift(ctx); err != nil {
+				return err
 			}
-			if s.op.Gap != nil {
-				s.op.Gap.To = workflow.Now(ctx).UTC()
+			p.Note = "the servers in " + s.op.From + " take writes again"
+			if claimed != 0 {
+				p.Note = fmt.Sprintf("epoch %d was claimed: it goes on", claimed)
 			}
-			return err
+			return nil
 		})
+	}
+	if claimed != 0 {
+		s.op.Epoch, s.op.ClaimedAt = claimed, workflow.Now(ctx).UTC()
+		return s.goForward(ctx)
+	}
+	if s.op.Gap != nil && s.op.Gap.To.IsZero() && len(s.fences) > 0 {
+		s.op.Gap.To = workflow.Now(ctx).UTC()
 	}
 	s.removeStandbys(ctx)
 	s.reverted = left == nil
@@ -233,6 +240,25 @@ func (s *switchover) putBack(ctx workflow.Context, why error) error {
 		return summary(FailureOf(why).Message+"; and not every server in "+s.op.From+" takes writes again", FailureOf(why).Hint, left)
 	}
 	return why
+}
+
+// lift lifts all fences of the operation. Where one is committed it is first decided, in the bucket that decides over claims, that
+// nobody claims for this operation any more; claimed is the epoch where that comes too late, and nothing was lifted then: a claim is
+// ordered only once every fence is committed.
+func (s *switchover) lift(ctx workflow.Context) (claimed topology.Epoch, err error) {
+	fences, err := liftAll(ctx, s.fences)
+	if conflicts(err) == 0 {
+		s.op.Fences = fences
+		return 0, err
+	}
+	var decided activities.GoBackResult
+	decide := workflow.WithTaskQueue(forward(ctx, s.op.To, "that it claims no epoch any more"), TaskQueue)
+	in := activities.GoBackInput{Group: s.op.Group, Operation: s.op.ID}
+	if err := workflow.ExecuteActivity(decide, control.GoBack, in).Get(ctx, &decided); err != nil || decided.Claimed != 0 {
+		return decided.Claimed, err
+	}
+	s.op.Fences, err = liftCommitted(ctx, s.fences)
+	return 0, err
 }
 
 // removeStandbys takes away what was made for this operation. What keeps it from that is no reason to stop: the group's entity

@@ -56,7 +56,9 @@ func TestAMoveThatFailedAfterItsClaimGoesOn(t *testing.T) {
 			env.OnActivity(control.FindFailover, any, any).Return(last, nil).Maybe()
 			plan := twoPlan()
 			plan.Workspaces[0].Serving = &topology.Endpoint{Hosts: []topology.HostPort{{Host: "a", Port: 1}}}
-			goesOn := mock.MatchedBy(func(in activities.PlanFailoverInput) bool { return in.Operation == "old" && !in.Planned && in.To == "west" })
+			goesOn := mock.MatchedBy(func(in activities.PlanFailoverInput) bool {
+				return in.Operation == "old" && !in.Planned && in.To == "west"
+			})
 			env.OnActivity(target.PlanFailover, any, goesOn).Return(plan, nil)
 			env.OnActivity(target.FixRecoveryPoint, any, any).Return(plan, nil)
 			var retired []activities.RetireInput

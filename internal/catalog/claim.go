@@ -91,7 +91,11 @@ func (c *Catalog) mayClaim(g *topology.Group, claim Claim) error {
 	if err := Controls(g, c.Controller); err != nil {
 		return err
 	}
-	if !claim.Held || g.Operation != nil && g.Operation.ID == claim.Operation {
+	held := g.Operation != nil && g.Operation.ID == claim.Operation
+	switch {
+	case held && g.Operation.GoesBack:
+		return fault.Newf(fault.Fenced, "claim epoch", "operation %s of group %s has gone back", claim.Operation, g.Name)
+	case held || !claim.Held:
 		return nil
 	}
 	return fault.Newf(fault.Fenced, "claim epoch", "operation %s does not hold group %s any more", claim.Operation, g.Name).

@@ -200,7 +200,7 @@ func switchover(id, to string) func(context.Context, *actor) error {
 			err = a.serve(ctx, &op)
 		}
 		if err != nil && op.Epoch == 0 {
-			_ = a.insist(ctx, func() error { return a.fence(ctx, id, topology.FenceLifted) }) // a committed one stays
+			_ = a.putBack(ctx, id)
 		}
 		op.State = topology.OperationCompleted
 		if err != nil {
@@ -209,6 +209,21 @@ func switchover(id, to string) func(context.Context, *actor) error {
 		_ = a.insist(ctx, func() error { return a.catalog.EndOperation(ctx, op) })
 		return err
 	}
+}
+
+// putBack lifts the fence; a committed one after it is decided that nobody claims for the operation.
+func (a *actor) putBack(ctx context.Context, operation string) error {
+	err := a.insist(ctx, func() error { return a.fence(ctx, operation, topology.FenceLifted) })
+	if !fault.Is(err, fault.Conflict) {
+		return err
+	}
+	var claimed topology.Epoch
+	err = a.insist(ctx, func() (err error) { claimed, err = a.catalog.GoBack(ctx, "prod", operation); return err })
+	if err != nil || claimed != 0 {
+		return err
+	}
+	f := topology.Fence{Group: "prod", Workspace: "main", Lineage: firstLineage, Region: "east", Epoch: 1, Operation: operation}
+	return a.insist(ctx, func() error { _, err := a.catalog.LiftCommitted(ctx, f); return err })
 }
 
 func (a *actor) fence(ctx context.Context, operation string, state topology.FenceState) error {

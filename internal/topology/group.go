@@ -78,6 +78,8 @@ type OperationRef struct {
 	ID        string    `json:"id"`
 	Kind      string    `json:"kind"` // "Failover", ...
 	StartedAt time.Time `json:"startedAt"`
+	// GoesBack operations have decided, for good, that they claim no epoch: what they have fenced takes writes again.
+	GoesBack bool `json:"goesBack,omitempty"`
 }
 
 // Workspace is one PostgreSQL server with its endpoint, wherever it runs now.
