@@ -2,11 +2,14 @@ package activities
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/fence"
 	"github.com/smartdr/smartdr/internal/metadata"
 	"github.com/smartdr/smartdr/internal/postgres"
 )
@@ -21,20 +24,47 @@ func (t *Target) settings(s *postgres.Server, m metadata.Metadata, place metadat
 	if found, err := readState(s.InstanceDir(), settingsFile, &done); found || err != nil {
 		return done, err
 	}
+	if err := unfence(s); err != nil {
+		return done, err
+	}
 	plan, err := metadata.PlanSettings(m, place, os.DirFS(s.DataDir))
 	if err != nil {
 		return done, err
 	}
 	for name, text := range plan.Files {
-		path := filepath.Join(s.DataDir, filepath.FromSlash(name))
-		if err := replaceFile(path, []byte(text)); err != nil {
-			return done, fault.New(diskKind(err), "write configuration file", err)
-		}
-		if err := s.Own(path); err != nil {
-			return done, fault.New(fault.Invalid, "give configuration file to the server's account", err)
+		if err := putConfig(s, name, text); err != nil {
+			return done, err
 		}
 	}
 	return plan.Mapping, writeState(s.InstanceDir(), settingsFile, plan.Mapping)
+}
+
+// putConfig replaces a configuration file of a copy.
+func putConfig(s *postgres.Server, name, text string) error {
+	path := filepath.Join(s.DataDir, filepath.FromSlash(name))
+	if err := replaceFile(path, []byte(text)); err != nil {
+		return fault.New(diskKind(err), "write configuration file", err)
+	}
+	if err := s.Own(path); err != nil {
+		return fault.New(fault.Invalid, "give configuration file to the server's account", err)
+	}
+	return nil
+}
+
+// unfence takes the settings of a fence from a copy whose snapshot was being taken when its server was fenced.
+func unfence(s *postgres.Server) error {
+	const auto = "postgresql.auto.conf"
+	b, err := os.ReadFile(filepath.Join(s.DataDir, auto))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fault.New(fault.Transient, "read configuration of the copy", err)
+	}
+	if text := fence.Without(string(b)); text != string(b) {
+		return putConfig(s, auto, text)
+	}
+	return nil
 }
 
 // compareSettings asks the restored server what is in force, and says what is otherwise than on the primary and was not

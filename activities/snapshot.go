@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/fence"
+	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/ship"
 	"github.com/smartdr/smartdr/internal/snapshot"
 	"github.com/smartdr/smartdr/internal/topology"
@@ -42,6 +44,9 @@ func (s *Source) takeSnapshot(ctx context.Context, in TakeSnapshotInput, p *puls
 	if last.ID != "" && young && len(lacks) == 0 {
 		return last.TakeSnapshotResult, s.recordHeld(ctx, in.SourceInput, sub, l.ID, last, inv)
 	}
+	if err := s.unfenced(ctx, in.SourceInput, sub, l); err != nil {
+		return TakeSnapshotResult{}, err
+	}
 	if err := s.takeNow(ctx, in.SourceInput, sub, l, s.progressNotes(ctx, in.SourceInput, last, append(sub.absent(inv.Absent), lacks...), p)); err != nil {
 		return TakeSnapshotResult{}, err
 	}
@@ -51,6 +56,29 @@ func (s *Source) takeSnapshot(ctx context.Context, in TakeSnapshotInput, p *puls
 	}
 	now.Taken = true
 	return now.TakeSnapshotResult, s.recordHeld(ctx, in.SourceInput, sub, l.ID, now, inv)
+}
+
+// unfenced refuses a server with a fence: a copy of it would hold the fence's settings.
+func (s *Source) unfenced(ctx context.Context, in SourceInput, sub subject, l topology.Lineage) error {
+	f, err := s.Catalog.Fence(ctx, in.Group, in.Workspace, l.ID)
+	if err != nil && !fault.Is(err, fault.Missing) {
+		return err
+	}
+	fenced := err == nil && f.State != topology.FenceLifted
+	if !fenced {
+		conn, err := postgres.Open(ctx, sub.source)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // only read from
+		if fenced, err = fence.On(ctx, conn); err != nil {
+			return err
+		}
+	}
+	if fenced {
+		return fault.Newf(fault.Transient, "take snapshot", "the server is fenced: a snapshot would hold the fence's settings, and is taken when the fence is lifted")
+	}
+	return nil
 }
 
 func (s *Source) takeNow(ctx context.Context, in SourceInput, sub subject, l topology.Lineage, notes *progressNotes) error {
