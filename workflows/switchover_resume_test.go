@@ -56,10 +56,12 @@ func TestAMoveThatFailedAfterItsClaimGoesOn(t *testing.T) {
 			env.OnActivity(control.FindFailover, any, any).Return(last, nil).Maybe()
 			plan := twoPlan()
 			plan.Workspaces[0].Serving = &topology.Endpoint{Hosts: []topology.HostPort{{Host: "a", Port: 1}}}
-			goesOn := mock.MatchedBy(func(in activities.PlanFailoverInput) bool {
-				return in.Operation == "old" && !in.Planned && in.To == "west"
+			env.OnActivity(target.PlanFailover, any, any).Return(func(_ context.Context, in activities.PlanFailoverInput) (activities.FailoverPlan, error) {
+				if in.Operation != "old" || in.Planned || in.To != "west" {
+					return plan, fails(fault.Invalid, "it is planned as a new one")
+				}
+				return plan, nil
 			})
-			env.OnActivity(target.PlanFailover, any, goesOn).Return(plan, nil)
 			env.OnActivity(target.FixRecoveryPoint, any, any).Return(plan, nil)
 			var retired []activities.RetireInput
 			retire := func(_ context.Context, in activities.RetireInput) (activities.PhaseResult, error) {
