@@ -133,7 +133,7 @@ type follow struct {
 	fed      []object          // not replayed yet
 	replayed wal.LSN
 	caughtUp bool      // once
-	moved    time.Time // when replayed last changed
+	stuck    time.Time // since when the server waits for WAL that is there; zero while it does not
 	told     time.Time
 	logSeen  time.Time // when the log's length was measured
 }

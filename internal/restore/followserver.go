@@ -175,7 +175,7 @@ func (f *follow) launch(ctx context.Context) error {
 	if err := a.makeStandby(); err != nil {
 		return err
 	}
-	f.launched, f.moved = true, time.Now()
+	f.launched, f.stuck = true, time.Time{}
 	return a.start(ctx)
 }
 
@@ -200,7 +200,7 @@ func (f *follow) watch(ctx context.Context) (reached bool, err error) {
 	case f.LagBelow > 0:
 		reached = f.tip && len(f.pending) == 0 && f.replayed != 0 && (done || len(f.fed) > 0 && time.Since(f.fed[0].seen) < f.LagBelow)
 	}
-	if !reached && !done && waiting && time.Since(f.moved) > stuckAfter && f.writer.at >= f.server.state.Fed {
+	if f.waitsInVain(waiting && !done && f.writer.at >= f.server.state.Fed, time.Now()) && !reached {
 		f.server.Plan.RecordEnd = end
 		return false, f.server.endError(f.replayed)
 	}
@@ -232,8 +232,20 @@ func (f *follow) ask(ctx context.Context) (waiting bool, err error) {
 
 func (f *follow) advance(to wal.LSN) {
 	if to > f.replayed {
-		f.replayed, f.moved, f.failures = to, time.Now(), 0
+		f.replayed, f.stuck, f.failures = to, time.Time{}, 0
 	}
+}
+
+// waitsInVain reports whether the server has waited for too long for WAL that is there. That it has replayed nothing for long says
+// nothing by itself: there may have been nothing, and what came a moment ago it may not have looked for yet.
+func (f *follow) waitsInVain(waits bool, now time.Time) bool {
+	switch {
+	case !waits:
+		f.stuck = time.Time{}
+	case f.stuck.IsZero():
+		f.stuck = now
+	}
+	return waits && now.Sub(f.stuck) > stuckAfter
 }
 
 // settle forgets the objects that are replayed. Of the last one the server replays no more than its whole records.
