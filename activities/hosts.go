@@ -110,6 +110,7 @@ func KeepAnnouncing(ctx context.Context, t *Target) error {
 			return nil
 		}
 		t.sweepStandbys(ctx)
+		t.sweepRetired(ctx)
 		pause := announceEvery
 		if err := AnnounceHost(ctx, t); err != nil && ctx.Err() == nil {
 			if fault.Is(err, fault.Conflict) {

@@ -45,6 +45,7 @@ type owner struct {
 	Published bool           `json:"published,omitempty"` // it has served: never remove it
 	Standby   string         `json:"standby,omitempty"`   // id of the standby that it is, or began as
 	Retired   bool           `json:"retired,omitempty"`   // it has served, and another one does since: its files are kept for the way back
+	Leaves    bool           `json:"leaves,omitempty"`    // it has served, and is removed once all that it wrote is in both buckets
 }
 
 func (o owner) size() topology.Size {

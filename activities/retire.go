@@ -2,12 +2,10 @@ package activities
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/postgres"
-	"github.com/smartdr/smartdr/internal/topology"
 )
 
 const (
@@ -32,15 +30,22 @@ func (t *Target) retire(ctx context.Context, in RetireInput) error {
 		return err
 	}
 	t.awaitTail(ctx, in, tailWithin)
-	s, err := postgres.Load(in.Instance)
-	if err == nil {
-		err = stopAnyhow(ctx, s)
-	}
-	if err != nil && !fault.Is(err, fault.Missing) {
+	if err := stopInstance(ctx, in.Instance); err != nil {
 		return err
 	}
 	o.Retired = true
 	return writeState(in.Instance, ownerFile, o)
+}
+
+func stopInstance(ctx context.Context, dir string) error {
+	s, err := postgres.Load(dir)
+	if err == nil {
+		err = stopAnyhow(ctx, s)
+	}
+	if fault.Is(err, fault.Missing) {
+		return nil
+	}
+	return err
 }
 
 // retiring makes sure that a server does not serve: another one has a newer epoch.
@@ -81,56 +86,16 @@ func (t *Target) tailComplete(ctx context.Context, in RetireInput) (bool, error)
 	if err != nil {
 		return false, err
 	}
+	known := false
 	for _, left := range loaded.Group.LeftLineages() {
-		if left.Workspace != in.Workspace || left.Lineage.Epoch != in.Epoch {
+		if left.Workspace != in.Workspace || left.Lineage.Epoch != in.Epoch || left.Lineage.Region != in.Region {
 			continue
 		}
+		known = true
 		tail, err := t.Catalog.Tail(ctx, in.Group, in.Workspace, left.Lineage.ID)
 		if err != nil || !tail.Complete {
 			return false, err
 		}
 	}
-	return true, nil
-}
-
-// RemoveRetired takes away a server that served before a failback, once every byte of what it wrote is in a bucket: what
-// clients wrote is in the newer lineage anyway, and the rest is its tail. Then the region has no compute of the workspace.
-func (t *Target) RemoveRetired(ctx context.Context, in RetireInput) (PhaseResult, error) {
-	p := beat(ctx)
-	defer p.end()
-	err := t.removeRetired(ctx, in)
-	return PhaseResult{Note: "removed from " + t.Host}, judge(ctx, describe(err, "the server of workspace %s in %s", in.Workspace, in.Region))
-}
-
-func (t *Target) removeRetired(ctx context.Context, in RetireInput) error {
-	_, err := t.retiring(ctx, in)
-	if fault.Is(err, fault.Missing) {
-		return t.leaveRegion(ctx, in) // removed by an attempt that was cut short
-	}
-	if err != nil {
-		return err
-	}
-	if !t.awaitTail(ctx, in, tailWithin) {
-		return fault.Newf(fault.Transient, "remove server", "the last of its WAL is not in a bucket yet")
-	}
-	if err := removeWithSocket(ctx, in.Instance); err != nil {
-		return err
-	}
-	t.tell(ctx)
-	return t.leaveRegion(ctx, in)
-}
-
-// leaveRegion takes a server out of the group's document.
-func (t *Target) leaveRegion(ctx context.Context, in RetireInput) error {
-	_, err := t.Catalog.Update(ctx, in.Group, func(g *topology.Group) error {
-		w := g.Workspace(in.Workspace)
-		if w == nil || g.Active == in.Region {
-			return errors.Join(fault.Newf(fault.Invalid, "remove server", "region %s serves", in.Region))
-		}
-		if w.Sites[in.Region].Instance == in.Instance {
-			delete(w.Sites, in.Region)
-		}
-		return nil
-	})
-	return err
+	return known, nil
 }

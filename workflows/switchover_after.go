@@ -53,7 +53,12 @@ func (s *switchover) retireServer(ctx workflow.Context, i int, w topology.Worksp
 		return err
 	})
 	if err != nil {
-		s.note(i, fmt.Sprintf("the server that served before, in %s of host %s, is fenced and was not taken down: %s", site.Instance, site.Host, FailureOf(err).Message))
+		why := FailureOf(err)
+		text := fmt.Sprintf("the server that served before, in %s of host %s, is fenced and was not taken down: %s", site.Instance, site.Host, why.Message)
+		if why.Hint != "" {
+			text += "; " + why.Hint
+		}
+		s.note(i, text)
 	}
 	return err
 }
