@@ -1,7 +1,11 @@
 package workflows
 
 import (
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/stretchr/testify/mock"
 
 	"github.com/smartdr/smartdr/activities"
 	"github.com/smartdr/smartdr/internal/topology"
@@ -23,5 +27,30 @@ func TestPlanNote(t *testing.T) {
 		if got := planNote(activities.FailoverPlan{Workspaces: workspaces}); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// Clients that know the address which was kept are told when it is another one.
+func TestAnAddressThatIsNotTheKeptOneIsSaid(t *testing.T) {
+	at := func(host string) *topology.Reservation {
+		return &topology.Reservation{Endpoint: topology.Endpoint{Hosts: []topology.HostPort{{Host: host, Port: 5555}}}}
+	}
+	for name, c := range map[string]struct {
+		kept *topology.Reservation
+		says bool
+	}{"none was kept": {nil, false}, "the one that was kept": {at("w"), false}, "another one": {at("elsewhere"), true}} {
+		t.Run(name, func(t *testing.T) {
+			env := newEnv(t)
+			plan := onePlan
+			plan.Workspaces = slices.Clone(onePlan.Workspaces)
+			plan.Workspaces[0].Reserved = c.kept
+			env.OnActivity(target.FixRecoveryPoint, mock.Anything, mock.Anything).Return(plan, nil)
+			ended := answers(env)
+			env.ExecuteWorkflow(Failover, FailoverInput{Group: "prod"})
+			notes := strings.Join(ended.Workspaces[0].Notes, "\n")
+			if strings.Contains(notes, "at w:5555 and not at elsewhere:5555") != c.says {
+				t.Errorf("it says %q", notes)
+			}
+		})
 	}
 }

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.temporal.io/sdk/temporal"
@@ -56,11 +57,22 @@ func (f *failover) recover(ctx workflow.Context, i int, w activities.WorkspacePl
 		if err := f.publish(ctx, i, attached); err != nil {
 			return err
 		}
+		f.noteAddress(i, w.Reserved)
 	}
 	return f.phase(ctx, "Replicate", w.Workspace, func(*topology.Phase) error {
 		start := workflow.WithTaskQueue(forward(ctx, f.op.To, "start shipping the new lineage"), TaskQueue)
 		return ensureReplication(start, topology.Group{Name: f.in.Group, Epoch: f.op.Epoch})
 	})
+}
+
+// noteAddress says when clients find a workspace elsewhere than where a place was kept for it.
+func (f *failover) noteAddress(i int, kept *topology.Reservation) {
+	r := &f.op.Workspaces[i]
+	if kept == nil || slices.Equal(kept.Endpoint.Hosts, r.Endpoint.Hosts) {
+		return
+	}
+	r.Notes = append(r.Notes, fmt.Sprintf("it serves at %s and not at %s, which was kept for it: clients that know only that address do not find it",
+		addresses(r.Endpoint), addresses(kept.Endpoint)))
 }
 
 // outcome says which workspaces serve and which do not, as the error of the whole; nil when all do.

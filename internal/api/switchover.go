@@ -159,6 +159,9 @@ func previewSwitchover(st topology.GroupStatus, req SwitchoverRequest, to string
 		p.Workspaces = append(p.Workspaces, switchoverWorkspace(st, w, to))
 	}
 	p.Steps, p.Warnings = p.steps(), p.warnings(st)
+	if req.Force {
+		p.Warnings = append(p.Warnings, p.givenUp(st)...)
+	}
 	return p
 }
 
@@ -234,6 +237,26 @@ func (p SwitchoverPreview) warnings(st topology.GroupStatus) (all []string) {
 				all = append(all, fmt.Sprintf("What the server of lineage %s of workspace %s wrote last has not all been brought home%s.", t.Lineage, ws.Workspace, because(t.Error)))
 			}
 		}
+	}
+	return all
+}
+
+// givenUp says what force gives up: the tails of servers in the region that the group goes to.
+func (p SwitchoverPreview) givenUp(st topology.GroupStatus) (all []string) {
+	tails := map[string]topology.Tail{}
+	for _, ws := range st.Workspaces {
+		for _, t := range ws.Tails {
+			tails[t.Lineage] = t
+		}
+	}
+	for _, left := range st.Group.LeftLineages() {
+		if t := tails[left.Lineage.ID]; left.Lineage.Region == p.To && !t.Complete {
+			all = append(all, fmt.Sprintf("--force gives up what workspace %s's old server in %s wrote after the fork and no bucket has (lineage %s)%s: it is not waited for, and nobody may ever bring it home.",
+				left.Workspace, p.To, left.Lineage.ID, because(t.Error)))
+		}
+	}
+	if len(all) == 0 {
+		all = append(all, fmt.Sprintf("--force gives up nothing as things stand: all that old servers in %s wrote is in a bucket.", p.To))
 	}
 	return all
 }
