@@ -218,6 +218,8 @@ type RestoreInput struct {
 	Standby string `json:"standby,omitempty"`
 	// Reuse are older data directories on the host: chunks that match what is wanted are taken from there.
 	Reuse []string `json:"reuse,omitempty"`
+	// CompareLater leaves out of RestoreMetadata what only says what differs: CompareRestored says it once clients can write.
+	CompareLater bool `json:"compareLater,omitempty"`
 }
 
 // Place is where a workspace is brought up: a folder and a port of one host.

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/smartdr/smartdr/internal/metadata"
+	"github.com/smartdr/smartdr/internal/postgres"
 )
 
 // RestoreMetadata puts right what nobody should see otherwise than it was on the primary, and then lets the users in again.
@@ -31,21 +32,61 @@ func (t *Target) restoreMetadata(ctx context.Context, in RestoreInput) (notes []
 	if err != nil {
 		return nil, err
 	}
-	for _, step := range []func() ([]string, error){
+	steps := []step{
 		func() ([]string, error) { return t.dropLeftOut(ctx, server, in) },
 		func() ([]string, error) { return nil, release(server) },
 		func() ([]string, error) { return t.restorePipelines(ctx, server, in, m) }, // which may start the server again
-		func() ([]string, error) { return t.compareSettings(ctx, server, m) },
-		func() ([]string, error) { return metadata.CollationNotes(ctx, server.Open) },
-		func() ([]string, error) { return metadata.LossNotes(ctx, server.Open) },
-		func() ([]string, error) { return t.compareInventory(ctx, server, in) },
-		func() ([]string, error) { return t.letIn(ctx, server, in, m, place) },
-	} {
-		said, err := step()
+	}
+	if !in.CompareLater {
+		steps = append(steps, t.comparisons(ctx, server, in, m)...)
+	}
+	return notesOf(append(steps, func() ([]string, error) { return t.letIn(ctx, server, in, m, place) }))
+}
+
+// step is a part of putting metadata right, with what is to be said of it.
+type step func() ([]string, error)
+
+func notesOf(steps []step) (notes []string, err error) {
+	for _, do := range steps {
+		said, err := do()
 		if err != nil {
 			return nil, err
 		}
 		notes = append(notes, said...)
 	}
 	return notes, nil
+}
+
+// comparisons change nothing: they say what is otherwise than on the primary.
+func (t *Target) comparisons(ctx context.Context, server *postgres.Server, in RestoreInput, m metadata.Metadata) []step {
+	return []step{
+		func() ([]string, error) { return t.compareSettings(ctx, server, m) },
+		func() ([]string, error) { return metadata.CollationNotes(ctx, server.Open) },
+		func() ([]string, error) { return metadata.LossNotes(ctx, server.Open) },
+		func() ([]string, error) { return t.compareInventory(ctx, server, in) },
+	}
+}
+
+// CompareRestored says of a server that serves already what is otherwise than on the primary, where RestoreMetadata has left that
+// for later: while it compares, somebody waits who wants to write.
+func (t *Target) CompareRestored(ctx context.Context, in RestoreInput) (PhaseResult, error) {
+	p := beat(ctx)
+	defer p.end()
+	notes, err := t.compareRestored(ctx, in)
+	return PhaseResult{Notes: notes}, judge(ctx, err)
+}
+
+func (t *Target) compareRestored(ctx context.Context, in RestoreInput) ([]string, error) {
+	server, err := t.running(ctx, in.Group, in.Place.Instance, in.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	m, err := t.metadataOrNone(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	if m.Managed, err = t.wasManaged(ctx, in); err != nil {
+		return nil, err
+	}
+	return notesOf(t.comparisons(ctx, server, in, m))
 }

@@ -39,6 +39,7 @@ func answers(env *testsuite.TestWorkflowEnvironment) (ended *topology.Operation)
 	attached := activities.AttachBranchResult{Lineage: topology.Lineage{ID: "0002-abcdef01"}}
 	env.OnActivity(target.AttachBranch, any, any).Return(attached, nil).Maybe()
 	env.OnActivity(target.RestoreMetadata, any, any).Return(activities.PhaseResult{Notes: []string{"port differs"}}, nil).Maybe()
+	env.OnActivity(target.CompareRestored, any, any).Return(activities.PhaseResult{Notes: []string{"a grant differs"}}, nil).Maybe()
 	env.OnActivity(target.PublishEndpoint, any, any).Return(configured(), nil).Maybe()
 	env.OnActivity(control.EnsureReplication, any, any).Return(nil).Maybe()
 	env.OnActivity(target.EndOperation, any, any).Return(func(_ context.Context, in activities.RecordOperationInput) error {

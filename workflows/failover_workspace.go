@@ -58,7 +58,37 @@ func (f *failover) recover(ctx workflow.Context, i int, w activities.WorkspacePl
 			return err
 		}
 		f.noteAddress(i, w.Reserved)
+		if err := f.replicate(ctx, w); err != nil {
+			return err
+		}
+		f.compare(ctx, i, w, attached)
+		return nil
 	}
+	return f.replicate(ctx, w)
+}
+
+// compareLater reports whether what only ends up in the account waits until clients can write: in a move they wait for that.
+func (f *failover) compareLater() bool { return f.op.Kind != FailoverType }
+
+// compare says what is otherwise than on the primary, where RestoreMetadata has not. That it cannot be said changes nothing.
+func (f *failover) compare(ctx workflow.Context, i int, w activities.WorkspacePlan, a activities.Attached) {
+	if !f.compareLater() {
+		return
+	}
+	in := activities.RestoreInput{Group: f.in.Group, To: f.op.To, Operation: f.op.ID, Epoch: f.op.Epoch, Plan: w, Place: a.Place}
+	err := f.phase(ctx, "Compare", w.Workspace, func(*topology.Phase) error {
+		var said activities.PhaseResult
+		at := clearing(ctx, siteQueue(f.op.To, w.Host), "what of "+w.Workspace+" is otherwise than before")
+		err := workflow.ExecuteActivity(at, target.CompareRestored, in).Get(ctx, &said)
+		f.op.Workspaces[i].Notes = append(f.op.Workspaces[i].Notes, said.Notes...)
+		return err
+	})
+	if err != nil {
+		f.op.Workspaces[i].Notes = append(f.op.Workspaces[i].Notes, "settings, roles and grants were not compared with the former server's: "+FailureOf(err).Message)
+	}
+}
+
+func (f *failover) replicate(ctx workflow.Context, w activities.WorkspacePlan) error {
 	return f.phase(ctx, "Replicate", w.Workspace, func(*topology.Phase) error {
 		start := workflow.WithTaskQueue(forward(ctx, f.op.To, "start shipping the new lineage"), TaskQueue)
 		return ensureReplication(start, topology.Group{Name: f.in.Group, Epoch: f.op.Epoch})
@@ -148,6 +178,7 @@ func (f *failover) fill(ctx workflow.Context, i int, in activities.RestoreInput)
 // attach recovers, promotes and makes the server usable.
 func (f *failover) attach(ctx workflow.Context, i int, in activities.RestoreInput) (attached activities.AttachBranchResult, err error) {
 	w := in.Plan.Workspace
+	in.CompareLater = f.compareLater()
 	err = f.phase(ctx, "Attach", w, func(p *topology.Phase) error {
 		err := f.execute(ctx, in.Plan.Host, "recover "+w+" exactly to "+in.Plan.Point.RecordEnd.String()+", promote", target.AttachBranch, in, &attached)
 		p.Note = attached.Note

@@ -84,7 +84,7 @@ func TestASwitchoverFencesThenClaims(t *testing.T) {
 		names = append(names, p.Name)
 	}
 	want := []string{"Plan", "Provision", "Restore snapshot", "Replay WAL", "Catch up", "Fence", "Ship the rest", "Commit", "Claim", "Fix recovery point",
-		"Adopt", "Attach", "Restore metadata", "Publish", "Replicate"}
+		"Adopt", "Attach", "Restore metadata", "Publish", "Replicate", "Compare"}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Error(diff)
 	}
