@@ -47,7 +47,7 @@ func (t *Target) tailsAreHome(ctx context.Context, g topology.Group, to string) 
 			}
 			return fault.Newf(fault.Invalid, "plan switchover", "what the old server of workspace %s in %s wrote last (lineage %s) is not all in a bucket: %s",
 				left.Workspace, to, left.Lineage.ID, why).
-				WithHint("`smartdr status --group %s` shows how far it is; if that server, its disk and its bucket are gone for good, add force (--force)", g.Name)
+				WithHint("`smartdr status --group %s` shows how far it is. A server whose fence is best effort goes on writing: give SmartDR's role superuser, or stop the server and bring its pg_wal home (smartdr salvage). If the server, its disk and its bucket are gone for good, add force (--force)", g.Name)
 		}
 	}
 	return nil

@@ -13,12 +13,13 @@ import (
 	"github.com/smartdr/smartdr/internal/restore"
 	"github.com/smartdr/smartdr/internal/ship"
 	"github.com/smartdr/smartdr/internal/topology"
-	"github.com/smartdr/smartdr/internal/wal"
 )
 
 const (
 	// announceTails is how often the catalog hears how far a tail is.
 	announceTails = 5 * time.Second
+	// announceLeaky is that of a tail that has no end while its server runs.
+	announceLeaky = time.Minute
 	// askFence is how often the catalog is asked whether a server is fenced by now, and so where its WAL ends.
 	askFence = 2 * time.Second
 	// copyWithin is how long a bucket may hold up a copy. What was copied by then stays.
@@ -138,7 +139,9 @@ func (c *Control) copyTail(ctx context.Context, in TailInput) (topology.Tail, er
 	if len(b.Points) == 0 {
 		return topology.Tail{}, err
 	}
-	if b.End = left.end(); b.End.LSN == 0 && err == nil {
+	if b.End = left.end(); b.End.LSN == 0 && err == nil && left.leaky() {
+		err = left.open()
+	} else if b.End.LSN == 0 && err == nil {
 		err = fault.Newf(fault.Transient, "copy tail", "the server in region %s was not reached since it was left: what it wrote after %s is not known",
 			left.Lineage.Region, b.Points[b.Furthest()].At)
 	}
@@ -162,19 +165,14 @@ func (s *Site) left(ctx context.Context, in TailInput) (leftServer, error) {
 	return s.leftServer(ctx, loaded.Group, l)
 }
 
-// end is where the lineage's WAL ends: where its server stood when the last of its clients was gone. Zero while it is not fenced.
-func (l leftServer) end() wal.Position {
-	if l.fence.State != topology.FenceCommitted || l.fence.Worth == topology.FenceNone {
-		return wal.Position{}
-	}
-	return l.fence.End
-}
-
 // tailOf returns what ships a lineage's tail: first to the bucket beside its server.
 func (s *Site) tailOf(left leftServer) (*ship.WAL, error) {
 	l := left.Lineage
 	w := &ship.WAL{Slot: slotName(left.group.Name, left.Workspace), Group: left.group.Name, Workspace: left.Workspace, Lineage: l, Epoch: l.Epoch,
 		Source: left.site.Source, AnnounceEvery: announceTails, Log: s.Log.With("group", left.group.Name, "workspace", left.Workspace, "lineage", l.ID)}
+	if left.leaky() {
+		w.AnnounceEvery = announceLeaky
+	}
 	for _, region := range []string{l.Region, left.group.Other(l.Region)} {
 		store, err := s.store(region)
 		if err != nil {
@@ -206,7 +204,7 @@ func (s *Site) saveTail(ctx context.Context, left leftServer, w *ship.WAL, b shi
 	}
 	t.Complete = why == nil && b.Whole()
 	if why == nil && !t.Complete {
-		why = lacking(w, b)
+		why = left.lacking(w, b)
 	}
 	if why != nil {
 		t.Error = why.Error()
@@ -215,21 +213,11 @@ func (s *Site) saveTail(ctx context.Context, left leftServer, w *ship.WAL, b shi
 	return t, s.Catalog.PutTail(ctx, left.group.Name, t)
 }
 
-// lacking says what a tail that came to its end lacks.
-func lacking(w *ship.WAL, b ship.Brought) error {
-	for i, d := range w.Destinations {
-		if b.End.LSN != 0 && !b.In(i) {
-			return fault.Newf(fault.Transient, "ship tail", "the bucket of region %s does not have all of it yet", d.Region)
-		}
-	}
-	return fault.Newf(fault.Transient, "ship tail", "the server is not fenced yet, and may write more")
-}
-
 // countTail counts the transactions that the newer lineage does not have. Not to know how many is no reason to stop.
 func (s *Site) countTail(ctx context.Context, left leftServer, w *ship.WAL, b ship.Brought, before topology.Tail) (int64, time.Time) {
 	n := b.Furthest()
 	p := b.Points[n]
-	if p.At.Compare(before.At) <= 0 && before.Commits > 0 || p.At.LSN <= left.Fork.LSN {
+	if before.Commits > 0 && before.Last.Equal(p.LastCommit) || p.At.LSN <= left.Fork.LSN { // an announcement says how far it is, not how many
 		return before.Commits, before.Last
 	}
 	leg := restore.Leg{Archive: archive.Open(w.Destinations[n].Store, w.Group, w.Workspace, w.Lineage.ID), Lineage: left.Lineage, From: left.Fork}
@@ -286,7 +274,7 @@ func (s *Source) shipFromServer(ctx context.Context, in TailInput, left leftServ
 	}
 	turn, cancel := context.WithTimeout(ctx, time.Duration(max(in.TurnSeconds, 1))*time.Second)
 	defer cancel()
-	b, err := w.ShipTail(turn, s.fencedEnd(left))
+	b, err := w.ShipTail(turn, s.fencedEnd(&left))
 	return s.shipped(ctx, left, w, b, "server", err)
 }
 
@@ -296,23 +284,6 @@ func (s *Source) shipped(ctx context.Context, left leftServer, w *ship.WAL, b sh
 		return topology.Tail{}, errors.Join(why, ctx.Err())
 	}
 	return s.saveTail(ctx, left, w, b, from, why)
-}
-
-// fencedEnd returns what tells where a server's WAL ends, once it is fenced.
-func (s *Source) fencedEnd(left leftServer) func(context.Context) (wal.Position, error) {
-	var asked time.Time
-	return func(ctx context.Context) (wal.Position, error) {
-		if end := left.end(); end.LSN != 0 || time.Since(asked) < askFence {
-			return end, nil
-		}
-		asked = time.Now()
-		f, err := s.Catalog.Fence(ctx, left.group.Name, left.Workspace, left.Lineage.ID)
-		if err != nil && !fault.Is(err, fault.Missing) {
-			return wal.Position{}, err
-		}
-		left.fence = f
-		return left.end(), nil
-	}
 }
 
 // announceTail says now and then how far a tail is.

@@ -249,7 +249,10 @@ func (s *shipper) oneLeg(ctx, work context.Context) error {
 		return err
 	}
 	s.setLeg(l)
-	defer s.setLeg(nil)
+	defer func() {
+		s.advance(l.standing(time.Now())) // what was stored since somebody asked last is true after the leg, too
+		s.setLeg(nil)
+	}()
 	return l.run(ctx, work, o)
 }
 

@@ -91,7 +91,7 @@ type Tail struct {
 	Region    string       `json:"region"`         // of that bucket
 	Commits   int64        `json:"commits"`        // commit records between Fork and At
 	Last      time.Time    `json:"last,omitzero"`  // of the last of them
-	Complete  bool         `json:"complete"`       // the server is fenced, and nothing of it is missing
+	Complete  bool         `json:"complete"`       // nothing of it is missing, and its server is fenced for certain or down
 	From      string       `json:"from,omitempty"` // where the newest part came from: "server", "files" or "bucket"
 	SeenAt    time.Time    `json:"seenAt"`
 	Error     string       `json:"error,omitempty"` // why it does not move on
