@@ -107,6 +107,7 @@ func (m *model) run(s schedule) {
 	if m.failed == "" {
 		m.asGoodAsNew()
 	}
+	time.Sleep(5 * time.Minute) // copies that were sent beside the actors are given up: they would hide what failed
 }
 
 func (m *model) over() bool {
