@@ -23,8 +23,8 @@ func (t *Target) RemoveRetired(ctx context.Context, in RetireInput) (PhaseResult
 
 func (t *Target) removeRetired(ctx context.Context, in RetireInput, tail time.Duration) error {
 	o, err := t.retiring(ctx, in)
-	if fault.Is(err, fault.Missing) {
-		return t.leaveRegion(ctx, in) // removed by an attempt that was cut short
+	if fault.Is(err, fault.Missing) { // removed by an attempt that was cut short
+		return t.leaveRegion(ctx, in)
 	}
 	if err != nil {
 		return err
@@ -41,11 +41,36 @@ func (t *Target) removeRetired(ctx context.Context, in RetireInput, tail time.Du
 		}
 		return fault.Newf(fault.Transient, "remove server", "the last of its WAL is not in both buckets yet").WithHint("its host removes it once it is")
 	}
+	if err := t.leaveWithOlder(ctx, in); err != nil {
+		return err
+	}
 	if err := removeWithSocket(ctx, in.Instance); err != nil {
 		return err
 	}
 	t.tell(ctx)
 	return t.leaveRegion(ctx, in)
+}
+
+// leaveWithOlder lets the servers that earlier switchovers have retired on this host leave with the one that served last: there is
+// no way back that would use their files. One whose tail is not in both buckets yet is removed later.
+func (t *Target) leaveWithOlder(ctx context.Context, in RetireInput) error {
+	files, err := ownerFiles(t.DataDir, in.Group, in.Workspace)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		older := in
+		older.Instance = filepath.Dir(f)
+		var o owner
+		if found, err := readState(older.Instance, ownerFile, &o); err != nil || !found || !o.Retired || o.Leaves || o.Epoch >= in.Epoch {
+			continue
+		}
+		older.Epoch = o.Epoch
+		if err := t.removeRetired(ctx, older, 0); err != nil && !fault.Is(err, fault.Transient) {
+			return err
+		}
+	}
+	return nil
 }
 
 // leaveRegion takes a server out of the group's document.

@@ -170,3 +170,29 @@ func TestWhatIsUsedAgainIsTheWorkspacesOwn(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// What earlier switchovers have left on the host leaves with the server that served last.
+func TestOlderServersLeaveWithTheLast(t *testing.T) {
+	w, target := cameHome(t)
+	const later = "0004-0000000a"
+	w.update(t, func(g *topology.Group) {
+		ws := &g.Workspaces[0]
+		for _, l := range []topology.Lineage{{ID: later, Epoch: 4, Region: "west"}, {ID: "0005-0000000a", Epoch: 5, Region: "east"}} {
+			was := ws.CurrentLineage()
+			l.SystemID, l.SegmentSize, l.Start = was.SystemID, was.SegmentSize, wal.Position{Timeline: was.Start.Timeline + 1, LSN: was.Start.LSN}
+			l.Parent = &topology.Fork{Lineage: was.ID, At: was.Start}
+			ws.Lineages, ws.Lineage, g.Epoch = append(ws.Lineages, l), l.ID, l.Epoch
+		}
+	})
+	of := func(e topology.Epoch, o owner) string {
+		o.Group, o.Workspace, o.Epoch, o.Published = "prod", "main", e, true
+		return folder(t, instanceDir(target.DataDir, "prod", "main", e), o)
+	}
+	last, retired, serving := of(4, owner{}), of(2, owner{Retired: true}), of(1, owner{})
+	w.tail(t, true)
+	check(t, w.Catalog.PutTail(t.Context(), "prod", topology.Tail{Workspace: "main", Lineage: later, Complete: true, SeenAt: time.Now()}))
+	check(t, target.removeRetired(t.Context(), RetireInput{Group: "prod", Workspace: "main", Region: "west", Epoch: 4, Instance: last}, 0))
+	if there(last) || there(retired) || !there(serving) {
+		t.Errorf("the last is there: %t, the retired one: %t, one that was never retired: %t", there(last), there(retired), there(serving))
+	}
+}
