@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"maps"
-	"slices"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -53,7 +52,7 @@ func (e *entity) keepStandby(ctx workflow.Context, g topology.Group, w *topology
 	case !wanted && running != nil:
 		e.stopStandby(ctx, w.Name, running)
 	case !wanted:
-		for _, region := range slices.Sorted(maps.Keys(w.Standbys)) {
+		for _, region := range workflow.DeterministicKeys(w.Standbys) {
 			there := w.Standbys[region]
 			e.startStandby(ctx, StandbyInput{Group: g.Name, Workspace: w.Name, Region: region, Epoch: g.Epoch, Remove: &there})
 			return

@@ -165,12 +165,6 @@ func codeOf(err error) string {
 	return ""
 }
 
-// keptOut reports whether an error of a connection attempt is what a fence answers.
-func keptOut(err error) bool {
-	code := codeOf(err)
-	return code == noSuchFile || code == noAuthorization
-}
-
 // sentences joins reasons.
 func sentences(parts []string) string { return strings.Join(parts, "; ") }
 
