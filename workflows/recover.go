@@ -7,21 +7,6 @@ import (
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
-// RecoverType takes a group over into the Temporal that it is started in: RecoverInput -> GroupResult.
-const RecoverType = "Recover"
-
-// RecoverID is the workflow id of Recover.
-func RecoverID(group string) string { return id(group, "recover") }
-
-// RecoverInput asks to take a group over into this control plane, by what one region's bucket knows of it.
-type RecoverInput struct {
-	Group  string `json:"group"`
-	Region string `json:"region"`
-	// Force lets Region's bucket decide from now on although another one does, which cannot be asked.
-	Force bool   `json:"force,omitempty"`
-	By    string `json:"by,omitempty"` // for people
-}
-
 // Recover makes the control plane that runs it the only one that acts for a group, and keeps the group replicated from then on. It
 // needs a worker in that region and its bucket, and nothing of any other Temporal. Nothing is served elsewhere by it: a
 // failover is started next, if that is wanted.
