@@ -36,6 +36,7 @@ const pidFile = "postmaster.pid"
 type lockFile struct {
 	pid    int
 	status string // "starting", "stopping", "ready", "standby"; empty in a server's first moments
+	memory segment // zero in a server's first moments
 }
 
 func (s *Server) readLockFile() (lockFile, bool) {
@@ -49,6 +50,9 @@ func (s *Server) readLockFile() (lockFile, bool) {
 		return lockFile{}, false
 	}
 	l := lockFile{pid: pid}
+	if len(lines) >= 7 {
+		l.memory = parseSegment(lines[6])
+	}
 	if len(lines) >= 8 {
 		l.status = strings.TrimSpace(lines[7])
 	}

@@ -288,6 +288,9 @@ func (s *Server) Kill(ctx context.Context) error {
 	if err := waitUntilNone(ctx, func() []int { return slices.DeleteFunc(killed, func(p int) bool { return !s.isServerProcess(p) }) }); err != nil {
 		return fault.Newf(fault.Transient, "kill server", "it still runs: %w", err)
 	}
+	if l, ok := s.readLockFile(); ok && running && l.pid == pid {
+		return l.memory.free() // as the crash of a host would
+	}
 	return nil
 }
 

@@ -3,6 +3,8 @@ package postgres_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
 
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/postgres"
@@ -56,6 +59,24 @@ func TestLifeOfAServer(t *testing.T) {
 			t.Errorf("after a crash the table holds %q", got)
 		}
 	})
+}
+
+// A kernel has some thousands of places for shared memory: tests that kill servers all day must not use them up.
+func TestAKilledServerLeavesNoSharedMemory(t *testing.T) {
+	s := postgrestest.Start(t, postgrestest.Installations(t)[0], nil)
+	b, err := os.ReadFile(filepath.Join(s.DataDir, "postmaster.pid"))
+	postgrestest.Check(t, err)
+	var key uint64
+	var id int
+	_, err = fmt.Sscan(strings.Split(string(b), "\n")[6], &key, &id)
+	postgrestest.Check(t, err)
+	if _, err := unix.SysvShmCtl(id, unix.IPC_STAT, new(unix.SysvShmDesc)); err != nil {
+		t.Fatalf("a server that runs has no segment %d: %v", id, err)
+	}
+	postgrestest.Check(t, s.Kill(within(t, time.Minute)))
+	if _, err := unix.SysvShmCtl(id, unix.IPC_STAT, new(unix.SysvShmDesc)); !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EIDRM) {
+		t.Errorf("segment %d is there still: %v", id, err)
+	}
 }
 
 func TestAnotherProcessTakesOver(t *testing.T) {
