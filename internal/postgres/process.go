@@ -35,7 +35,7 @@ const pidFile = "postmaster.pid"
 // lockFile is what postmaster.pid says.
 type lockFile struct {
 	pid    int
-	status string // "starting", "stopping", "ready", "standby"; empty in a server's first moments
+	status string  // "starting", "stopping", "ready", "standby"; empty in a server's first moments
 	memory segment // zero in a server's first moments
 }
 
