@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -11,10 +12,11 @@ import (
 type LogLine struct {
 	Severity string // LOG, WARNING, FATAL, DETAIL, ...; empty for what did not come from PostgreSQL itself
 	Text     string
+	PID      int // of the process that logged it; 0 where that is not known
 }
 
 // logPrefix is log_line_prefix "%m [%p] " and the severity.
-var logPrefix = regexp.MustCompile(`^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \S+ \[\d+\] ([A-Z]+\d?):  (.*)$`)
+var logPrefix = regexp.MustCompile(`^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \S+ \[(\d+)\] ([A-Z]+\d?):  (.*)$`)
 
 // started is the first line that a server logs once it can.
 const started = "starting PostgreSQL "
@@ -42,7 +44,8 @@ func parseLog(b []byte) []LogLine {
 		}
 		l := LogLine{Text: text}
 		if m := logPrefix.FindStringSubmatch(text); m != nil {
-			l = LogLine{Severity: m[1], Text: m[2]}
+			pid, _ := strconv.Atoi(m[1]) // digits, and too many of them are no process's
+			l = LogLine{Severity: m[2], Text: m[3], PID: pid}
 		}
 		if strings.HasPrefix(l.Text, started) {
 			lines = lines[:0]

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -201,7 +202,7 @@ func quoteListItem(item string) string { return `"` + strings.ReplaceAll(item, `
 // WhyEnded says from its log why a server that should run does not: fault.Invalid when it gave up, fault.Full when
 // the disk has no room, fault.Corrupt when it met data that cannot be (a PANIC), fault.Transient when it was killed.
 func (s *Server) WhyEnded() error {
-	log := s.Log()
+	log := ofServer(s.Log())
 	lines := complaints(log)
 	err := fault.Newf(fault.Transient, "run server", "it ended by itself: %s", strings.Join(lines, "; "))
 	switch {
@@ -221,12 +222,26 @@ func (s *Server) WhyEnded() error {
 }
 
 func hasSeverity(log []LogLine, severity string) bool {
-	return slices.ContainsFunc(log, func(l LogLine) bool { return l.Severity == severity && !refusal(l) })
+	return slices.ContainsFunc(log, func(l LogLine) bool { return l.Severity == severity })
 }
 
-// refusal reports whether a line says that a client came at the wrong time; asking whether a server is ready makes many of them.
-func refusal(l LogLine) bool {
-	return l.Severity == "FATAL" && strings.HasPrefix(l.Text, "the database system is ")
+// ofServer leaves out what a server told its clients at their end: that they may not get in, or came at the wrong time. Those are
+// FATAL too, for the client's process. The server itself ends by one of the first process, or of another whose end the first one noticed.
+func ofServer(log []LogLine) []LogLine {
+	first := 0
+	if at := slices.IndexFunc(log, func(l LogLine) bool { return strings.HasPrefix(l.Text, started) }); at >= 0 {
+		first = log[at].PID
+	}
+	return slices.DeleteFunc(slices.Clone(log), func(l LogLine) bool {
+		switch {
+		case l.Severity != "FATAL":
+			return false
+		case strings.HasPrefix(l.Text, "the database system is "):
+			return true
+		}
+		noticed := fmt.Sprintf("(PID %d) ", l.PID)
+		return first != 0 && l.PID != first && !mentions(log, noticed)
+	})
 }
 
 func mentions(log []LogLine, text string) bool {
@@ -237,9 +252,6 @@ func mentions(log []LogLine, text string) bool {
 func complaints(log []LogLine) []string {
 	var out []string
 	for _, l := range log {
-		if refusal(l) {
-			continue
-		}
 		switch l.Severity {
 		case "FATAL", "PANIC", "ERROR", "WARNING", "HINT", "DETAIL", "":
 			out = append(out, strings.TrimSpace(l.Severity+" "+l.Text))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -235,8 +236,27 @@ func TestWhoStopsAServerIsNoReasonToGiveItUp(t *testing.T) {
 	postgrestest.Check(t, err)
 	defer conn.Close(ctx) //nolint:errcheck // the server has ended it
 	postgrestest.Check(t, s.Stop(ctx, postgres.Fast))
-	if err := s.WhyEnded(); !fault.Is(err, fault.Transient) || !strings.Contains(err.Error(), "administrator command") {
+	sentAway := func(l postgres.LogLine) bool {
+		return l.Severity == "FATAL" && strings.Contains(l.Text, "administrator command")
+	}
+	if err := s.WhyEnded(); !fault.Is(err, fault.Transient) || !slices.ContainsFunc(s.Log(), sentAway) {
 		t.Errorf("its log says that a client was sent away: %v", err)
+	}
+}
+
+// TestWhatClientsAreToldIsNoReasonToGiveAServerUp: clients knock all the time at a server that is being brought up, and are refused.
+func TestWhatClientsAreToldIsNoReasonToGiveAServerUp(t *testing.T) {
+	ctx := within(t, time.Minute)
+	s := postgrestest.Start(t, postgrestest.Installations(t)[0], nil)
+	if conn, err := postgres.Open(ctx, postgrestest.Source(s, "nobody_of_that_name", "postgres")); err == nil {
+		t.Fatal("it let in a role that is not there", conn.Close(ctx))
+	}
+	if !slices.ContainsFunc(s.Log(), func(l postgres.LogLine) bool { return l.Severity == "FATAL" }) {
+		t.Fatal("its log does not say that it refused a client")
+	}
+	postgrestest.Check(t, s.Kill(ctx))
+	if err := s.WhyEnded(); !fault.Is(err, fault.Transient) {
+		t.Errorf("it was killed, and is said to have given up: %v", err)
 	}
 }
 
