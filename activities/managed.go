@@ -5,6 +5,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/metadata"
@@ -92,6 +94,9 @@ func (t *Target) founded(ctx context.Context, dir string, in NewServer) (*postgr
 	return s, s.Save()
 }
 
+// notOurs reports whether a file is there that no attempt to say whose the folder is can have left.
+func notOurs(e os.DirEntry) bool { return !strings.HasPrefix(e.Name(), "."+ownerFile+"-") }
+
 // ownNew makes sure that the folder is this workspace's, made for this epoch, and that it has a port.
 func (t *Target) ownNew(dir string, in NewServer) (owner, error) {
 	var o owner
@@ -100,7 +105,7 @@ func (t *Target) ownNew(dir string, in NewServer) (owner, error) {
 		return o, err
 	}
 	if !found {
-		if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		if entries, err := os.ReadDir(dir); err == nil && slices.ContainsFunc(entries, notOurs) {
 			return o, fault.Newf(fault.Invalid, "make server", "%s holds files and does not say whose they are", dir).WithHint("Look at them and move them away.")
 		}
 		if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -59,7 +59,7 @@ var minimumNames = []string{"max_connections", "max_worker_processes", "max_wal_
 // recoveryNames are what package restore starts a server with for its recovery, beside never.
 var recoveryNames = []string{
 	"hot_standby", "ignore_invalid_pages", "recovery_target_timeline", "log_min_messages", "log_line_prefix", "log_error_verbosity", "update_process_title",
-	"track_activities", "wal_retrieve_retry_interval", "max_standby_archive_delay", "max_standby_streaming_delay", "wal_keep_size",
+	"track_activities", "wal_retrieve_retry_interval", "wal_recycle", "max_standby_archive_delay", "max_standby_streaming_delay", "wal_keep_size",
 	"max_logical_replication_workers",
 }
 

@@ -114,9 +114,10 @@ func (w *world) says(variable string, args ...string) (stdout, stderr string) {
 	return string(out), notes.String()
 }
 
-// commandsAtTheEnd takes the group down while the region that it came from is lost.
+// commandsAtTheEnd takes the group down while of the region that it came from nothing but the bucket is there, which decides.
 func (w *world) commandsAtTheEnd(t *testing.T) {
 	check(t, w.env.KillRegion(t.Context(), devenv.Primary))
+	check(t, w.env.Regions[devenv.Primary].Gateway.Restart(t.Context()))
 	w.smartdr("workspace", "terminate", "asleep", "--group", group, "--yes", "--force")
 	w.smartdr("group", "terminate", group, "--yes", "--force")
 	if out := w.smartdr("group", "list"); !strings.Contains(out, "No group yet") {
