@@ -2,8 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 GO ?= go
-# Servers are started beside the tests of each package; two packages at a time suit a machine of two cores.
-TEST_PARALLEL ?= 2
+# Servers are started beside the tests of each package, which wait more than they compute: three at a time suit two cores.
+TEST_PARALLEL ?= 3
 # PostgreSQL's major versions that the tests run on.
 export SMARTDR_TEST_PG_MAJORS ?= 15,18
 
