@@ -10,7 +10,6 @@ import (
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/restore"
 	"github.com/smartdr/smartdr/internal/topology"
-	"github.com/smartdr/smartdr/internal/wal"
 )
 
 const (
@@ -214,6 +213,6 @@ func cut(legs []restore.Leg, plan WorkspacePlan) []restore.Leg {
 		return legs // Follow says what is wrong with that
 	}
 	legs = slices.Clone(legs[:at+1])
-	legs[at].To = max(last.To, wal.LSN(0))
+	legs[at].To = last.To
 	return legs
 }

@@ -17,15 +17,8 @@ func (t *Target) RestoreMetadata(ctx context.Context, in RestoreInput) (PhaseRes
 
 // restoreMetadata may die anywhere and begins anew then; nobody but this host gets in before its last step.
 func (t *Target) restoreMetadata(ctx context.Context, in RestoreInput) (notes []string, err error) {
-	server, err := t.running(ctx, in.Group, in.Place.Instance, in.Epoch)
+	server, m, err := t.promoted(ctx, in)
 	if err != nil {
-		return nil, err
-	}
-	m, err := t.metadataOrNone(ctx, in)
-	if err != nil {
-		return nil, err
-	}
-	if m.Managed, err = t.wasManaged(ctx, in); err != nil {
 		return nil, err
 	}
 	place, err := t.metadataPlace(ctx, server, m)
@@ -67,6 +60,19 @@ func (t *Target) comparisons(ctx context.Context, server *postgres.Server, in Re
 	}
 }
 
+// promoted returns a server that was promoted, and what was last seen of the one that it takes the place of.
+func (t *Target) promoted(ctx context.Context, in RestoreInput) (*postgres.Server, metadata.Metadata, error) {
+	server, err := t.running(ctx, in.Group, in.Place.Instance, in.Epoch)
+	if err != nil {
+		return nil, metadata.Metadata{}, err
+	}
+	m, err := t.metadataOrNone(ctx, in)
+	if err == nil {
+		m.Managed, err = t.wasManaged(ctx, in)
+	}
+	return server, m, err
+}
+
 // CompareRestored says of a server that serves already what is otherwise than on the primary, where RestoreMetadata has left that
 // for later: while it compares, somebody waits who wants to write.
 func (t *Target) CompareRestored(ctx context.Context, in RestoreInput) (PhaseResult, error) {
@@ -77,15 +83,8 @@ func (t *Target) CompareRestored(ctx context.Context, in RestoreInput) (PhaseRes
 }
 
 func (t *Target) compareRestored(ctx context.Context, in RestoreInput) ([]string, error) {
-	server, err := t.running(ctx, in.Group, in.Place.Instance, in.Epoch)
+	server, m, err := t.promoted(ctx, in)
 	if err != nil {
-		return nil, err
-	}
-	m, err := t.metadataOrNone(ctx, in)
-	if err != nil {
-		return nil, err
-	}
-	if m.Managed, err = t.wasManaged(ctx, in); err != nil {
 		return nil, err
 	}
 	return notesOf(t.comparisons(ctx, server, in, m))

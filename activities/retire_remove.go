@@ -2,7 +2,6 @@ package activities
 
 import (
 	"context"
-	"errors"
 	"path/filepath"
 	"slices"
 	"time"
@@ -78,7 +77,7 @@ func (t *Target) leaveRegion(ctx context.Context, in RetireInput) error {
 	_, err := t.Catalog.Update(ctx, in.Group, func(g *topology.Group) error {
 		w := g.Workspace(in.Workspace)
 		if w == nil || g.Active == in.Region {
-			return errors.Join(fault.Newf(fault.Invalid, "remove server", "region %s serves", in.Region))
+			return fault.Newf(fault.Invalid, "remove server", "region %s serves", in.Region)
 		}
 		if site := w.Sites[in.Region]; site.Instance == in.Instance && (site.Host == "" || site.Host == t.Host) {
 			delete(w.Sites, in.Region)
