@@ -37,6 +37,10 @@ type Group struct {
 	SelfFenceAfter int           `json:"selfFenceAfterSeconds,omitempty"` // a region that reached neither the other bucket nor Temporal for so long fences its servers; 0: never
 	Controller     *Controller   `json:"controller,omitempty"`            // nil: any control plane may act, as in a group of old
 
+	Branches      []Branch             `json:"branches,omitempty"`
+	SystemManaged []SystemManaged      `json:"systemManaged,omitempty"`
+	Retention     map[string]Retention `json:"retention,omitempty"` // by region; one without has the default
+
 	Claimed *Claimed `json:"claimed,omitempty"` // the newest epoch that was claimed; ahead of Epoch until somebody serves under it
 	Term    int64    `json:"term,omitempty"`    // grows by one each time that Authority changes
 	Seized  *Seizure `json:"seized,omitempty"`  // how Authority came to where it is without the word of the one before
@@ -97,6 +101,7 @@ type Workspace struct {
 
 	Standbys     map[string]Standby     `json:"standbys,omitempty"`     // by region
 	Reservations map[string]Reservation `json:"reservations,omitempty"` // by region
+	Floors       map[string]Floors      `json:"floors,omitempty"`       // by region
 }
 
 // SiteKind says who made a server and runs it.
