@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"net"
 	"os"
 	"path/filepath"
@@ -74,6 +75,23 @@ func ForEach(t *testing.T, test func(t *testing.T, bin postgres.Binaries)) {
 	for _, bin := range Installations(t) {
 		t.Run(fmt.Sprintf("pg%d", bin.Major()), func(t *testing.T) { test(t, bin) })
 	}
+}
+
+// FullVariable asks for every case of tests that meet a part of them otherwise.
+const FullVariable = "SMARTDR_TEST_FULL"
+
+// InTurn runs a test on one of the installations: tests that have other names meet other ones. With FullVariable it runs on each. It is for
+// tests of what SmartDR does with a server, rather than of what a version of PostgreSQL says or writes.
+func InTurn(t *testing.T, test func(t *testing.T, bin postgres.Binaries)) {
+	if os.Getenv(FullVariable) != "" {
+		ForEach(t, test)
+		return
+	}
+	all := Installations(t)
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(t.Name())) // never fails
+	bin := all[int(hash.Sum32()>>8)%len(all)]
+	t.Run(fmt.Sprintf("pg%d", bin.Major()), func(t *testing.T) { test(t, bin) })
 }
 
 // TempDir makes a folder that servers can reach, also when the test runs as root and servers do not.
