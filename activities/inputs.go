@@ -216,6 +216,11 @@ type RestoreInput struct {
 	Place     Place          `json:"place,omitzero"` // set after ProvisionTopology
 	// Standby is the id of one that is made or promoted, and names its folder; empty for a restore in one go.
 	Standby string `json:"standby,omitempty"`
+	// Branch and Attachment name what is attached; the attachment names its folder. Operation is the attachment, too.
+	Branch     string `json:"branch,omitempty"`
+	Attachment string `json:"attachment,omitempty"`
+	// ReadOnly lets a branch's server stay a standby.
+	ReadOnly bool `json:"readOnly,omitempty"`
 	// Reuse are older data directories on the host: chunks that match what is wanted are taken from there.
 	Reuse []string `json:"reuse,omitempty"`
 	// CompareLater leaves out of RestoreMetadata what only says what differs: CompareRestored says it once clients can write.
