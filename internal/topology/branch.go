@@ -3,8 +3,6 @@ package topology
 import (
 	"slices"
 	"time"
-
-	"github.com/smartdr/smartdr/internal/wal"
 )
 
 // Branch is a writable copy of a workspace's databases at a point of a lineage. Until it is written it is no more than this value: what it
@@ -78,39 +76,11 @@ func (b *Branch) Tip() (lineage string, fixed bool) {
 // Written reports whether the branch has WAL of its own.
 func (b *Branch) Written() bool { return b.Own > 0 }
 
-// SystemManaged is the detached continuation of a database of a region that was lost: it goes on receiving WAL that was written there and had
-// not arrived. It can't be attached; branches of it can.
-type SystemManaged struct {
-	Name      string       `json:"name"` // <database>_<moment of the failover, as 20261122T221000Z>
-	Workspace string       `json:"workspace"`
-	Database  string       `json:"database"`
-	Lineage   string       `json:"lineage"` // that its server wrote, and perhaps still writes
-	Fork      wal.Position `json:"fork"`    // where the lineage that serves left it
-	Operation string       `json:"operation"`
-	Region    string       `json:"region"` // that was lost
-	Since     time.Time    `json:"since"`
-}
-
-// SystemManagedName is the name of the system-managed continuation of a database.
-func SystemManagedName(database string, failover time.Time) string {
-	return database + "_" + failover.UTC().Format("20060102T150405Z")
-}
-
 // Branch returns the branch of that name, or nil.
 func (g *Group) Branch(name string) *Branch {
 	for i := range g.Branches {
 		if g.Branches[i].Name == name {
 			return &g.Branches[i]
-		}
-	}
-	return nil
-}
-
-// FindSystemManaged returns the system-managed database of that name, or nil.
-func (g *Group) FindSystemManaged(name string) *SystemManaged {
-	for i := range g.SystemManaged {
-		if g.SystemManaged[i].Name == name {
-			return &g.SystemManaged[i]
 		}
 	}
 	return nil
