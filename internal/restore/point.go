@@ -12,13 +12,18 @@ import (
 
 const opPoint = "find point"
 
-// PointChoice is the place that somebody wants to go to. Without LSN and Time it is the end of what the bucket has.
+// PointChoice is the place that somebody wants to go to. Without LSN, Time, XID and Name it is the end of what the bucket has.
 type PointChoice struct {
 	LSN wal.LSN // no record is wanted that ends after it
 	// Time is the last moment that is wanted: the first commit record whose time is later ends it, as PostgreSQL's
 	// recovery_target_time does. Commits are written in an order that differs a little from that of their times, so one that is behind
 	// it and of an earlier time is left out too; none that is later is ever in.
 	Time time.Time
+	// XID is the transaction that is the last one wanted: the point is the end of the record that committed or aborted it, of several
+	// with that number the newest. A subtransaction ends with the one that it is part of.
+	XID uint32
+	// Name is that of a restore point: the point is the end of its record, of several with that name the newest.
+	Name string
 	// Consistent is the end LSN of the snapshot: no point before it can be reached.
 	Consistent wal.LSN
 	// StartedAt is when the snapshot began: it may hold all that was committed until then, so no earlier Time can be reached.

@@ -28,6 +28,7 @@ const (
 	xlogOnline   = 0x10 // XLOG_CHECKPOINT_ONLINE
 	xlogSwitch   = 0x40 // XLOG_SWITCH
 	xlogParams   = 0x60 // XLOG_PARAMETER_CHANGE
+	xlogRestore  = 0x70 // XLOG_RESTORE_POINT
 
 	xactCommit         = 0x00 // XLOG_XACT_COMMIT
 	xactCommitPrepared = 0x30 // XLOG_XACT_COMMIT_PREPARED
@@ -48,6 +49,7 @@ type Record struct {
 	Checkpoint *Checkpoint
 	Tablespace *TablespaceCreate
 	FileCopy   *FileCopy
+	Restore    *RestorePoint
 
 	raw []byte // from the header on; of a long record only the beginning
 }
@@ -96,6 +98,12 @@ type TablespaceCreate struct {
 // FileCopy is a CREATE DATABASE with strategy FILE_COPY, or one moved to another tablespace.
 type FileCopy struct{ Database, Tablespace, SourceDatabase, SourceTablespace uint32 }
 
+// RestorePoint is a point that somebody named, by pg_create_restore_point (xl_restore_point).
+type RestorePoint struct {
+	Name string
+	Time time.Time // by the server's clock
+}
+
 // postgresEpoch is 2000-01-01, where TimestampTz counts microseconds from.
 var postgresEpoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
@@ -115,6 +123,8 @@ func (r *Record) describe(b []byte) {
 		r.describeCheckpoint(op, main)
 	case rm == rmXLOG && op == xlogParams:
 		r.describeParameters(main)
+	case rm == rmXLOG && op == xlogRestore && len(main) > 8:
+		r.Restore = &RestorePoint{untilNUL(main[8:]), timestamp(main)}
 	case rm == rmDatabase && op == databaseFileCopy && len(main) >= 16:
 		le := binary.LittleEndian
 		r.FileCopy = &FileCopy{le.Uint32(main), le.Uint32(main[4:]), le.Uint32(main[8:]), le.Uint32(main[12:])}
