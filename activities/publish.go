@@ -26,6 +26,10 @@ func (t *Target) publish(ctx context.Context, in PublishEndpointInput) (topology
 			return topology.Group{}, describe(err, "workspace %s", a.Workspace)
 		}
 	}
+	behind, err := t.leftBehind(ctx, in)
+	if err != nil {
+		return topology.Group{}, err
+	}
 	updated, err := t.Catalog.Update(ctx, in.Group, func(g *topology.Group) error {
 		if g.Epoch > in.Epoch {
 			return fault.Newf(fault.Fenced, "publish endpoint", "group %s is at epoch %d already, and this is epoch %d", g.Name, g.Epoch, in.Epoch)
@@ -36,7 +40,13 @@ func (t *Target) publish(ctx context.Context, in PublishEndpointInput) (topology
 				delete(g.Workspaces[i].Sites, in.To) // of an epoch long past
 			}
 		}
-		return publishAll(g, in, t.Host)
+		if err := publishAll(g, in, t.Host); err != nil {
+			return err
+		}
+		for _, c := range behind {
+			g.Continue(c)
+		}
+		return nil
 	})
 	if err == nil {
 		err = t.markPublished(in)

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"slices"
 	"time"
 
 	"github.com/smartdr/smartdr/internal/wal"
@@ -35,4 +36,104 @@ func (g *Group) FindSystemManaged(name string) *SystemManaged {
 		}
 	}
 	return nil
+}
+
+// Continued says of which databases of a workspace a failover leaves a continuation behind.
+type Continued struct {
+	Workspace string
+	Lineage   string    // that the workspace wrote until the failover
+	Databases []string  // that were attached and active then
+	Fenced    Fence     // what is known of the server that wrote Lineage; zero: nothing
+	Operation string    // the failover
+	At        time.Time // when it began: the moment in the names, where another workspace has not given it one yet
+}
+
+// Continue adds the system-managed databases that a failover leaves behind, after it has made another lineage the workspace's own. It
+// does nothing when that was done before, or when the old server is known to have written nothing that the new lineage lacks.
+func (g *Group) Continue(c Continued) {
+	left, ok := g.FindLeft(c.Workspace, c.Lineage)
+	w := g.Workspace(c.Workspace)
+	if !ok || w.State != WorkspaceActive || c.Fenced.nothingBehind(left) {
+		return
+	}
+	moment := g.momentOf(c.Operation, c.At)
+	names, all := g.Replication.Chosen(c.Workspace)
+	for _, database := range c.Databases {
+		chosen := slices.Contains(names, database) || all && !slices.Contains(SystemDatabases, database)
+		if !chosen || g.continues(left, database) {
+			continue
+		}
+		g.SystemManaged = append(g.SystemManaged, SystemManaged{
+			Name: SystemManagedName(database, moment), Workspace: c.Workspace, Database: database, Lineage: left.Lineage.ID, Fork: left.Fork,
+			Operation: c.Operation, Region: left.Lineage.Region, Since: moment,
+		})
+	}
+}
+
+// momentOf is the one moment of all that a failover leaves behind, however often it was resumed.
+func (g *Group) momentOf(operation string, began time.Time) time.Time {
+	for _, s := range g.SystemManaged {
+		if s.Operation == operation {
+			return s.Since
+		}
+	}
+	return began.UTC().Truncate(time.Second)
+}
+
+func (g *Group) continues(left Left, database string) bool {
+	return slices.ContainsFunc(g.SystemManaged, func(s SystemManaged) bool {
+		return s.Workspace == left.Workspace && s.Lineage == left.Lineage.ID && s.Database == database
+	})
+}
+
+// nothingBehind reports whether a server is known to have ended no later than where it was left, and to take no writes since.
+func (f Fence) nothingBehind(left Left) bool {
+	return f.Lineage == left.Lineage.ID && f.State == FenceCommitted && f.Worth == FenceProven && f.End.LSN != 0 && f.End.LSN <= left.Fork.LSN
+}
+
+// Waits is what a system-managed database has that the one that serves lacks.
+type Waits struct {
+	SystemManaged
+	// At is its recovery point: the end of what a bucket holds of it. Fork while nothing has arrived.
+	At       wal.Position `json:"at"`
+	Time     time.Time    `json:"time,omitzero"` // of the last transaction of it that the other one lacks
+	Commits  int64        `json:"commits"`       // of its whole server, since Fork
+	Bytes    int64        `json:"bytes"`         // of WAL since Fork
+	Complete bool         `json:"complete"`      // nothing more will arrive
+	Reason   string       `json:"reason,omitempty"`
+}
+
+// NothingMissing reports whether the database that serves has all that there ever was.
+func (w Waits) NothingMissing() bool { return w.Complete && w.Commits == 0 }
+
+// WithTail returns how far a system-managed database is, by what is known of its lineage's tail.
+func (s SystemManaged) WithTail(tails []Tail) Waits {
+	w := Waits{SystemManaged: s, At: s.Fork}
+	for _, t := range tails {
+		if t.Workspace != s.Workspace || t.Lineage != s.Lineage {
+			continue
+		}
+		if t.At.Compare(w.At) > 0 {
+			w.At = t.At
+		}
+		w.Time, w.Commits, w.Bytes, w.Complete, w.Reason = t.Last, t.Commits, t.Bytes(), t.Complete, t.Error
+	}
+	return w
+}
+
+// Waiting returns how far the system-managed databases of a group are, in the order in which they came to be.
+func (s GroupStatus) Waiting() []Waits {
+	var tails []Tail
+	for _, w := range s.Workspaces {
+		tails = append(tails, w.Tails...)
+	}
+	return Waiting(&s.Group, tails)
+}
+
+// Waiting is GroupStatus.Waiting by the tails of the group's workspaces.
+func Waiting(g *Group, tails []Tail) (all []Waits) {
+	for _, s := range g.SystemManaged {
+		all = append(all, s.WithTail(tails))
+	}
+	return all
 }
