@@ -20,12 +20,37 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Entry says where in its pack a chunk lies.
+// Entry says where in its pack a chunk lies, whole or as what it differs by from another one.
 type Entry struct {
 	Hash   Hash
 	Offset uint32 // in the pack
 	Size   uint32 // compressed
-	Raw    uint32
+	Raw    uint32 // of the chunk, also where only its difference is stored
+	Base   Hash   // of a delta: the chunk that it differs from, which is stored whole; zero for a whole chunk
+}
+
+// IsDelta reports whether only the difference from Base is stored.
+func (e Entry) IsDelta() bool { return !e.Base.IsZero() }
+
+// Index is one pack's index, or why it could not be read.
+type Index struct {
+	ID      string // of the pack
+	Entries []Entry
+	Err     error // fault.Corrupt
+}
+
+// Bases returns the chunks that the pack's deltas need, each once. None of them is a delta itself. They normally lie in other packs:
+// a pack that holds one of them whole is needed as long as the delta is.
+func (p Index) Bases() []Hash {
+	var bases []Hash
+	seen := map[Hash]bool{}
+	for _, e := range p.Entries {
+		if e.IsDelta() && !seen[e.Base] {
+			seen[e.Base] = true
+			bases = append(bases, e.Base)
+		}
+	}
+	return bases
 }
 
 // encodeIndex returns the index object of a pack.

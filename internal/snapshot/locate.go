@@ -20,7 +20,7 @@ type PackPart struct {
 func Locate(ctx context.Context, store objectstore.Store, group, ws string, wanted map[Hash]struct{}) ([]PackPart, error) {
 	var parts []PackPart
 	var damaged error
-	err := eachIndex(ctx, store, group, ws, func(p packIndex) {
+	err := EachIndex(ctx, store, group, ws, func(p Index) {
 		if p.Err != nil {
 			damaged = cmp.Or(damaged, p.Err)
 			return
@@ -36,7 +36,7 @@ func Locate(ctx context.Context, store objectstore.Store, group, ws string, want
 	return parts, lacking(len(wanted), damaged)
 }
 
-func takeWanted(p packIndex, wanted map[Hash]struct{}) PackPart {
+func takeWanted(p Index, wanted map[Hash]struct{}) PackPart {
 	part := PackPart{ID: p.ID}
 	for _, e := range p.Entries {
 		if _, ok := wanted[e.Hash]; ok {
@@ -57,4 +57,23 @@ func lacking(n int, damaged error) error {
 		return fault.Newf(fault.Corrupt, "find chunks", "%d of them are in no index that can be read: %w", n, damaged).WithHint(hint)
 	}
 	return fault.Newf(fault.Missing, "find chunks", "%d of them are in no pack of the bucket", n).WithHint(hint)
+}
+
+// ReadChunk reads one chunk by at most two ranged requests: one for its entry's bytes, and for a delta one for its base's. Errors:
+// fault.Missing, or fault.Corrupt naming the object.
+func ReadChunk(ctx context.Context, store objectstore.Store, group, ws string, at Place) ([]byte, error) {
+	return nil, fault.Newf(fault.Invalid, "read chunk", "not there yet")
+}
+
+// Place is where one chunk can be read.
+type Place struct {
+	Pack  string // its id
+	Entry Entry
+	Base  *Place // of a delta
+}
+
+// Needed returns the ids of packs that suffice to read all chunks of wanted, bases of deltas included, and the chunks of wanted that
+// no pack of indexes, or none with its base, holds. Locate finds everything in the packs that it returns.
+func Needed(wanted map[Hash]struct{}, indexes []Index) (packs map[string]struct{}, lacking []Hash) {
+	return nil, nil
 }

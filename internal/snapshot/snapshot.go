@@ -46,6 +46,15 @@ func PackKey(group, ws, id string) string { return packsPrefix(group, ws) + id +
 // IndexKey returns the key of a pack's index, below the root.
 func IndexKey(group, ws, id string) string { return packsPrefix(group, ws) + id + ".idx" }
 
+// PagesKey returns the key of a pack's page fingerprints, below the root. Only who takes the next snapshot reads them; a pack that was
+// written before there were any, or holds only deltas, has none.
+func PagesKey(group, ws, id string) string { return packsPrefix(group, ws) + id + ".pages" }
+
+// PackKeys returns all keys of a pack in the order in which they are removed: a pack without an index does not count.
+func PackKeys(group, ws, id string) []string {
+	return []string{IndexKey(group, ws, id), PagesKey(group, ws, id), PackKey(group, ws, id)}
+}
+
 var idPattern = regexp.MustCompile(`^\d{8}T\d{6}Z-[0-9a-f]{4}$`)
 
 // NewID returns an id that sorts by time, as 20261122T221000Z-3f9a: the last part is the fraction of the second, in 65,536ths.

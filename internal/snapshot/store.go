@@ -103,18 +103,11 @@ func Publish(ctx context.Context, store objectstore.Store, m *Manifest) error {
 // indexReaders is how many pack indexes are fetched at a time; they are small, and latency rules.
 const indexReaders = 16
 
-// packIndex is one pack's index, or why it could not be read.
-type packIndex struct {
-	ID      string
-	Entries []Entry
-	Err     error // fault.Corrupt
-}
-
-// eachIndex calls visit, one call at a time, for every pack index of a workspace. A damaged index is visited with Err
+// EachIndex calls visit, one call at a time, for every pack index of a workspace. A damaged index is visited with Err
 // set; other errors end it.
-func eachIndex(ctx context.Context, store objectstore.Store, group, ws string, visit func(packIndex)) error {
+func EachIndex(ctx context.Context, store objectstore.Store, group, ws string, visit func(Index)) error {
 	g, ctx := errgroup.WithContext(ctx)
-	keys, read := make(chan string), make(chan packIndex)
+	keys, read := make(chan string), make(chan Index)
 	g.Go(func() error {
 		defer close(keys)
 		return listIndexes(ctx, store, packsPrefix(group, ws), keys)
@@ -150,7 +143,7 @@ func listIndexes(ctx context.Context, store objectstore.Store, prefix string, ke
 	return nil
 }
 
-func readIndexes(ctx context.Context, store objectstore.Store, keys <-chan string, read chan<- packIndex) error {
+func readIndexes(ctx context.Context, store objectstore.Store, keys <-chan string, read chan<- Index) error {
 	for key := range keys {
 		p, err := readIndex(ctx, store, key)
 		if err != nil {
@@ -165,8 +158,8 @@ func readIndexes(ctx context.Context, store objectstore.Store, keys <-chan strin
 	return nil
 }
 
-func readIndex(ctx context.Context, store objectstore.Store, key string) (packIndex, error) {
-	p := packIndex{ID: strings.TrimSuffix(path.Base(key), ".idx")}
+func readIndex(ctx context.Context, store objectstore.Store, key string) (Index, error) {
+	p := Index{ID: strings.TrimSuffix(path.Base(key), ".idx")}
 	b, _, err := store.Get(ctx, key)
 	if err != nil {
 		return p, err

@@ -110,7 +110,7 @@ func (w *Writer) readKnown() error {
 	var all sync.WaitGroup
 	for i, t := range w.opts.Targets {
 		all.Go(func() {
-			err := eachIndex(w.ctx, t.Store, w.opts.Group, w.opts.Workspace, func(p packIndex) { w.learn(i, p) })
+			err := EachIndex(w.ctx, t.Store, w.opts.Group, w.opts.Workspace, func(p Index) { w.learn(i, p) })
 			if err != nil {
 				w.drop(i, err)
 			}
@@ -120,7 +120,7 @@ func (w *Writer) readKnown() error {
 	return context.Cause(w.ctx)
 }
 
-func (w *Writer) learn(target int, p packIndex) {
+func (w *Writer) learn(target int, p Index) {
 	if p.Err != nil { // its chunks are stored anew, which heals it
 		w.opts.Log.Warn("damaged pack index", "region", w.opts.Targets[target].Region, "err", p.Err)
 		return
