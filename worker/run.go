@@ -176,7 +176,7 @@ func pollers(c client.Client, target *activities.Target, source *activities.Sour
 func registerWorkflows(w worker.Worker) {
 	for _, f := range []any{workflows.CreateGroup, workflows.ChangeGroup, workflows.CreateWorkspace, workflows.ChangeWorkspace, workflows.Suspend, workflows.Resume, workflows.Terminate,
 		workflows.Configure, workflows.ChangeDatabases, workflows.Replication, workflows.WorkspaceReplication, workflows.Recover, workflows.Failover, workflows.Notify,
-		workflows.Tails, workflows.LinkBranch,
+		workflows.Tails, workflows.CreateBranch, workflows.DropBranch, workflows.LinkBranch,
 		workflows.AttachBranch, workflows.DetachBranch, workflows.BranchReplication,
 		workflows.Switchover, workflows.Failback, workflows.Preprovision, workflows.Standby} {
 		w.RegisterWorkflow(f)
