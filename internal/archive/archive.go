@@ -97,6 +97,28 @@ func (a *Archive) GetBoth(ctx context.Context, e Entry) ([]byte, *Segment, error
 	return b, s, err
 }
 
+// headBytes is how much of an object is read for its header: nearly all are shorter.
+const headBytes = 4 << 10
+
+// Header reads a segment's header alone. That the bytes behind it are what it says is not looked at.
+func (a *Archive) Header(ctx context.Context, e Entry) (Header, error) {
+	b, err := a.store.GetRange(ctx, e.Key, 0, min(e.Size, headBytes))
+	if err != nil {
+		return Header{}, err
+	}
+	h, _, err := DecodeHeader(b)
+	if err == nil {
+		err = a.belongs(h)
+	}
+	if err == nil && (h.Timeline != e.Timeline || h.Range() != e.Range) {
+		err = fault.Newf(fault.Corrupt, "read segment header", "it is of %s of timeline %d", h.Range(), h.Timeline)
+	}
+	if err != nil {
+		return Header{}, fault.New(fault.KindOf(err), e.Key, err)
+	}
+	return h, nil
+}
+
 // decode verifies the object b found under e's key.
 func (a *Archive) decode(e Entry, b []byte) (*Segment, error) {
 	s, err := Decode(b)

@@ -48,6 +48,7 @@ type Header struct {
 	BodySize   int64          `json:"bodySize"`            // bytes after the header: the zstd frame
 	RecordEnd  wal.LSN        `json:"recordEnd"`           // end of the last complete record before End (Scanner.RecordEnd); 0: none yet
 	LastCommit Commit         `json:"lastCommit,omitzero"` // last one at or before RecordEnd
+	Latest     *Latest        `json:"latest,omitempty"`    // bounds the times of commits; nil: not known
 	AsOf       time.Time      `json:"asOf,omitzero"`       // shipper's clock: everything flushed by then lies before End
 	CreatedAt  time.Time      `json:"createdAt"`           // shipper's clock
 }
@@ -56,6 +57,14 @@ type Header struct {
 type Commit struct {
 	LSN  wal.LSN   `json:"lsn"`  // its end
 	Time time.Time `json:"time"` // primary's clock
+}
+
+// Latest bounds the times of commits on a lineage's path, which are nearly but not quite in the order of the commits, and jump with the
+// primary's clock: no commit record that ends behind Since, and at or before the segment's end, is of a later time. With it a moment is found
+// without reading all that came before.
+type Latest struct {
+	Since wal.LSN   `json:"since"`
+	Time  time.Time `json:"time,omitzero"` // primary's clock; zero when there was no commit
 }
 
 // Range returns the bytes that the segment holds.

@@ -14,6 +14,7 @@ type Tip struct {
 	Position   wal.Position
 	RecordEnd  wal.LSN   // end of the last complete record at or before Position; 0 when there is none yet
 	LastCommit Commit    // last one at or before RecordEnd
+	Latest     *Latest   // bounds the times of commits on the path; nil when unknown
 	AsOf       time.Time // everything that the server had flushed by then is included; zero when unknown
 	State      []byte    // SHA-256 midstate at Position
 	Digest     Sum       // the digest there
@@ -77,7 +78,7 @@ func (a *Archive) tipOf(ctx context.Context, t Tip, size wal.SegmentSize) (Tip, 
 		return Tip{}, err
 	}
 	t.State, t.Digest = d.State(), d.Sum()
-	t.RecordEnd, t.LastCommit, t.AsOf = s.Header.RecordEnd, s.Header.LastCommit, s.Header.AsOf
+	t.RecordEnd, t.LastCommit, t.Latest, t.AsOf = s.Header.RecordEnd, s.Header.LastCommit, s.Header.Latest, s.Header.AsOf
 	if last.Use.End < s.Header.End {
 		t.atSwitch(s, last.Use, size)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/smartdr/smartdr/internal/archive"
 	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/wal"
 )
 
@@ -24,6 +25,8 @@ type PointChoice struct {
 	XID uint32
 	// Name is that of a restore point: the point is the end of its record, of several with that name the newest.
 	Name string
+	// Searched is the error of a search for the same XID or Name from a newer snapshot: what was looked through there is not read again.
+	Searched error
 	// Consistent is the end LSN of the snapshot: no point before it can be reached.
 	Consistent wal.LSN
 	// StartedAt is when the snapshot began: it may hold all that was committed until then, so no earlier Time can be reached.
@@ -49,19 +52,24 @@ type Point struct {
 }
 
 // FindPoint finds the place that choice means on the way that legs describe, in a bucket. For an LSN it reads only what is around
-// it, for a time the WAL from the first leg's start on, and without either all of it: archive.Tip is for that. CutLegs and
-// FetchWAL then go there.
+// it; for a time too, where segments tell of which times their commits are, else the WAL from the first leg's start on; for a
+// transaction or a restore point all that is behind it. Without any of these it reads everything: archive.Tip is for that. CutLegs
+// and FetchWAL then go there.
 //
-// Errors: fault.Invalid for a point that the snapshot does not lead to, or that lies behind the bucket's end, with the nearest
-// one in the hint; fault.Missing and fault.Corrupt as in FetchWAL.
+// Errors: fault.Invalid for a point that the snapshot does not lead to, that lies behind the bucket's end, or that is not there, with the
+// nearest ones in the hint; fault.Missing and fault.Corrupt as in FetchWAL.
 func FindPoint(ctx context.Context, legs []Leg, size wal.SegmentSize, choice PointChoice) (Point, error) {
-	if len(legs) == 0 || !size.Valid() || choice.LSN != 0 && !choice.Time.IsZero() {
-		return Point{}, fault.Newf(fault.Invalid, opPoint, "%d legs, segment size %d, LSN %s and time %s", len(legs), size, choice.LSN, choice.Time)
+	if err := choice.check(legs, size); err != nil {
+		return Point{}, err
 	}
 	s := &search{choice: choice}
 	s.walk = walk{legs: legs, size: size, visit: s.visit}
+	near, err := s.near(ctx)
+	if err != nil {
+		return Point{}, err
+	}
 	for before := wal.LSN(1 << 20); ; before <<= 4 {
-		s.walk.from = s.start(before)
+		s.walk.from = near - min(near, before)
 		if err := s.walk.run(ctx, s.begin); err != nil {
 			return Point{}, err
 		}
@@ -70,6 +78,29 @@ func FindPoint(ctx context.Context, legs []Leg, size wal.SegmentSize, choice Poi
 			return s.point()
 		}
 	}
+}
+
+func (c PointChoice) check(legs []Leg, size wal.SegmentSize) error {
+	t := topology.Target{Time: c.Time, LSN: c.LSN, XID: c.XID, Name: c.Name}
+	if len(legs) == 0 || !size.Valid() {
+		return fault.Newf(fault.Invalid, opPoint, "%d legs, segment size %d", len(legs), size)
+	}
+	return t.Check()
+}
+
+// near returns a position at or before which nothing has to be read to find the point, save for a record that tells where
+// others begin. What a transaction or a restore point means is an LSN from here on.
+func (s *search) near(ctx context.Context) (wal.LSN, error) {
+	c := &s.choice
+	switch {
+	case c.XID != 0 || c.Name != "":
+		at, err := findNamed(ctx, s.walk, *c)
+		c.LSN = at
+		return at, err
+	case !c.Time.IsZero() && !c.Time.Before(c.StartedAt):
+		return notBefore(ctx, &s.walk, c.Time)
+	}
+	return c.LSN, nil
 }
 
 // CutLegs returns legs that end at a point.
@@ -86,11 +117,6 @@ type search struct {
 	found    Point
 	passed   bool           // the record that ends it was met, and the walk goes on for what can be said about it
 	earliest archive.Commit // the last one at or before Consistent
-}
-
-// start is where to look from: for an LSN a little earlier, else the beginning.
-func (s *search) start(before wal.LSN) wal.LSN {
-	return s.choice.LSN - min(s.choice.LSN, before)
 }
 
 func (s *search) begin() { s.found, s.passed, s.earliest = Point{}, false, archive.Commit{} }
@@ -131,9 +157,8 @@ func (s *search) beyond(r wal.Record) bool {
 func (s *search) point() (Point, error) {
 	p, c := s.found, s.choice
 	p.Latest = !s.passed
-	end := s.walk.ends[len(s.walk.ends)-1]
 	switch {
-	case c.LSN > end.LSN:
+	case c.LSN > s.walk.end():
 		return Point{}, fault.Newf(fault.Invalid, opPoint, "%s lies %w", c.LSN, ErrTooLate).
 			WithHint("The last point that can be reached is %s.", p.describe())
 	case p.End.LSN == 0, p.End.LSN < c.Consistent, !c.Time.IsZero() && c.Time.Before(c.StartedAt):
@@ -164,54 +189,4 @@ func (s *search) tooEarly() error {
 	}
 	return fault.Newf(fault.Invalid, opPoint, "the snapshot does not lead to a point %s: %w, consistent from %s on", want, ErrTooEarly, s.choice.Consistent).
 		WithHint("%s; for an earlier one take an older snapshot.", hint)
-}
-
-// CountCommits counts the commit records that end behind from and at or before to; 0 means the end of what the bucket has. It reads
-// what lies between them, and no more. A transaction counts for the database that its records between the two name, and for OID
-// 0 where none of them does.
-func CountCommits(ctx context.Context, legs []Leg, size wal.SegmentSize, from, to wal.LSN) (total int64, byDatabase map[uint32]int64, err error) {
-	if len(legs) == 0 || !size.Valid() || to != 0 && to < from {
-		return 0, nil, fault.Newf(fault.Invalid, opPoint, "%d legs, segment size %d, from %s to %s", len(legs), size, from, to)
-	}
-	var c census
-	w := walk{legs: legs, size: size, from: from, visit: func(_ int, _ archive.Line, r wal.Record) error {
-		if to != 0 && r.End > to {
-			return errEnough
-		}
-		c.see(r, r.End > from)
-		return nil
-	}}
-	err = w.run(ctx, func() { c = census{writes: map[uint32]uint32{}, by: map[uint32]int64{}} })
-	return c.total, c.by, err
-}
-
-// census counts commits.
-type census struct {
-	writes map[uint32]uint32 // by transaction that has not ended: the database
-	by     map[uint32]int64
-	total  int64
-}
-
-func (c *census) see(r wal.Record, counts bool) {
-	e, ends := r.Ending()
-	if !ends {
-		if r.XID == 0 {
-			return
-		}
-		if db := r.Database(); db != 0 {
-			c.writes[r.XID] = db
-		}
-		return
-	}
-	db := e.Database
-	for _, xid := range e.XIDs {
-		if db == 0 {
-			db = c.writes[xid]
-		}
-		delete(c.writes, xid)
-	}
-	if e.Committed && counts {
-		c.by[db]++
-		c.total++
-	}
 }

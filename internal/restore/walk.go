@@ -27,23 +27,41 @@ type walk struct {
 	legs []Leg
 	size wal.SegmentSize
 	from wal.LSN // records that end at or before it may be left out
+	to   wal.LSN // records that end behind it are left out; 0: none
 	// visit is called for each record, with its leg; each is on the way, and comes once. It ends the walk by errEnough.
 	visit func(leg int, line archive.Line, r wal.Record) error
 
-	lines []archive.Line // by leg
-	ends  []wal.Position // by leg: where its way ends
+	// By leg, as far as it was listed; kept from one run to the next.
+	lines  []archive.Line
+	chains []archive.Chain
 }
 
 // run walks. Objects that were merged meanwhile make it begin anew, after a call of begin.
 func (w *walk) run(ctx context.Context, begin func()) error {
-	for attempt := 0; ; attempt++ {
-		w.lines, w.ends = nil, nil
+	return w.again(func() error {
 		begin()
-		err := w.once(ctx)
+		return w.once(ctx)
+	})
+}
+
+// again does what reads objects that were listed, and lists them anew when some were merged meanwhile.
+func (w *walk) again(do func() error) error {
+	for attempt := 0; ; attempt++ {
+		err := do()
 		if !fault.Is(err, errMerged) || attempt == 3 {
 			return err
 		}
+		w.lines, w.chains = nil, nil
 	}
+}
+
+// end is where the last leg ends that was listed.
+func (w *walk) end() wal.LSN {
+	i := len(w.chains) - 1
+	if to := w.legs[i].To; to != 0 {
+		return min(to, w.chains[i].End.LSN)
+	}
+	return w.chains[i].End.LSN
 }
 
 func (w *walk) once(ctx context.Context) error {
@@ -61,6 +79,19 @@ func (w *walk) once(ctx context.Context) error {
 
 // leg walks through one leg.
 func (w *walk) leg(ctx context.Context, i int) error {
+	if err := w.list(ctx, i); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	return w.read(ctx, i, w.steps(i))
+}
+
+// list finds a leg's way in the bucket, once.
+func (w *walk) list(ctx context.Context, i int) error {
+	if i < len(w.chains) {
+		return nil
+	}
 	leg := w.legs[i]
 	inv, err := leg.whole(ctx)
 	if err != nil {
@@ -74,19 +105,18 @@ func (w *walk) leg(ctx context.Context, i int) error {
 	if leg.To != 0 && chain.End.LSN < leg.To {
 		return newFetch(FetchWAL{}).gap(leg, chain)
 	}
-	w.lines, w.ends = append(w.lines, line), append(w.ends, chain.End)
-	steps := w.steps(i, chain)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	return w.read(ctx, i, steps)
+	w.lines, w.chains = append(w.lines, line), append(w.chains, chain)
+	return nil
 }
 
 // steps are those of a leg's way that hold what is wanted.
-func (w *walk) steps(i int, chain archive.Chain) (steps []archive.Step) {
+func (w *walk) steps(i int) (steps []archive.Step) {
 	from := w.size.Start(w.from - min(w.from, walkBefore)) // after a log switch there are no pages in the middle of a file
-	for _, s := range chain.Steps {
-		if to := w.legs[i].To; to != 0 {
-			s.Use.End = min(s.Use.End, to)
+	for _, s := range w.chains[i].Steps {
+		for _, to := range []wal.LSN{w.legs[i].To, w.to} {
+			if to != 0 {
+				s.Use.End = min(s.Use.End, to)
+			}
 		}
 		if s.Use.Start = max(s.Use.Start, from); s.Use.Start < s.Use.End {
 			steps = append(steps, s)
@@ -145,7 +175,7 @@ func (w *walk) scan(i int, scanner *wal.Scanner, chain *archive.Verifier, s arch
 	var stop error
 	err = scanner.Feed(s.Use.Start, raw, func(r wal.Record) {
 		// Up to the fork a leg repeats the one before.
-		if stop != nil || i > 0 && r.End <= w.legs[i-1].To || w.legs[i].To != 0 && r.End > w.legs[i].To {
+		if stop != nil || i > 0 && r.End <= w.legs[i-1].To || w.legs[i].To != 0 && r.End > w.legs[i].To || w.to != 0 && r.End > w.to {
 			return
 		}
 		stop = w.visit(i, w.lines[i], r)

@@ -83,6 +83,10 @@ func (s *shipper) newSealer(ctx context.Context, tip *archive.Tip, a *archive.Ar
 		template: archive.Header{Group: s.Group, Workspace: s.Workspace, Lineage: s.Lineage.ID, Epoch: s.Epoch,
 			SystemID: s.Lineage.SystemID, Timeline: tip.Position.Timeline}}
 	from := s.Lineage.Start.LSN
+	q.latest.Since = max(from, tip.RecordEnd)
+	if tip.Latest != nil {
+		q.latest = *tip.Latest
+	}
 	q.scanner = wal.NewScanner(s.Lineage.SegmentSize)
 	if tip.RecordEnd != 0 {
 		q.scanner = wal.ResumeScanner(s.Lineage.SegmentSize, tip.RecordEnd)

@@ -19,6 +19,7 @@ type sealer struct {
 	scanner  *wal.Scanner
 	record   wal.LSN // end of the last complete record
 	commit   archive.Commit
+	latest   archive.Latest // of the commits since this scan, or those before it that it goes on from, began
 	log      *slog.Logger
 }
 
@@ -85,7 +86,8 @@ func (s *sealer) header(k chunk) archive.Header {
 	s.digest.Write(k.raw)
 	h.Digest = s.digest.Sum()
 	s.scan(k.start, k.raw)
-	h.RecordEnd, h.LastCommit = s.record, s.commit
+	latest := s.latest
+	h.RecordEnd, h.LastCommit, h.Latest = s.record, s.commit, &latest
 	h.AsOf, h.CreatedAt = k.asOf, time.Now().UTC()
 	return h
 }
@@ -96,9 +98,13 @@ func (s *sealer) scan(at wal.LSN, b []byte) {
 	err := s.scanner.Feed(at, b, func(r wal.Record) {
 		if r.Commit != nil {
 			s.commit = archive.Commit{LSN: r.End, Time: r.Commit.Time}
+			if r.Commit.Time.After(s.latest.Time) {
+				s.latest.Time = r.Commit.Time
+			}
 		}
 	})
 	if err != nil {
+		s.latest = archive.Latest{Since: at + wal.LSN(len(b))} // nobody knows what was passed over
 		s.log.Error("WAL from the server is not understood", "error", err)
 	}
 	s.record = max(s.record, s.scanner.RecordEnd())
