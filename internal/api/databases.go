@@ -10,19 +10,44 @@ import (
 	"github.com/smartdr/smartdr/workflows"
 )
 
-// Databases returns the group's databases by workspace and name, those that are left out too where they are known.
+// Databases returns the databases of the group's workspaces by workspace and name, those that are left out too where they are known; and
+// then what is system-managed, and the branches.
 func (s *Service) Databases(ctx context.Context, group string) ([]Database, error) {
 	st, err := s.Status(ctx, group)
 	if err != nil {
 		return nil, err
 	}
+	return append(ownDatabases(st), besides(st)...), nil
+}
+
+// DatabasesOf is Databases of one workspace; "" for all.
+func (s *Service) DatabasesOf(ctx context.Context, group, workspace string) ([]Database, error) {
+	all, err := s.Databases(ctx, group)
+	if err != nil || workspace == "" {
+		return all, err
+	}
+	if _, err := s.Workspace(ctx, group, workspace); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(d Database) bool { return d.Workspace != workspace }), nil
+}
+
+// besides are the databases of a group that no workspace serves.
+func besides(st topology.GroupStatus) (out []Database) {
+	for _, l := range st.Listed() {
+		out = append(out, Database{Workspace: l.Workspace, Name: l.Name, Kind: l.Kind, State: l.State, Reason: l.Reason, Detached: &l})
+	}
+	return out
+}
+
+func ownDatabases(st topology.GroupStatus) []Database {
 	out := []Database{}
 	for _, w := range st.Workspaces {
 		if of := st.Group.Workspace(w.Workspace); of == nil || of.State != topology.WorkspaceTerminated {
 			out = append(out, databasesOf(st.Group, w)...)
 		}
 	}
-	return out, nil
+	return out
 }
 
 // leftOut says why a database is not replicated.
@@ -41,12 +66,12 @@ func databasesOf(g topology.Group, w topology.WorkspaceStatus) []Database {
 			if sizes[d.Name] = d.TotalBytes; d.Replicated {
 				continue // the status names it, unless it is a template or was dropped
 			}
-			known[d.Name] = Database{Workspace: w.Workspace, Name: d.Name, SizeBytes: d.TotalBytes, Reason: leftOut(g, w.Workspace, d.Name)}
+			known[d.Name] = Database{Workspace: w.Workspace, Name: d.Name, Kind: topology.AttachedKind, SizeBytes: d.TotalBytes, Reason: leftOut(g, w.Workspace, d.Name)}
 		}
 	}
 	for _, d := range w.Databases {
 		known[d.Database] = Database{
-			Workspace: w.Workspace, Name: d.Database, Replicated: true, SizeBytes: sizes[d.Database], State: d.State, Reason: d.Reason,
+			Workspace: w.Workspace, Name: d.Database, Kind: topology.AttachedKind, Replicated: true, SizeBytes: sizes[d.Database], State: d.State, Reason: d.Reason,
 		}
 	}
 	var out []Database

@@ -282,7 +282,7 @@ func TestDatabasesOf(t *testing.T) {
 	w.Snapshot.Databases = []topology.DatabaseProgress{
 		{Name: "app", Replicated: true, TotalBytes: 7}, {Name: "template1", Replicated: true}, {Name: "scratch", TotalBytes: 5},
 	}
-	want := []Database{{Workspace: "main", Name: "app", Replicated: true, SizeBytes: 7}, {Workspace: "main", Name: "scratch", SizeBytes: 5, Reason: "not in a snapshot yet"}}
+	want := []Database{{Workspace: "main", Kind: topology.AttachedKind, Name: "app", Replicated: true, SizeBytes: 7}, {Workspace: "main", Kind: topology.AttachedKind, Name: "scratch", SizeBytes: 5, Reason: "not in a snapshot yet"}}
 	if diff := cmp.Diff(want, databasesOf(aStatus().Group, w)); diff != "" {
 		t.Error(diff)
 	}

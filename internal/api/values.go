@@ -127,14 +127,17 @@ type Connection struct {
 	Sides int `json:"sides"`
 }
 
-// Database is one database of a group and how it is replicated.
+// Database is one database of a group and how it is replicated, or what is listed beside these: a system-managed database or a branch.
 type Database struct {
 	Workspace  string                 `json:"workspace"`
 	Name       string                 `json:"name"`
+	Kind       topology.ListedKind    `json:"kind"`
 	Replicated bool                   `json:"replicated"`
 	SizeBytes  int64                  `json:"sizeBytes,omitempty"` // at the last snapshot or capture; 0 when unknown
 	State      topology.DatabaseState `json:"state,omitempty"`
 	Reason     string                 `json:"reason,omitempty"` // of the state, or why it is left out
+	// Detached is what else there is to say of a system-managed database or a branch; nil for a workspace's own.
+	Detached *topology.Listed `json:"detached,omitempty"`
 }
 
 // The states of a Workspace besides those of topology.WorkspaceState.

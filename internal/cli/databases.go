@@ -12,6 +12,10 @@ import (
 const databasesLong = `List a group's databases: how far each is replicated, and which are left out and why. A database that is left out is not
 stored in the other region, and is absent after a failover.
 
+After a failover there is a second one beside each database that served: app_20261122T221000Z is the continuation of app in the region
+that was lost. It is system-managed: attached to nothing, it goes on receiving what its server wrote and had not been replicated. To see
+into it, make a branch of it. Branches are listed too.
+
 Names are as in "app", for every workspace that has a database of that name, or "main/app" for the one of workspace main.`
 
 func (a *app) databasesCommand() *cobra.Command {
@@ -43,9 +47,14 @@ func (a *app) databasesCommand() *cobra.Command {
 
 // listsDatabases makes cmd list a group's databases.
 func (a *app) listsDatabases(cmd *cobra.Command) *cobra.Command {
-	var group string
+	var group, workspace string
 	a.groupFlag(cmd, &group)
-	cmd.RunE = readsGroup(a, &group, (*api.Service).Databases, render.Databases)
+	cmd.Flags().StringVar(&workspace, "workspace", "", "only those of this workspace")
+	_ = cmd.RegisterFlagCompletionFunc("workspace", a.completeWorkspaces(&group))
+	list := func(s *api.Service, ctx context.Context, group string) ([]api.Database, error) {
+		return s.DatabasesOf(ctx, group, workspace)
+	}
+	cmd.RunE = readsGroup(a, &group, list, render.Databases)
 	return cmd
 }
 

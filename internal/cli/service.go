@@ -9,6 +9,7 @@ import (
 	"github.com/smartdr/smartdr/internal/api"
 	"github.com/smartdr/smartdr/internal/cli/render"
 	"github.com/smartdr/smartdr/internal/config"
+	"github.com/smartdr/smartdr/internal/topology"
 )
 
 // service returns the API over the configuration, which is read when it is first needed.
@@ -90,7 +91,9 @@ func (a *app) completeDatabases(group *string) completion {
 	return a.completeOf(group, func(ctx context.Context, s *api.Service, name string) (names []string, err error) {
 		all, err := s.Databases(ctx, name)
 		for _, d := range all {
-			names = append(names, d.Workspace+"/"+d.Name)
+			if d.Kind == topology.AttachedKind { // of the others nothing is chosen
+				names = append(names, d.Workspace+"/"+d.Name)
+			}
 		}
 		return names, err
 	})

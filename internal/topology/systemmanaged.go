@@ -121,14 +121,19 @@ func (s SystemManaged) WithTail(tails []Tail) Waits {
 	return w
 }
 
-// Waiting returns how far the system-managed databases of a group are, in the order in which they came to be.
-func (s GroupStatus) Waiting() []Waits {
-	var tails []Tail
+// tails are those of all workspaces.
+func (s GroupStatus) tails() (all []Tail) {
 	for _, w := range s.Workspaces {
-		tails = append(tails, w.Tails...)
+		all = append(all, w.Tails...)
 	}
-	return Waiting(&s.Group, tails)
+	return all
 }
+
+// Waiting returns how far the system-managed databases of a group are, in the order in which they came to be.
+func (s GroupStatus) Waiting() []Waits { return Waiting(&s.Group, s.tails()) }
+
+// Listed returns the system-managed databases and the branches of a group.
+func (s GroupStatus) Listed() []Listed { return s.Group.Listed(s.tails()) }
 
 // Waiting is GroupStatus.Waiting by the tails of the group's workspaces.
 func Waiting(g *Group, tails []Tail) (all []Waits) {

@@ -68,25 +68,6 @@ func orDash(s string) string {
 	return s
 }
 
-// Databases writes the databases of a group.
-func Databases(dbs []api.Database, style Style) string {
-	if len(dbs) == 0 {
-		return "No database is known yet: smartdr configure --help\n"
-	}
-	var rows [][]cell
-	for _, d := range dbs {
-		state, size := tinted(stateColours[d.State], string(d.State)), "-"
-		if !d.Replicated {
-			state = tinted(dim, "left out")
-		}
-		if d.SizeBytes > 0 {
-			size = Bytes(d.SizeBytes)
-		}
-		rows = append(rows, []cell{plain(d.Workspace), plain(d.Name), state, plain(size), plain(d.Reason)})
-	}
-	return style.table([]string{"WORKSPACE", "DATABASE", "STATE", "SIZE", "REASON"}, rows)
-}
-
 // Preview writes what a failover now would bring back, and what it would lose.
 func Preview(p api.FailoverPreview, now time.Time, style Style) string {
 	var b strings.Builder

@@ -146,8 +146,8 @@ func TestGolden(t *testing.T) {
 			{Name: "west", Bucket: "dr-west", Endpoint: "http://127.0.0.1:9", Error: "connection refused"},
 		}, pipe),
 		"databases": Databases([]api.Database{
-			{Workspace: "main", Name: "app", Replicated: true, SizeBytes: 7 << 20, State: topology.Active},
-			{Workspace: "main", Name: "scratch", SizeBytes: 1023},
+			{Workspace: "main", Name: "app", Kind: topology.AttachedKind, Replicated: true, SizeBytes: 7 << 20, State: topology.Active},
+			{Workspace: "main", Name: "scratch", Kind: topology.AttachedKind, SizeBytes: 1023},
 		}, pipe),
 	} {
 		t.Run(name, func(t *testing.T) { golden(t, name, got) })

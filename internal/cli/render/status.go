@@ -38,7 +38,7 @@ func Status(s topology.GroupStatus, now time.Time, style Style) string {
 	if cursors := style.cursors(s, now); cursors != "" {
 		b.WriteString("\n" + cursors)
 	}
-	for _, more := range []string{style.standbys(s, now), style.left(s), style.reasons(s) + style.complaints(s)} {
+	for _, more := range []string{style.standbys(s, now), style.left(s), style.behind(s), style.reasons(s) + style.complaints(s)} {
 		if more != "" {
 			b.WriteString("\n" + more)
 		}
