@@ -25,6 +25,7 @@ func (t *Target) attachInput(ctx context.Context, in RestoreInput, fetched resto
 		return restore.AttachInput{}, nil, err
 	}
 	place.Minimums = fetched.MaxParameters
+	place.Isolated = in.Branch != ""
 	settings, err := t.settings(server, m, place)
 	if err != nil {
 		return restore.AttachInput{}, nil, err
@@ -37,6 +38,9 @@ func (t *Target) attachInput(ctx context.Context, in RestoreInput, fetched resto
 		Plan:     restore.Plan{Timeline: fetched.End.Timeline, RecordEnd: fetched.RecordEnd},
 		Minimums: fetched.MaxParameters, Overrides: settings.CommandLine, SlotName: slotName(in.Group, in.Plan.Workspace), Log: t.Log,
 		ReplayFrom: in.Plan.SnapshotStart.LSN, Tablespaces: fetched.Tablespaces, FileCopies: fetched.FileCopies,
+	}
+	if in.Branch != "" {
+		branchAttach(&input, in)
 	}
 	for _, d := range in.Plan.Omitted {
 		input.OmittedDatabases = append(input.OmittedDatabases, d.OID)
@@ -61,8 +65,11 @@ func (t *Target) wasManaged(ctx context.Context, in RestoreInput) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	w := loaded.Group.Workspace(in.Plan.Workspace)
-	return w != nil && w.Managed(loaded.Group.Other(in.To)), nil
+	w, from := loaded.Group.Workspace(in.Plan.Workspace), loaded.Group.Other(in.To)
+	if in.Branch != "" {
+		from = loaded.Group.Active
+	}
+	return w != nil && w.Managed(from), nil
 }
 
 // superuser is the role that this host controls the restored server with.

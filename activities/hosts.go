@@ -146,13 +146,16 @@ func (t *Target) describe(ctx context.Context) (topology.Host, error) {
 		return h, err
 	}
 	for i, p := range h.Placed {
+		if p.Branch != "" {
+			continue
+		}
 		h.Placed[i].Spare = t.reclaimable(ctx, p.Group, p.Workspace)
 	}
 	h.Programs, err = t.offered(ctx)
 	return h, err
 }
 
-// placed returns the servers that have their files here: of each workspace the newest.
+// placed returns the servers that have their files here: of each workspace the newest, and those of branches.
 func (t *Target) placed() ([]topology.Placed, error) {
 	files, err := ownerFiles(t.DataDir, "*", "*")
 	if err != nil {
@@ -170,14 +173,14 @@ func (t *Target) placed() ([]topology.Placed, error) {
 			newest[of] = topology.Placed{Group: o.Group, Workspace: o.Workspace, Epoch: o.Epoch, Size: o.size()}
 		}
 	}
-	all := make([]topology.Placed, 0, len(newest))
+	all, err := t.placedBranches()
 	for _, p := range newest {
 		all = append(all, p)
 	}
 	slices.SortFunc(all, func(a, b topology.Placed) int {
-		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Workspace, b.Workspace))
+		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Workspace, b.Workspace), cmp.Compare(a.Branch, b.Branch))
 	})
-	return all, nil
+	return all, err
 }
 
 // offered returns the installations of PostgreSQL on this host, as seen at most inspectEvery ago.

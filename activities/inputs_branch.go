@@ -69,3 +69,16 @@ type DetachedResult struct {
 	Unwritten bool     `json:"unwritten,omitempty"`
 	Notes     []string `json:"notes,omitempty"`
 }
+
+// RecordDetachedInput takes an attachment out of the group's document.
+type RecordDetachedInput struct {
+	BranchInput
+	Unwritten bool `json:"unwritten,omitempty"` // nobody has written to its lineage, which can be forgotten
+}
+
+// TellBranchInput says what keeps an attachment.
+type TellBranchInput struct {
+	BranchInput
+	Error string `json:"error,omitempty"`
+	Hint  string `json:"hint,omitempty"`
+}

@@ -25,6 +25,9 @@ func (t *Target) restoreMetadata(ctx context.Context, in RestoreInput) (notes []
 	if err != nil {
 		return nil, err
 	}
+	if in.Branch != "" {
+		return notesOf(t.branchSteps(ctx, server, in, m, place))
+	}
 	steps := []step{
 		func() ([]string, error) { return t.dropLeftOut(ctx, server, in) },
 		func() ([]string, error) { return nil, release(server) },
@@ -62,7 +65,7 @@ func (t *Target) comparisons(ctx context.Context, server *postgres.Server, in Re
 
 // promoted returns a server that was promoted, and what was last seen of the one that it takes the place of.
 func (t *Target) promoted(ctx context.Context, in RestoreInput) (*postgres.Server, metadata.Metadata, error) {
-	server, err := t.running(ctx, in.Group, in.Place.Instance, in.Epoch)
+	server, err := t.servedBy(ctx, in)
 	if err != nil {
 		return nil, metadata.Metadata{}, err
 	}

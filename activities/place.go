@@ -15,8 +15,8 @@ import (
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
-// An instance's folder, <data folder of the region>/<group>/<workspace>/e<epoch>, or s-<id> of one that began as a standby,
-// holds one restored server:
+// An instance's folder, <data folder of the region>/<group>/<workspace>/e<epoch>, or s-<id> of one that began as a standby, or
+// b-<id> of a branch's attachment, holds one restored server:
 //
 //	owner.json      the operation and the plan it is restored by; says that the folder is ours
 //	data/           the data directory
@@ -46,6 +46,12 @@ type owner struct {
 	Standby   string         `json:"standby,omitempty"`   // id of the standby that it is, or began as
 	Retired   bool           `json:"retired,omitempty"`   // it has served, and another one does since: its files are kept for the way back
 	Leaves    bool           `json:"leaves,omitempty"`    // it has served, and is removed once all that it wrote is in both buckets
+
+	Branch     string `json:"branch,omitempty"`     // whose server it is
+	Attachment string `json:"attachment,omitempty"` // of the branch
+	ReadOnly   bool   `json:"readOnly,omitempty"`   // it stays a standby
+	Shipped    bool   `json:"shipped,omitempty"`    // it was detached: all that was written to it is in the bucket
+	Unwritten  bool   `json:"unwritten,omitempty"`  // nobody had written to it then
 }
 
 func (o owner) size() topology.Size {
@@ -71,15 +77,35 @@ func standbyDir(root, group, workspace, id string) string {
 	return filepath.Join(root, group, workspace, "s-"+id)
 }
 
+// branchDir is the folder of a branch's server. It is found by branchFiles alone, and not by ownerFiles: nothing that an operation of the group
+// does to the workspace's servers touches it.
+func branchDir(root, group, workspace, attachment string) string {
+	return filepath.Join(root, group, workspace, branchPrefix+attachment)
+}
+
+const branchPrefix = "b-"
+
+// branchFiles returns what says whose the servers of branches are that lie below a data folder.
+func branchFiles(root string) ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(root, "*", "*", branchPrefix+"*", ownerFile))
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "look for branches", err)
+	}
+	return files, nil
+}
+
 // dir is the folder of what is restored.
 func (t *Target) dir(in RestoreInput) string {
+	if in.Branch != "" {
+		return branchDir(t.DataDir, in.Group, in.Plan.Workspace, in.Attachment)
+	}
 	if in.Standby != "" {
 		return standbyDir(t.DataDir, in.Group, in.Plan.Workspace, in.Standby)
 	}
 	return instanceDir(t.DataDir, in.Group, in.Plan.Workspace, in.Epoch)
 }
 
-// ownerFiles returns what says whose the instances are that lie below a data folder; group and workspace may be "*".
+// ownerFiles returns what says whose the instances of workspaces are that lie below a data folder; group and workspace may be "*".
 func ownerFiles(root, group, workspace string) (files []string, err error) {
 	for _, kind := range []string{"e*", "s-*"} {
 		some, err := filepath.Glob(filepath.Join(root, group, workspace, kind, ownerFile))

@@ -81,6 +81,9 @@ func checkOwned(in RestoreInput) error {
 	switch {
 	case err != nil || found && o.Operation == in.Operation:
 		return err
+	case in.Branch != "":
+		return fault.Newf(fault.Missing, "restore", "%s is not the folder of attachment %s of branch %s", in.Place.Instance, in.Attachment, in.Branch).
+			WithHint("The host's worker moved to another data folder, or lost what was in it: attach the branch again.")
 	case found && in.Operation == "":
 		return fault.Newf(fault.Fenced, "restore", "operation %s has taken the standby %s", o.Operation, in.Standby)
 	}
@@ -95,7 +98,11 @@ func (t *Target) choosePort(dir string, o *owner) error {
 	if _, err := readState(dir, ownerFile, o); err != nil || o.Port != 0 {
 		return err
 	}
-	wanted, kept, err := t.keptForOthers(o.Group, o.Workspace)
+	workspace := o.Workspace
+	if o.Branch != "" {
+		workspace = "" // the place that is kept for the workspace is not for its branches
+	}
+	wanted, kept, err := t.keptForOthers(o.Group, workspace)
 	if err != nil {
 		return err
 	}
@@ -151,7 +158,11 @@ func (t *Target) freePort(wanted int, kept map[int]bool) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, f := range files {
+	branches, err := branchFiles(t.DataDir)
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range append(files, branches...) {
 		var o owner
 		if _, err := readState(filepath.Dir(f), ownerFile, &o); err != nil {
 			return 0, err

@@ -88,6 +88,7 @@ func (k *keeper) look(ctx context.Context) error {
 		}
 		errs = append(errs, err)
 	}
+	errs = append(errs, k.lookAtBranches(ctx, all))
 	if all {
 		k.compared = time.Now()
 	}
@@ -171,8 +172,10 @@ func (t *Target) duty(l catalog.Loaded, dir string, o owner) duty {
 
 // start starts a server that ought to run. One of an older epoch, or one that no bucket vouches for, is left as it is.
 func (k *keeper) start(ctx context.Context, s *postgres.Server, dir string, o owner) error {
-	if err := k.Catalog.CheckEpoch(ctx, o.Group, o.Epoch); err != nil {
-		return err
+	if o.Branch == "" { // branches have no epoch
+		if err := k.Catalog.CheckEpoch(ctx, o.Group, o.Epoch); err != nil {
+			return err
+		}
 	}
 	began := k.starts[dir]
 	if time.Since(began.last) > ranWell+began.wait() {

@@ -108,7 +108,7 @@ func (s *Site) keptFolder(ctx context.Context, group string, left topology.Left)
 	}
 	for _, h := range hosts {
 		for _, p := range h.Placed {
-			if p.Group == group && p.Workspace == left.Workspace && p.Epoch == left.Lineage.Epoch {
+			if p.Group == group && p.Workspace == left.Workspace && p.Epoch == left.Lineage.Epoch && p.Branch == "" {
 				return topology.Site{Kind: topology.Managed, Host: h.Name}, nil
 			}
 		}

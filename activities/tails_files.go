@@ -41,7 +41,7 @@ func (s *Source) folderOf(left leftServer) (string, error) {
 		if _, err := readState(filepath.Dir(f), ownerFile, &o); err != nil {
 			return "", err
 		}
-		if o.Epoch == left.Lineage.Epoch && o.Published {
+		if o.Epoch == left.Lineage.Epoch && o.Published && o.Branch == "" {
 			return filepath.Dir(f), nil
 		}
 	}

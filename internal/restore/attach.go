@@ -32,6 +32,7 @@ type AttachInput struct {
 	ReplayFrom       wal.LSN             // where recovery begins: the snapshot's start
 	Tablespaces      []CreatedTablespace // made by the WAL
 	FileCopies       []wal.FileCopy      // databases that the WAL copies file by file
+	ReadOnly         bool                // it stays a standby at the plan's end, which clients can read from
 	Progress         func(AttachProgress)
 	Log              *slog.Logger
 }
@@ -65,7 +66,8 @@ type Attached struct {
 
 // Attach starts a restored data directory as a standby without a primary, waits until it has replayed exactly the plan's
 // WAL, promotes it, checks that the new timeline forks where planned, and makes a slot that keeps the new WAL.
-// Only this host gets in until somebody writes other rules with Server.WriteHBA.
+// Only this host gets in until somebody writes other rules with Server.WriteHBA. With ReadOnly it is not promoted: it stays
+// where replay ended, also when it is started again.
 //
 // It may be killed at any moment and called again, and comes to the same end; so it does when PostgreSQL is killed. A
 // promotion counts once pg_control says so: before, it is begun anew; after, it is never repeated.
@@ -107,6 +109,9 @@ func (a *attach) attach(ctx context.Context) (Attached, error) {
 	if a.state.Attached != nil { // and others may serve and ship from it since
 		return *a.state.Attached, a.Server.Start(ctx)
 	}
+	if a.ReadOnly {
+		return a.standBy(ctx)
+	}
 	attached, err := a.recoverAndPromote(ctx)
 	if err != nil {
 		return Attached{}, err
@@ -146,7 +151,7 @@ func (a *attach) prepare(ctx context.Context) error {
 		return err
 	}
 	a.keepQuiet()
-	if a.state.Attached != nil {
+	if a.state.Attached != nil && !a.ReadOnly {
 		a.Server.Settings = a.lastingSettings(control.Minimums)
 		return nil
 	}

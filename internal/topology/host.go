@@ -32,6 +32,7 @@ func (h Host) Fresh(now time.Time) bool { return now.Sub(h.AnnouncedAt) <= HostS
 type Placed struct {
 	Group     string `json:"group"`
 	Workspace string `json:"workspace"`
+	Branch    string `json:"branch,omitempty"` // of the workspace, whose server it is
 	Epoch     Epoch  `json:"epoch"`
 	Size      Size   `json:"size,omitzero"`
 	Spare     int64  `json:"spare,omitempty"` // bytes of disk that are set free when the workspace is placed here anew

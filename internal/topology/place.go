@@ -71,7 +71,7 @@ func rooms(needs []Need, hosts []Host, now time.Time) []room {
 		}
 		r := room{host: h, memory: h.MemoryBytes, cpus: h.CPUs, disk: h.DiskBytes}
 		for _, p := range h.Placed {
-			if moving[Placed{Group: p.Group, Workspace: p.Workspace}] {
+			if p.Branch == "" && moving[Placed{Group: p.Group, Workspace: p.Workspace}] {
 				r.disk += p.Spare
 				continue
 			}
