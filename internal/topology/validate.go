@@ -45,7 +45,7 @@ func (g *Group) Validate() error {
 			return err
 		}
 	}
-	return nil
+	return g.checkBranches()
 }
 
 func (g *Group) checkRegions() error {
