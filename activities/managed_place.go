@@ -66,7 +66,9 @@ func placeServers(servers []NewServer, hosts []topology.Host, now time.Time) ([]
 // placedOn reports whether the server is on the host already that it is to be on, and only changes its size.
 func placedOn(s NewServer, hosts []topology.Host) bool {
 	return slices.ContainsFunc(hosts, func(h topology.Host) bool {
-		return h.Name == s.Host && slices.ContainsFunc(h.Placed, func(p topology.Placed) bool { return p.Group == s.Group && p.Workspace == s.Workspace && p.Branch == "" })
+		return h.Name == s.Host && slices.ContainsFunc(h.Placed, func(p topology.Placed) bool {
+			return p.Group == s.Group && p.Workspace == s.Workspace && p.Branch == ""
+		})
 	})
 }
 

@@ -127,6 +127,7 @@ func work(ctx context.Context, c client.Client, target *activities.Target) error
 	}
 	site.Log.InfoContext(ctx, "working", "queues", queues(site))
 	go activities.KeepServing(ctx, target)
+	go activities.KeepBranches(ctx, &activities.Control{Site: site, Temporal: c}, target, workflows.BranchReplicationOf)
 	go activities.KeepFenced(ctx, source, target)
 	go activities.KeepMirroring(ctx, target.Site)
 	go func() {

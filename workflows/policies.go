@@ -369,3 +369,24 @@ func account(ctx workflow.Context, region string) workflow.Context {
 func retry(first, most time.Duration, attempts int32) *temporal.RetryPolicy {
 	return &temporal.RetryPolicy{InitialInterval: first, BackoffCoefficient: 2, MaximumInterval: most, MaximumAttempts: attempts}
 }
+
+// attachingOn is for bringing up a branch's server, which takes as long as a big database takes. What may pass is tried again until somebody
+// cancels it. A host on which nobody takes it up for two minutes, longer than a worker needs to be started again, ends it. Who cancels waits for the
+// step's end: what it made is removed then.
+func attachingOn(ctx workflow.Context, queue, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              queue,
+		Summary:                summary,
+		ScheduleToStartTimeout: 2 * time.Minute,
+		HeartbeatTimeout:       urgent,
+		StartToCloseTimeout:    7 * 24 * time.Hour,
+		WaitForCancellation:    true,
+		RetryPolicy:            retry(200*time.Millisecond, 10*time.Second, 0),
+	})
+}
+
+// drainingOn is for bringing the last of a branch's WAL to a bucket that may be away: for as long as that takes, unless somebody
+// gives it up.
+func drainingOn(ctx workflow.Context, queue, summary string) workflow.Context {
+	return workflow.WithWaitForCancellation(attachingOn(ctx, queue, summary), false)
+}

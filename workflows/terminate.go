@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -39,13 +40,29 @@ func Terminate(ctx workflow.Context, in TerminateInput) (GroupResult, error) {
 
 func (in TerminateInput) chosen(g topology.Group) ([]topology.Workspace, error) {
 	if in.Workspace == "" {
-		return g.Workspaces, nil
+		return g.Workspaces, noneAttached(g, g.Workspaces)
 	}
 	w, err := find(g, in.Workspace)
 	if err != nil {
 		return nil, err
 	}
-	return []topology.Workspace{*w}, nil
+	one := []topology.Workspace{*w}
+	return one, noneAttached(g, one)
+}
+
+// noneAttached refuses to terminate what has branches that somebody may be writing to.
+func noneAttached(g topology.Group, chosen []topology.Workspace) error {
+	var names []string
+	for _, b := range g.Branches {
+		if b.Attached != nil && slices.ContainsFunc(chosen, func(w topology.Workspace) bool { return w.Name == b.Workspace }) {
+			names = append(names, b.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return invalid("Detach them first: smartdr branch detach --group "+g.Name+" NAME; with --discard where what was written to one need not reach the bucket.",
+		"branches are attached: %s", strings.Join(names, ", "))
 }
 
 func (in TerminateInput) terminate(ctx workflow.Context, group topology.Group, chosen []topology.Workspace) (GroupResult, error) {
