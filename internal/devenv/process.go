@@ -27,6 +27,9 @@ type Command struct {
 	DieWithParent bool
 	// Ready is tried until it returns nil; nil means that a process is ready as soon as it runs.
 	Ready func(context.Context) error
+	// Sick is asked now and then once the process is ready: an error says what only another start mends, which it then gets. Only
+	// where it dies with this process; nil means that it never is.
+	Sick func(context.Context) error
 }
 
 // readyWithin is how long a server may take to get ready where the caller's ctx says nothing shorter. Generous: on a
@@ -36,6 +39,8 @@ const readyWithin = 90 * time.Second
 // Process is a server that was started and can be killed and started again.
 type Process struct {
 	command Command
+
+	turn sync.Mutex // held while it is ended, or started anew for being sick
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -55,6 +60,9 @@ func (p *Process) start(ctx context.Context) error {
 	if err := p.waitReady(ctx); err != nil {
 		_ = p.Kill() // it is of no use, and the first error says why
 		return err
+	}
+	if p.command.Sick != nil && p.command.DieWithParent {
+		go p.heal(p.Done())
 	}
 	return nil
 }
@@ -138,6 +146,12 @@ func (p *Process) Kill() error { return p.signal(syscall.SIGKILL, 0) }
 func (p *Process) Stop() error { return p.signal(syscall.SIGTERM, 10*time.Second) }
 
 func (p *Process) signal(sig os.Signal, patience time.Duration) error {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	return p.end(sig, patience)
+}
+
+func (p *Process) end(sig os.Signal, patience time.Duration) error {
 	p.mu.Lock()
 	cmd, done := p.cmd, p.done
 	p.mu.Unlock()
@@ -152,7 +166,7 @@ func (p *Process) signal(sig os.Signal, patience time.Duration) error {
 		case <-done:
 			return nil
 		case <-time.After(patience):
-			return p.Kill()
+			return p.end(syscall.SIGKILL, 0)
 		}
 	}
 	<-done

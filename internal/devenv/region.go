@@ -136,7 +136,7 @@ func (h *Host) Kill(ctx context.Context) error {
 
 // polled returns nil when a worker has asked for activities of the queue since then.
 func (t *Temporal) polled(ctx context.Context, queue string, since time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patient)
 	defer cancel()
 	c, err := t.Dial(ctx)
 	if err != nil {

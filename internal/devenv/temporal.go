@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	enums "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
@@ -45,7 +44,7 @@ func StartTemporal(ctx context.Context, opts TemporalOptions) (*Temporal, error)
 	t := &Temporal{opts: opts}
 	t.Process, err = Command{
 		Name: "temporal", Path: path, Args: opts.args(),
-		LogFile: filepath.Join(opts.Dir, "temporal.log"), DieWithParent: !opts.Outlive, Ready: t.ready,
+		LogFile: filepath.Join(opts.Dir, "temporal.log"), DieWithParent: !opts.Outlive, Ready: t.ready, Sick: t.poisoned,
 	}.Start(ctx)
 	if err != nil {
 		return nil, err
@@ -98,7 +97,7 @@ func (t *Temporal) Dial(ctx context.Context) (client.Client, error) {
 }
 
 func (t *Temporal) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patient)
 	defer cancel()
 	c, err := t.Dial(ctx)
 	if err != nil {
