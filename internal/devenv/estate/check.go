@@ -117,10 +117,9 @@ func (s *Space) verify(ctx context.Context) (ledger.Account, error) {
 	return ledger.VerifyMoves(ctx, conn, s.load.Commits(), s.moves)
 }
 
-// Until asks for the status until it is as wanted.
+// Until asks for the status until it is as wanted. A question that is under way when the time is over is still answered.
 func (e *Estate) Until(ctx context.Context, within time.Duration, what string, wanted func(topology.GroupStatus) bool) error {
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
+	deadline := time.Now().Add(within)
 	var last topology.GroupStatus
 	for {
 		s, err := e.Status(ctx)
@@ -129,9 +128,10 @@ func (e *Estate) Until(ctx context.Context, within time.Duration, what string, w
 				return nil
 			}
 		}
-		if rest(ctx); ctx.Err() != nil {
-			return fmt.Errorf("not within %s: %s; %s (%w)", within, what, describe(last), err)
+		if ctx.Err() != nil || time.Now().After(deadline) {
+			return errors.Join(fmt.Errorf("not within %s: %s; %s", within, what, describe(last)), err)
 		}
+		rest(ctx)
 	}
 }
 
@@ -168,16 +168,29 @@ func (e *Estate) WaitTails(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return e.Until(ctx, protectedWithin, "the tails of what was lost to be complete", func(s topology.GroupStatus) bool {
-		for _, w := range s.Workspaces {
-			for _, l := range accounts[w.Workspace].Lost {
-				if !held(w.Tails, l) {
-					return false
-				}
+	var lacks error
+	err = e.Until(ctx, protectedWithin, "the tails of what was lost to be complete", func(s topology.GroupStatus) bool {
+		lacks = lacking(s, accounts)
+		return lacks == nil
+	})
+	if err != nil {
+		return errors.Join(err, lacks)
+	}
+	return nil
+}
+
+// lacking names a lost commit of each workspace that no complete tail holds.
+func lacking(s topology.GroupStatus, accounts map[string]ledger.Account) error {
+	var all []error
+	for _, w := range s.Workspaces {
+		for _, l := range accounts[w.Workspace].Lost {
+			if !held(w.Tails, l) {
+				all = append(all, fmt.Errorf("%s: of %d commits on timeline %d some are in no complete tail; the last is %+v", w.Workspace,
+					len(l.Commits), l.Move.Timeline, l.Commits[len(l.Commits)-1]))
 			}
 		}
-		return true
-	})
+	}
+	return errors.Join(all...)
 }
 
 // held reports whether some complete tail holds every commit of a loss.

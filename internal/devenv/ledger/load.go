@@ -17,7 +17,7 @@ import (
 type Commit struct {
 	ID     string
 	Before wal.LSN   // the commit record lies at or after it
-	After  wal.LSN   // the commit record ends at or before it
+	After  wal.LSN   // the commit record ends at or before it, and the server had flushed that much
 	At     time.Time // when the acknowledgement had arrived
 
 	// Which server it was that acknowledged; each promotion begins a timeline.
@@ -130,7 +130,7 @@ func commitOne(ctx context.Context, conn *pgx.Conn, id string) (Commit, error) {
 	// The commit is acknowledged from here on, whatever becomes of the question where it ends.
 	c.After = unknownEnd
 	var after string
-	if conn.QueryRow(ctx, `select pg_current_wal_insert_lsn()::text`).Scan(&after) == nil {
+	if conn.QueryRow(ctx, `select pg_current_wal_flush_lsn()::text`).Scan(&after) == nil {
 		c.After, err = wal.ParseLSN(after)
 	}
 	return c, err

@@ -86,13 +86,19 @@ func (l Lost) settle(m Move) Lost {
 // OutsideOf returns the lost commits that a tail which ends at the given position does not hold: none, once the tail is complete.
 func (l Lost) OutsideOf(end wal.LSN) (missing []Commit) {
 	for _, c := range l.Commits {
-		// The end of the very last record may not have been told; what lies before it was.
-		if c.After > end && (c.After != unknownEnd || c.Before >= end) {
+		if c.After > end && (c.Before >= end || !c.vague()) {
 			missing = append(missing, c)
 		}
 	}
 	return missing
 }
+
+// vague reports whether a commit's record may end well before After: nobody was told where it ends, or the server had flushed whole
+// pages, the last of which may end within a record whose rest never came.
+func (c Commit) vague() bool { return c.After == unknownEnd || c.After%walPage == 0 }
+
+// walPage is the size of a page of WAL: servers flush by pages while nobody waits for a commit.
+const walPage = 8192
 
 // Gap is the time without a writer as clients saw it.
 type Gap struct {

@@ -60,6 +60,12 @@ func TestWhatWasLostIsInTheTailOrNot(t *testing.T) {
 			t.Errorf("a tail up to %s misses %d commits, want %d", end, got, want)
 		}
 	}
+	paged := Lost{Commits: []Commit{{ID: "p", Before: walPage - 10, After: walPage}}} // the server had flushed the head of another record
+	for end, want := range map[wal.LSN]int{walPage - 10: 1, walPage - 9: 0, walPage: 0} {
+		if got := len(paged.OutsideOf(end)); got != want {
+			t.Errorf("a tail up to %s misses %d commits, want %d", end, got, want)
+		}
+	}
 	a := judgeMoves(commits, map[string]bool{"a": true, "b": true, "c": true, "e": true}, moves, 3)
 	if a.Lost[0].Loss != 2*time.Second {
 		t.Errorf("the loss is %s, want 2s, from the first lost commit to the cut", a.Lost[0].Loss)

@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/devenv/ledger"
+	"github.com/smartdr/smartdr/internal/wal"
 )
 
 // TestRoamingSessionsGoOn kills the server twice under several sessions: they find it again, and nothing that was acknowledged is
@@ -56,4 +58,68 @@ func TestRoamingSessionsGoOn(t *testing.T) {
 func more(l *ledger.Load, n int) func() bool {
 	want := len(l.Commits()) + n
 	return func() bool { return len(l.Commits()) >= want }
+}
+
+// TestWhatAServerFlushedHoldsWhatItAcknowledged kills the server while another session inserts WAL that nobody asks to be flushed: what
+// the server told up to then lies before the end that it has after its recovery.
+func TestWhatAServerFlushedHoldsWhatItAcknowledged(t *testing.T) {
+	p := devtest.Postgres(t, devenv.PostgresOptions{Settings: map[string]string{"wal_writer_delay": "10s"}})
+	connect := func(ctx context.Context) (*pgx.Conn, error) { return p.Open(ctx, "postgres") }
+	conn, err := connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ledger.Setup(t.Context(), conn); err != nil {
+		t.Fatal(err)
+	}
+	l, err := ledger.Start(t.Context(), connect, ledger.Options{Name: "f", Pause: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var other sync.WaitGroup
+	other.Go(func() { scribble(conn) })
+	devtest.Within(t, time.Minute, "some commits", more(l, 8))
+	if err := p.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l.Wait()
+	other.Wait()
+	lost := ledger.Lost{Commits: l.Commits()}
+	if missing := lost.OutsideOf(recoveredTo(t, p)); len(missing) > 0 {
+		t.Errorf("acknowledged, and not before the server's end: %+v", missing)
+	}
+}
+
+// scribble inserts in one transaction until the server is gone.
+func scribble(conn *pgx.Conn) {
+	ctx := context.Background()
+	for _, sql := range []string{"create table scribbles (n int)", "begin"} {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return
+		}
+	}
+	for {
+		if _, err := conn.Exec(ctx, "insert into scribbles values (1)"); err != nil {
+			return // the server was killed
+		}
+	}
+}
+
+// recoveredTo is where a server's recovery ended: its first checkpoint begins there.
+func recoveredTo(t *testing.T, p *devenv.Postgres) wal.LSN {
+	t.Helper()
+	conn, err := p.Open(t.Context(), "postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // only read from
+	var text string
+	if err := conn.QueryRow(t.Context(), "select redo_lsn::text from pg_control_checkpoint()").Scan(&text); err != nil {
+		t.Fatal(err)
+	}
+	end, err := wal.ParseLSN(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return end
 }
