@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/topology"
@@ -83,19 +85,26 @@ func (c *Catalog) Tails(ctx context.Context, g *topology.Group, workspace string
 	return c.tailsIn(ctx, groupRegions(g), g, workspace)
 }
 
-func (c *Catalog) tailsIn(ctx context.Context, regions []string, g *topology.Group, workspace string) (tails []topology.Tail, err error) {
-	for _, l := range slices.Backward(g.LeftLineages()) {
-		if l.Workspace != workspace {
-			continue
-		}
-		t, err := c.knownTail(ctx, regions, g.Name, l)
-		if err != nil {
-			return nil, err
-		}
-		tails = append(tails, t)
+func (c *Catalog) tailsIn(ctx context.Context, regions []string, g *topology.Group, workspace string) ([]topology.Tail, error) {
+	left := slices.DeleteFunc(g.LeftLineages(), func(l topology.Left) bool { return l.Workspace != workspace })
+	slices.Reverse(left)
+	tails := make([]topology.Tail, len(left))
+	var reads errgroup.Group
+	reads.SetLimit(tailsAtOnce)
+	for i, l := range left {
+		reads.Go(func() (err error) {
+			tails[i], err = c.knownTail(ctx, regions, g.Name, l)
+			return err
+		})
+	}
+	if err := reads.Wait(); err != nil || len(tails) == 0 {
+		return nil, err
 	}
 	return tails, nil
 }
+
+// tailsAtOnce is how many tails are read side by side: a group that moved often has many, and its bucket may be far away.
+const tailsAtOnce = 16
 
 // knownTail does not ask again for what is complete: nothing more will be said of it.
 func (c *Catalog) knownTail(ctx context.Context, regions []string, group string, l topology.Left) (topology.Tail, error) {
