@@ -169,6 +169,18 @@ func (w *world) server(region string) *postgres.Server {
 	return all[0]
 }
 
+// settled lists what the buckets hold once nothing is under way any more of what was asked for before.
+func (w *world) settled() (all []string) {
+	w.Helper()
+	devtest.Within(w, time.Minute, "the buckets to come to rest", func() bool {
+		before := all
+		all = w.objects()
+		time.Sleep(200 * time.Millisecond) // a request of a worker that was stopped is over long before
+		return before != nil && slices.Equal(before, all)
+	})
+	return all
+}
+
 // objects lists what the buckets hold: names, sizes and times of change.
 func (w *world) objects() (all []string) {
 	w.Helper()
