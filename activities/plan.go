@@ -1,17 +1,15 @@
 package activities
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/smartdr/smartdr/internal/archive"
 	"github.com/smartdr/smartdr/internal/catalog"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/objectstore"
-	"github.com/smartdr/smartdr/internal/restore"
 	"github.com/smartdr/smartdr/internal/snapshot"
 	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/wal"
@@ -26,10 +24,12 @@ type planner struct {
 	chosen    *topology.Replication     // what the group replicates
 	announced topology.WALProgress      // zero when nobody announced anything
 	complete  topology.SnapshotProgress // likewise
-	goal      restore.PointChoice       // zero: the latest point
+	goal      topology.Target           // zero: the latest point
 	other     objectstore.Store         // bucket of the region that serves; nil when it does not answer
+	branch    bool                      // it is a branch that is planned
+	settled   time.Time                 // nothing can have been written by then that the bucket lacks; zero: not known
 
-	left  wal.LSN             // where what serves left the line that is planned along; 0 when it goes on there
+	left  wal.Position        // where the line that is planned along was left; zero when it goes on there
 	tip   archive.Tip         // end of what the bucket has on the plan's way
 	tipOf string              // lineage that the way ends in
 	next  archive.Commit      // the first one that a chosen point leaves behind; zero for the latest point
@@ -43,7 +43,7 @@ func (t *Target) planner(ctx context.Context, loaded catalog.Loaded, w topology.
 	}
 	g := loaded.Group
 	p := &planner{store: store, region: to, group: g.Name, workspace: w, chosen: g.Replication}
-	p.goal = restore.PointChoice{LSN: c.LSNs[w.Name], Time: c.Time}
+	p.goal = topology.Target{LSN: c.LSNs[w.Name], Time: c.Time}
 	if slices.Contains(loaded.From, g.Active) {
 		p.other = t.Stores[g.Active]
 	}
@@ -89,8 +89,8 @@ func (p *planner) newest() *topology.Lineage {
 
 // older returns the lineage that l continues, and remembers where l left it; for one after a hole, the lineage before the hole.
 func (p *planner) older(l topology.Lineage) *topology.Lineage {
-	if p.left = 0; l.Parent != nil {
-		p.left = l.Parent.At.LSN
+	if p.left = (wal.Position{}); l.Parent != nil {
+		p.left = l.Parent.At
 		return p.workspace.FindLineage(l.Parent.Lineage)
 	}
 	at := slices.IndexFunc(p.workspace.Lineages, func(o topology.Lineage) bool { return o.ID == l.ID })
@@ -100,83 +100,16 @@ func (p *planner) older(l topology.Lineage) *topology.Lineage {
 	return &p.workspace.Lineages[at-1]
 }
 
-// ancestry returns l's lineages from the oldest ancestor down to l.
-func ancestry(w topology.Workspace, l topology.Lineage) []topology.Lineage {
-	line := []topology.Lineage{l}
-	for l.Parent != nil {
-		parent := w.FindLineage(l.Parent.Lineage)
-		if parent == nil {
-			break
-		}
-		l = *parent
-		line = append(line, l)
+// op is what is being done, as errors say it.
+func (p *planner) op() string {
+	if p.branch {
+		return "plan branch"
 	}
-	slices.Reverse(line)
-	return line
-}
-
-// along plans by the newest snapshot that lies on a line of lineages and whose WAL is there. found is false when
-// there is none.
-func (p *planner) along(ctx context.Context, line []topology.Lineage, snapshots []*snapshot.Manifest) (plan WorkspacePlan, found bool, err error) {
-	var early error // the chosen point lies before every snapshot that was tried
-	for _, m := range slices.Backward(snapshots) {
-		at := slices.IndexFunc(line, func(l topology.Lineage) bool { return l.ID == m.Lineage })
-		if at < 0 || !before(m, line[at:]) {
-			continue
-		}
-		legs, tip, err := p.legs(ctx, m, line[at:])
-		if err != nil {
-			return plan, false, err
-		}
-		if last := &legs[len(legs)-1]; p.left != 0 && last.To > p.left {
-			last.To = p.left
-		}
-		if tip.Position.LSN < m.End.LSN && len(legs) == 1 {
-			continue // published, and its WAL is not in this bucket yet: an older one is
-		}
-		if len(legs) > 1 && tip.Position.LSN <= line[len(line)-1].Parent.At.LSN {
-			continue // nothing of the last lineage is in this bucket
-		}
-		plan = p.describe(m, legs, tip)
-		p.tip, p.tipOf, p.known = tip, line[len(line)-1].ID, m.Databases
-		if err = p.cut(ctx, &plan, m); !errors.Is(err, restore.ErrTooEarly) {
-			return plan, err == nil, err
-		}
-		early = cmp.Or(early, err)
-	}
-	return plan, false, early
-}
-
-// before reports whether a snapshot was consistent before the next lineage of the line forked off.
-func before(m *snapshot.Manifest, line []topology.Lineage) bool {
-	return len(line) == 1 || line[1].Parent != nil && m.End.LSN <= line[1].Parent.At.LSN
-}
-
-// legs returns the stretches of WAL from a snapshot's start to the end of the line, and that end.
-func (p *planner) legs(ctx context.Context, m *snapshot.Manifest, line []topology.Lineage) (legs []Leg, tip archive.Tip, err error) {
-	from := wal.Position{Timeline: m.Start.Timeline, LSN: m.SegmentSize.Start(m.Start.LSN)}
-	for i, l := range line {
-		if i > 0 {
-			from = l.Start
-		}
-		a := leftAt(archive.Open(p.store, p.group, p.workspace.Name, l.ID), line, i)
-		if tip, err = a.TipFrom(ctx, l, from.LSN); err != nil {
-			return nil, tip, err
-		}
-		leg := Leg{Lineage: l, From: from, To: tip.Position.LSN}
-		if i+1 < len(line) {
-			leg.To = line[i+1].Parent.At.LSN
-			if tip.Position.LSN < leg.To {
-				return nil, tip, p.gap(l.ID, tip.Position.LSN, leg.To)
-			}
-		}
-		legs = append(legs, leg)
-	}
-	return legs, tip, nil
+	return "plan failover"
 }
 
 func (p *planner) gap(lineage string, from, to wal.LSN) error {
-	return fault.Newf(fault.Missing, "plan failover", "workspace %s: WAL of lineage %s from %s to %s is missing in the bucket of %q",
+	return fault.Newf(fault.Missing, p.op(), "workspace %s: WAL of lineage %s from %s to %s is missing in the bucket of %q",
 		p.workspace.Name, lineage, from, to, p.region).
 		WithHint("look whether the other bucket still has it; nothing was changed")
 }

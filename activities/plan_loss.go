@@ -129,7 +129,7 @@ func (p *planner) count(ctx context.Context, plan *WorkspacePlan, l *topology.Lo
 	if to <= from {
 		return
 	}
-	legs := restoreLegs(s.store, p.group, p.workspace.Name, p.behindLegs(current, from, to))
+	legs := restoreLegs(s.store, p.group, p.workspace.Name, p.behindLegs(current, from, to), 0)
 	total, byOID, err := restore.CountCommits(ctx, legs, plan.SegmentSize, from, to)
 	if err != nil {
 		l.UnknownBytes = l.Bytes

@@ -95,7 +95,7 @@ func TestOlderLineages(t *testing.T) {
 	p := &planner{workspace: lines()}
 	var got []string
 	for l := p.newest(); l != nil; l = p.older(*l) {
-		got = append(got, l.ID+" "+p.left.String())
+		got = append(got, l.ID+" "+p.left.LSN.String())
 	}
 	if want := "C 0/0, B 0/C8, A 0/46"; strings.Join(got, ", ") != want {
 		t.Errorf("got %v, want %s", got, want)
