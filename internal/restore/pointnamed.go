@@ -19,7 +19,7 @@ var ErrNotFound = errors.New("it is not there")
 
 const (
 	// lookBack is how many bytes of WAL are looked through first, from the end of the way back: what is asked for is mostly recent.
-	lookBack = 64 << 20
+	lookBack = 16 << 20
 	// lookBackMost is what that grows to, so that the file at the start of each stretch, which is read twice, does not matter.
 	lookBackMost = 1 << 30
 	// namesShown is how many restore points a hint lists.

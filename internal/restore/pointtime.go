@@ -21,7 +21,8 @@ func notBefore(ctx context.Context, w *walk, moment time.Time) (at wal.LSN, err 
 			}
 			behind := at // all before is known
 			steps := w.chains[i].Steps
-			n, err := firstUnproven(ctx, w.legs[i], steps, behind, moment)
+			header := func(e archive.Entry) (archive.Header, error) { return w.legs[i].Archive.Header(ctx, e) }
+			n, err := firstUnproven(steps, header, behind, moment)
 			if err != nil {
 				return err
 			}
@@ -40,14 +41,14 @@ func notBefore(ctx context.Context, w *walk, moment time.Time) (at wal.LSN, err 
 	return at, err
 }
 
-// firstUnproven returns how many steps of a leg surely have no commit behind a position that is later than a moment. What is said of one
+// firstUnproven returns how many steps surely have no commit behind a position that is later than a moment. What is said of one
 // holds for all steps before it, so that a step that says nothing only costs reading.
-func firstUnproven(ctx context.Context, leg Leg, steps []archive.Step, behind wal.LSN, moment time.Time) (n int, err error) {
+func firstUnproven(steps []archive.Step, header func(archive.Entry) (archive.Header, error), behind wal.LSN, moment time.Time) (n int, err error) {
 	n = sort.Search(len(steps), func(i int) bool {
 		if err != nil {
 			return true
 		}
-		h, e := leg.Archive.Header(ctx, steps[i].Entry)
+		h, e := header(steps[i].Entry)
 		if e != nil && !fault.Is(e, fault.Corrupt) { // a damaged one is met again by whoever reads it
 			err = e
 		}
