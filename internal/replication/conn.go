@@ -109,6 +109,19 @@ func (c *Conn) SegmentSize(ctx context.Context) (wal.SegmentSize, error) {
 	return size, nil
 }
 
+// PageSize asks for the size of the server's pages, in bytes.
+func (c *Conn) PageSize(ctx context.Context) (int, error) {
+	text, err := c.show(ctx, "block_size")
+	if err != nil {
+		return 0, err
+	}
+	size, err := strconv.Atoi(text)
+	if err != nil {
+		return 0, fault.New(fault.Invalid, "read block_size", err)
+	}
+	return size, nil
+}
+
 // DataDirectory returns the server's data directory, on its host. It takes a role that may read all settings.
 func (c *Conn) DataDirectory(ctx context.Context) (string, error) {
 	return c.show(ctx, "data_directory")

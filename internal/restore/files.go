@@ -115,12 +115,12 @@ func (f *files) lay(ctx context.Context, mark marker) error {
 
 // fill fetches what is missing and tells how far it is.
 func (f *files) fill(ctx context.Context) error {
-	parts, err := f.plan.locate(ctx, f.Store)
+	whole, deltas, err := f.plan.locate(ctx, f.Store)
 	if err != nil {
 		return err
 	}
 	done := make(chan error, 1)
-	go func() { done <- f.fetch(ctx, parts) }()
+	go func() { done <- f.fetch(ctx, whole, deltas) }()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -41,8 +41,22 @@ func runs(part snapshot.PackPart) []run {
 	return out
 }
 
-// fetch fills files by many requests at a time.
-func (f *files) fetch(ctx context.Context, parts []snapshot.PackPart) error {
+// fetch fills files: first with what is stored whole, bases too, which are put where their deltas belong, then with the deltas. So each base is
+// fetched once and none is kept in memory, however many there are.
+func (f *files) fetch(ctx context.Context, whole, deltas []snapshot.PackPart) error {
+	d := snapshot.NewDecoder(f.Parallel)
+	defer d.Close()
+	if err := f.fetchAll(ctx, whole, d, f.putWhole); err != nil {
+		return err
+	}
+	return f.fetchAll(ctx, deltas, d, f.putDelta)
+}
+
+// taker brings one chunk, in the form in which it is stored, to its places. buf has room for a chunk.
+type taker func(d *snapshot.Decoder, key string, e snapshot.Entry, stored, buf []byte) error
+
+// fetchAll fetches by many requests at a time.
+func (f *files) fetchAll(ctx context.Context, parts []snapshot.PackPart, d *snapshot.Decoder, take taker) error {
 	g, ctx := errgroup.WithContext(ctx)
 	queue := make(chan run)
 	g.Go(func() error {
@@ -58,13 +72,11 @@ func (f *files) fetch(ctx context.Context, parts []snapshot.PackPart) error {
 		}
 		return nil
 	})
-	d := snapshot.NewDecoder(f.Parallel)
-	defer d.Close()
 	for range f.Parallel {
 		g.Go(func() error {
 			buf := make([]byte, 0, snapshot.ChunkSize)
 			for r := range queue {
-				if err := f.fetchRun(ctx, r, d, buf); err != nil {
+				if err := f.fetchRun(ctx, r, d, take, buf); err != nil {
 					return err
 				}
 			}
@@ -74,7 +86,7 @@ func (f *files) fetch(ctx context.Context, parts []snapshot.PackPart) error {
 	return g.Wait()
 }
 
-func (f *files) fetchRun(ctx context.Context, r run, d *snapshot.Decoder, buf []byte) error {
+func (f *files) fetchRun(ctx context.Context, r run, d *snapshot.Decoder, take taker, buf []byte) error {
 	key := snapshot.PackKey(f.m.Group, f.m.Workspace, r.pack)
 	b, err := f.Store.GetRange(ctx, key, r.start, r.end-r.start)
 	if err != nil {
@@ -83,24 +95,34 @@ func (f *files) fetchRun(ctx context.Context, r run, d *snapshot.Decoder, buf []
 	f.plan.fetched.Add(int64(len(b)))
 	for _, e := range r.entries {
 		at := int64(e.Offset) - r.start
-		raw, err := d.Decode(b[at:at+int64(e.Size)], e.Hash, int(e.Raw), buf)
-		if err != nil {
-			return f.corrupt(key, e, err)
-		}
-		if err := f.plan.each(e.Hash, func(file, chunk int) error { return f.put(file, chunk, raw) }); err != nil {
+		if err := take(d, key, e, b[at:at+int64(e.Size)], buf); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// putWhole puts a chunk to its places, and to those of the chunks that it is the base of.
+func (f *files) putWhole(d *snapshot.Decoder, key string, e snapshot.Entry, stored, buf []byte) error {
+	raw, err := d.Decode(stored, e.Hash, int(e.Raw), buf)
+	if err != nil {
+		return f.corrupt(key, e, err)
+	}
+	if err := f.plan.each(e.Hash, func(file, chunk int) error { return f.put(file, chunk, raw) }); err != nil {
+		return err
+	}
+	return f.putBase(e.Hash, raw)
+}
+
 // corrupt names the object, the bytes, and one file that needs them.
 func (f *files) corrupt(key string, e snapshot.Entry, err error) error {
 	needed := ""
-	_ = f.plan.each(e.Hash, func(file, chunk int) error {
-		needed = fmt.Sprintf("chunk %d of %s", chunk, f.m.Files[file].Path)
-		return nil
-	})
+	for _, h := range append([]snapshot.Hash{e.Hash}, f.plan.onto[e.Hash]...) {
+		_ = f.plan.each(h, func(file, chunk int) error {
+			needed = fmt.Sprintf("chunk %d of %s", chunk, f.m.Files[file].Path)
+			return nil
+		})
+	}
 	return fault.Newf(fault.Corrupt, opFiles, "object %s, bytes %d to %d, needed for %s: %w", key, e.Offset, int64(e.Offset)+int64(e.Size), needed, err).
 		WithHint("The object was altered or damaged. Use an older snapshot, or the other region's bucket.")
 }
@@ -111,20 +133,29 @@ func (f *files) put(file, chunk int, raw []byte) error {
 	if len(raw) != snapshot.ChunkLen(mf.Size, chunk) {
 		return fault.Newf(fault.Corrupt, opFiles, "chunk %d of %s has %d bytes", chunk, mf.Path, len(raw))
 	}
+	if err := f.write(file, chunk, raw, snapshot.Span{To: len(raw)}); err != nil {
+		return err
+	}
+	f.plan.settle(file, chunk, false)
+	return nil
+}
+
+// write writes spans of a chunk to its place. pg_control is kept for the end.
+func (f *files) write(file, chunk int, raw []byte, spans ...snapshot.Span) error {
 	if file == f.plan.controlFile {
 		f.plan.control = append([]byte(nil), raw...)
-		f.plan.settle(file, chunk, false)
 		return nil
 	}
-	out, err := os.OpenFile(f.place.path(mf.Path), os.O_WRONLY|noFollow, 0)
+	out, err := os.OpenFile(f.place.path(f.m.Files[file].Path), os.O_WRONLY|noFollow, 0)
 	if err != nil {
 		return err
 	}
-	at := int64(chunk) * snapshot.ChunkSize
-	_, err = out.WriteAt(raw, at)
-	if err == nil {
-		startWriteback(out, at, int64(len(raw)))
-		f.plan.settle(file, chunk, false)
+	for _, s := range spans {
+		at := int64(chunk)*snapshot.ChunkSize + int64(s.From)
+		if _, err = out.WriteAt(raw[s.From:s.To], at); err != nil {
+			break
+		}
+		startWriteback(out, at, int64(s.To-s.From))
 	}
 	return errors.Join(err, out.Close())
 }

@@ -13,10 +13,11 @@ import (
 // million chunks, takes tens of megabytes.
 type plan struct {
 	m     *snapshot.Manifest
-	base  []int32                 // by file: the number of its first chunk
-	first map[snapshot.Hash]int32 // by name: the number of the first chunk with that content
-	next  []int32                 // by number: the next chunk with the same content, or -1
-	there []bool                  // by number: filled, or nothing to fill
+	base  []int32                           // by file: the number of its first chunk
+	first map[snapshot.Hash]int32           // by name: the number of the first chunk with that content
+	next  []int32                           // by number: the next chunk with the same content, or -1
+	there []bool                            // by number: filled, or nothing to fill
+	onto  map[snapshot.Hash][]snapshot.Hash // by base: the chunks that are fetched as deltas on it
 
 	control     []byte // pg_control, which is written last
 	controlFile int    // its number; -1 if there is none
@@ -48,8 +49,30 @@ func newPlan(m *snapshot.Manifest) *plan {
 // made says whether the restore writes a file's content itself.
 func made(f *snapshot.File) bool { return f.Path == mapPath }
 
-// locate finds the packs of what is not there yet.
-func (p *plan) locate(ctx context.Context, store objectstore.Store) ([]snapshot.PackPart, error) {
+// locate finds the packs of what is not there yet: what is stored whole, with the bases of deltas, and the deltas.
+func (p *plan) locate(ctx context.Context, store objectstore.Store) (whole, deltas []snapshot.PackPart, err error) {
+	parts, err := snapshot.Locate(ctx, store, p.m.Group, p.m.Workspace, p.want())
+	if err != nil {
+		return nil, nil, err
+	}
+	p.onto = map[snapshot.Hash][]snapshot.Hash{}
+	for _, part := range parts {
+		w, d := snapshot.PackPart{ID: part.ID}, snapshot.PackPart{ID: part.ID}
+		for _, e := range part.Entries {
+			if !e.IsDelta() {
+				w.Entries = append(w.Entries, e)
+				continue
+			}
+			d.Entries = append(d.Entries, e)
+			p.onto[e.Base] = append(p.onto[e.Base], e.Hash)
+		}
+		whole, deltas = append(whole, w), append(deltas, d)
+	}
+	return whole, deltas, nil
+}
+
+// want notes which chunks are not there yet, and where they belong, and returns their names.
+func (p *plan) want() map[snapshot.Hash]struct{} {
 	p.first = map[snapshot.Hash]int32{}
 	p.next = make([]int32, len(p.there))
 	wanted := map[snapshot.Hash]struct{}{}
@@ -68,7 +91,7 @@ func (p *plan) locate(ctx context.Context, store objectstore.Store) ([]snapshot.
 			wanted[h] = struct{}{}
 		}
 	}
-	return snapshot.Locate(ctx, store, p.m.Group, p.m.Workspace, wanted)
+	return wanted
 }
 
 // each calls visit for every place that a chunk's content goes to.

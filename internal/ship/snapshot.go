@@ -53,6 +53,7 @@ type SnapshotResult struct {
 	OmittedBytes int64 // of databases that were left out
 	ZeroBytes    int64 // in chunks of zeros, never stored
 	SharedBytes  int64 // raw, in chunks that were stored before
+	DeltaBytes   int64 // raw, in chunks of which only the changed pages were stored
 	SentBytes    int64 // compressed, summed over destinations
 }
 
@@ -76,6 +77,7 @@ type taking struct {
 	started time.Time
 	bases   *databases
 	writer  *snapshot.Writer
+	before  map[string]snapshot.Chunks // of the last snapshot, by path
 	conn    *replication.Conn
 	meter   *meter
 }
@@ -94,6 +96,7 @@ func (t *taking) run(ctx context.Context) (SnapshotResult, error) {
 		return SnapshotResult{}, err
 	}
 	defer t.writer.Close()
+	t.before = t.lastChunks(ctx)
 	t.meter = newMeter(t)
 	defer t.meter.stop()
 	m, err := t.stream(ctx)
@@ -104,17 +107,41 @@ func (t *taking) run(ctx context.Context) (SnapshotResult, error) {
 }
 
 func (t *taking) newWriter(ctx context.Context) (*snapshot.Writer, error) {
-	o := snapshot.WriterOptions{Group: t.Group, Workspace: t.Workspace, Parallel: t.Parallel, PackSize: t.PackSize, Log: t.Log}
+	page, err := t.conn.PageSize(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o := snapshot.WriterOptions{Group: t.Group, Workspace: t.Workspace, Parallel: t.Parallel, PackSize: t.PackSize, PageSize: page, Log: t.Log}
 	for _, d := range t.Destinations {
 		o.Targets = append(o.Targets, snapshot.Target(d))
 	}
 	return snapshot.NewWriter(ctx, o)
 }
 
+// lastChunks returns the chunks of the newest snapshot that a bucket has, of whatever lineage: what is at the same place of the same file now
+// is likely to differ from them in a few pages only. Without them nothing is lost but room in the buckets.
+func (t *taking) lastChunks(ctx context.Context) map[string]snapshot.Chunks {
+	var last *snapshot.Manifest
+	for _, target := range t.writer.Live() {
+		m, err := snapshot.Newest(ctx, target.Store, t.Group, t.Workspace)
+		if err != nil {
+			t.Log.Warn("the last snapshot cannot be built on", "region", target.Region, "err", err)
+			continue
+		}
+		if m != nil && (last == nil || m.ID > last.ID) {
+			last = m
+		}
+	}
+	if last == nil {
+		return nil
+	}
+	return last.ByPath()
+}
+
 // stream stores the whole backup and returns its manifest.
 func (t *taking) stream(ctx context.Context) (*snapshot.Manifest, error) {
 	m := &snapshot.Manifest{
-		Format: snapshot.Format, ID: t.id, Group: t.Group, Workspace: t.Workspace, Lineage: t.Lineage.ID,
+		ID: t.id, Group: t.Group, Workspace: t.Workspace, Lineage: t.Lineage.ID,
 		ServerVersion: t.conn.ServerVersion(), StartedAt: t.started,
 	}
 	if err := t.identify(ctx, m); err != nil {
@@ -139,6 +166,7 @@ func (t *taking) stream(ctx context.Context) (*snapshot.Manifest, error) {
 	if err := t.writer.Flush(); err != nil {
 		return nil, err
 	}
+	m.Format = t.writer.FormatOf(m.Files)
 	m.Start, m.End = b.Start, b.End
 	m.Databases, err = t.listed(ctx)
 	return m, err
@@ -168,7 +196,7 @@ func (t *taking) checkStart(start wal.Position) error {
 }
 
 func (t *taking) archives(ctx context.Context, b *replication.Backup, m *snapshot.Manifest) error {
-	c := snapshot.Cutter{Writer: t.writer, Omit: t.bases.omitted, Read: t.meter.read}
+	c := snapshot.Cutter{Writer: t.writer, Omit: t.bases.omitted, Read: t.meter.read, Before: func(path string) snapshot.Chunks { return t.before[path] }}
 	for {
 		a, err := b.NextArchive(ctx)
 		if errors.Is(err, io.EOF) {
@@ -224,7 +252,7 @@ func (t *taking) publish(ctx context.Context, m *snapshot.Manifest) (SnapshotRes
 	res := SnapshotResult{ID: m.ID, Failed: t.writer.Failed(), Absent: t.bases.Absent, Start: m.Start, End: m.End}
 	var last error
 	for _, target := range t.writer.Live() {
-		if err := snapshot.Publish(ctx, target.Store, m); err != nil {
+		if err := t.writer.Publish(ctx, target.Region, m); err != nil {
 			res.Failed[target.Region], last = err, err
 			continue
 		}
@@ -241,9 +269,9 @@ func (t *taking) publish(ctx context.Context, m *snapshot.Manifest) (SnapshotRes
 func (t *taking) sum(res *SnapshotResult, m *snapshot.Manifest) {
 	s := t.writer.Stats()
 	res.RawBytes, res.OmittedBytes = m.TotalBytes, m.TotalBytes-s.RawBytes
-	res.ZeroBytes, res.SharedBytes, res.SentBytes = s.ZeroBytes, s.SharedBytes, s.SentBytes
+	res.ZeroBytes, res.SharedBytes, res.DeltaBytes, res.SentBytes = s.ZeroBytes, s.SharedBytes, s.DeltaBytes, s.SentBytes
 	t.Log.Info("snapshot published", "id", m.ID, "regions", res.Complete, "raw", res.RawBytes, "shared", res.SharedBytes,
-		"sent", res.SentBytes, "took", m.CompletedAt.Sub(m.StartedAt))
+		"delta", res.DeltaBytes, "sent", res.SentBytes, "took", m.CompletedAt.Sub(m.StartedAt))
 }
 
 // closeSoon closes a connection that may be in the middle of a backup, also when ctx is done.

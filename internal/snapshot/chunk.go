@@ -63,6 +63,16 @@ func newEncoder(parallel int) *zstd.Encoder {
 	return e
 }
 
+// newTightEncoder is newEncoder for deltas: they are so small that a better level costs little.
+func newTightEncoder(parallel int) *zstd.Encoder {
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(parallel),
+		zstd.WithEncoderCRC(false), zstd.WithWindowSize(ChunkSize))
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	return e
+}
+
 // Decoder turns compressed chunks back. It may be used by many goroutines at once.
 type Decoder struct{ z *zstd.Decoder }
 

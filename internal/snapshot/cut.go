@@ -22,6 +22,8 @@ type Cutter struct {
 	Writer *Writer
 	// Omit tells whether the files of a database, by OID, are left out: listed with their size, without content.
 	Omit func(database uint32) bool
+	// Before returns the chunks that a file had in the last snapshot, nil if it was not there. It may be nil.
+	Before func(path string) Chunks
 	// Read is told how many bytes of a database's files were read; 0 stands for everything else.
 	Read func(database uint32, n int64)
 
@@ -92,6 +94,7 @@ func (c *Cutter) file(f File, r io.Reader) error {
 	f.Chunks = make(Chunks, ChunkCount(f.Size))
 	c.files = append(c.files, f)
 	class := classOf(&f, db)
+	before := c.before(&f)
 	for i := range f.Chunks {
 		buf, err := c.Writer.Buffer()
 		if err != nil {
@@ -102,11 +105,20 @@ func (c *Cutter) file(f File, r io.Reader) error {
 			return fmt.Errorf("%s: %w", f.Path, err)
 		}
 		c.tell(db, int64(len(*buf)))
-		if err := c.Writer.Add(buf, class, &f.Chunks[i]); err != nil {
+		if err := c.Writer.Add(buf, class, before[i], &f.Chunks[i]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// before returns the chunks that were at the places of a file's chunks.
+func (c *Cutter) before(f *File) Chunks {
+	before := make(Chunks, len(f.Chunks))
+	if c.Before != nil {
+		copy(before, c.Before(f.Path))
+	}
+	return before
 }
 
 func (c *Cutter) tell(db uint32, n int64) {

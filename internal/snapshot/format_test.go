@@ -91,7 +91,7 @@ func TestManifestsThatWouldLeadAstray(t *testing.T) {
 		"set uid":      func(m *Manifest) { m.Files[1].Mode = 0o4755 },
 		"few chunks":   func(m *Manifest) { m.Files[1].Chunks = m.Files[1].Chunks[:1] },
 		"negative":     func(m *Manifest) { m.Files[3].Size = -1 },
-		"newer format": func(m *Manifest) { m.Format = Format + 1 },
+		"newer format": func(m *Manifest) { m.Format = DeltaFormat + 1 },
 	} {
 		m := manifest()
 		spoil(m)

@@ -8,12 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 )
 
 const (
 	packMagic  = "SDRPACK1"
-	indexMagic = "SDRPIDX1"
+	indexMagic = "SDRPIDX1" // whole chunks only
+	deltaMagic = "SDRPIDX2" // each entry with its base
 	entrySize  = sha256.Size + 12
+	deltaEntry = entrySize + sha256.Size
 	// packLimit bounds what an index may say, so that a damaged one cannot ask for gigabytes.
 	packLimit = 1 << 30
 )
@@ -53,16 +56,23 @@ func (p Index) Bases() []Hash {
 	return bases
 }
 
-// encodeIndex returns the index object of a pack.
+// encodeIndex returns the index object of a pack. One without deltas is as it was before there were any.
 func encodeIndex(entries []Entry) []byte {
-	b := make([]byte, 0, len(indexMagic)+8+len(entries)*entrySize)
-	b = append(b, indexMagic...)
+	magic := indexMagic
+	if slices.ContainsFunc(entries, Entry.IsDelta) {
+		magic = deltaMagic
+	}
+	b := make([]byte, 0, len(magic)+8+len(entries)*deltaEntry)
+	b = append(b, magic...)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(entries)))
 	for _, e := range entries {
 		b = append(b, e.Hash[:]...)
 		b = binary.BigEndian.AppendUint32(b, e.Offset)
 		b = binary.BigEndian.AppendUint32(b, e.Size)
 		b = binary.BigEndian.AppendUint32(b, e.Raw)
+		if magic == deltaMagic {
+			b = append(b, e.Base[:]...)
+		}
 	}
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
@@ -75,47 +85,56 @@ func packID(index []byte) string {
 
 // decodeIndex reads what encodeIndex wrote.
 func decodeIndex(b []byte) ([]Entry, error) {
-	body, err := checkedIndex(b)
+	body, size, err := checkedIndex(b)
 	if err != nil {
 		return nil, err
 	}
-	entries := make([]Entry, len(body)/entrySize)
+	entries := make([]Entry, len(body)/size)
 	for i := range entries {
-		e := body[i*entrySize:][:entrySize]
+		e := body[i*size:][:size]
 		entries[i] = Entry{
 			Hash:   Hash(e[:sha256.Size]),
 			Offset: binary.BigEndian.Uint32(e[sha256.Size:]),
 			Size:   binary.BigEndian.Uint32(e[sha256.Size+4:]),
 			Raw:    binary.BigEndian.Uint32(e[sha256.Size+8:]),
 		}
+		copy(entries[i].Base[:], e[entrySize:])
 		if err := entries[i].check(); err != nil {
 			return nil, fmt.Errorf("entry %d: %w", i, err)
 		}
 	}
+	if size == deltaEntry && !slices.ContainsFunc(entries, Entry.IsDelta) {
+		return nil, errors.New("a pack index for deltas has none")
+	}
 	return entries, nil
 }
 
-// checkedIndex returns the entries' bytes of an index that is whole.
-func checkedIndex(b []byte) ([]byte, error) {
+// checkedIndex returns the entries' bytes of an index that is whole, and how long an entry is.
+func checkedIndex(b []byte) (entries []byte, size int, err error) {
 	const head = len(indexMagic) + 4
 	if len(b) < head+4 {
-		return nil, fmt.Errorf("%d bytes are too short for a pack index", len(b))
+		return nil, 0, fmt.Errorf("%d bytes are too short for a pack index", len(b))
 	}
-	if !bytes.HasPrefix(b, []byte(indexMagic)) {
-		return nil, errors.New("not a pack index of this format")
+	switch {
+	case bytes.HasPrefix(b, []byte(indexMagic)):
+		size = entrySize
+	case bytes.HasPrefix(b, []byte(deltaMagic)):
+		size = deltaEntry
+	default:
+		return nil, 0, errors.New("not a pack index of a format that this program knows")
 	}
 	body, sum := b[:len(b)-4], binary.BigEndian.Uint32(b[len(b)-4:])
 	if crc32.Checksum(body, castagnoli) != sum {
-		return nil, errors.New("the checksum of the pack index does not match")
+		return nil, 0, errors.New("the checksum of the pack index does not match")
 	}
-	if n := binary.BigEndian.Uint32(b[len(indexMagic):]); int64(n)*entrySize != int64(len(body)-head) {
-		return nil, fmt.Errorf("a pack index of %d entries has %d bytes", n, len(b))
+	if n := binary.BigEndian.Uint32(b[len(indexMagic):]); int64(n)*int64(size) != int64(len(body)-head) {
+		return nil, 0, fmt.Errorf("a pack index of %d entries has %d bytes", n, len(b))
 	}
-	return body[head:], nil
+	return body[head:], size, nil
 }
 
 func (e Entry) check() error {
-	if e.Raw == 0 || e.Raw > ChunkSize || e.Size == 0 || int64(e.Offset)+int64(e.Size) > packLimit {
+	if e.Raw == 0 || e.Raw > ChunkSize || e.Size == 0 || int64(e.Offset)+int64(e.Size) > packLimit || e.Hash.IsZero() || e.Base == e.Hash {
 		return fmt.Errorf("offset %d, size %d, raw size %d are not a chunk's", e.Offset, e.Size, e.Raw)
 	}
 	return nil

@@ -122,8 +122,8 @@ func decodeHead(b []byte) (*Manifest, error) {
 	if err := json.Unmarshal(b[len(manifestMagic)+4:n-4], m); err != nil {
 		return nil, err
 	}
-	if m.Format > Format {
-		return nil, fmt.Errorf("%w: %d, this program knows %d", errNewer, m.Format, Format)
+	if m.Format > DeltaFormat {
+		return nil, fmt.Errorf("%w: %d, this program knows %d", errNewer, m.Format, DeltaFormat)
 	}
 	return m, nil
 }
@@ -202,4 +202,15 @@ func (m *Manifest) Wanted() map[Hash]struct{} {
 		}
 	}
 	return wanted
+}
+
+// ByPath returns the chunks of every file that has any.
+func (m *Manifest) ByPath() map[string]Chunks {
+	all := make(map[string]Chunks, len(m.Files))
+	for i := range m.Files {
+		if f := &m.Files[i]; len(f.Chunks) > 0 {
+			all[f.Path] = f.Chunks
+		}
+	}
+	return all
 }

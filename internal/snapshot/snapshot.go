@@ -2,12 +2,18 @@
 // ChunkSize; each is named by its SHA-256, compressed alone, and bundled with others into a pack object. Beside each
 // pack lies its index. A manifest lists a snapshot's files with their chunks; it is put last and publishes the snapshot.
 //
-// The encodings, format 1 (numbers are big-endian):
+// The encodings (numbers are big-endian):
 //
 //	pack      "SDRPACK1", then zstd frames, one for each chunk, without gaps
 //	index     "SDRPIDX1", uint32 count, count entries, CRC-32C of everything before it (4 bytes)
 //	entry     SHA-256 of the chunk (32 bytes), uint32 offset in the pack, uint32 compressed size, uint32 raw size
-//	manifest  "SDRSNAP1", zstd frame of the manifest as JSON, SHA-256 of everything before it (32 bytes)
+//	manifest  "SDRSNAP1", uint32 length of the head, the head as JSON, CRC-32C of all before, zstd frame of the files as JSON,
+//	          SHA-256 of everything before it (32 bytes)
+//
+// A chunk of which few pages have changed since the last snapshot is stored as a delta: the pages that differ from a base, which is a chunk that
+// is stored whole. Packs of deltas have an index that begins with "SDRPIDX2" and entries that end with the base's SHA-256 (32 bytes).
+// A manifest whose chunks need any has the format DeltaFormat, so that a program which does not know deltas refuses it. delta.go and
+// pages.go describe what a delta is, and how the taker of a snapshot knows which pages have changed.
 //
 // A pack is named by the SHA-256 of its index, 32 hexadecimal digits of it. It is put before its index, so an index
 // says that its pack is whole, and a pack without one is left over from a writer that died.
@@ -19,8 +25,11 @@ import (
 	"time"
 )
 
-// Format is the number of the encodings above, and of Manifest.
-const Format = 1
+// Format is the number of the encodings above, and of a Manifest whose chunks are all stored whole; DeltaFormat that of one with deltas.
+const (
+	Format      = 1
+	DeltaFormat = 2
+)
 
 // ChunkSize is how long chunks are, in bytes; a file's last one may be shorter. It is a multiple of every page size.
 const ChunkSize = 1 << 20

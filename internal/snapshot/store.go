@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -24,8 +25,7 @@ func List(ctx context.Context, store objectstore.Store, group, workspace string)
 		if err != nil {
 			return nil, err
 		}
-		id, ok := strings.CutSuffix(strings.TrimPrefix(info.Key, snapshotsPrefix(group, workspace)), "/manifest")
-		if !ok || !idPattern.MatchString(id) {
+		if _, ok := idOf(group, workspace, info.Key); !ok {
 			continue
 		}
 		m, err := readHead(ctx, store, info)
@@ -81,6 +81,33 @@ func Load(ctx context.Context, store objectstore.Store, group, workspace, id str
 		return nil, err
 	}
 	return m, nil
+}
+
+// Newest reads the newest snapshot of a workspace that is whole, of whatever lineage; nil when there is none. One that is damaged is passed over.
+func Newest(ctx context.Context, store objectstore.Store, group, workspace string) (*Manifest, error) {
+	var ids []string
+	for info, err := range store.List(ctx, snapshotsPrefix(group, workspace), "") {
+		if err != nil {
+			return nil, err
+		}
+		if id, ok := idOf(group, workspace, info.Key); ok {
+			ids = append(ids, id)
+		}
+	}
+	for _, id := range slices.Backward(ids) {
+		m, err := Load(ctx, store, group, workspace, id)
+		if fault.Is(err, fault.Corrupt) || fault.Is(err, fault.Missing) {
+			continue
+		}
+		return m, err
+	}
+	return nil, nil
+}
+
+// idOf returns the snapshot whose manifest has a key.
+func idOf(group, workspace, key string) (string, bool) {
+	id, ok := strings.CutSuffix(strings.TrimPrefix(key, snapshotsPrefix(group, workspace)), "/manifest")
+	return id, ok && idPattern.MatchString(id)
 }
 
 // Publish puts a manifest. It must come last: from then on the snapshot exists. Publishing again is no error.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"sync"
 
@@ -28,40 +27,54 @@ func (w *Writer) send(p *pack) {
 
 // upload puts a pack into each of its targets that is alive, at once.
 func (w *Writer) upload(p *pack) {
-	index := encodeIndex(p.entries)
-	id := packID(index)
+	sealed := p.seal(w.opts.PageSize)
 	var all sync.WaitGroup
 	for i, t := range w.opts.Targets {
 		if !p.to.has(i) || !w.alive(i) {
 			continue
 		}
 		all.Go(func() {
-			if err := PutPack(w.ctx, t.Store, w.opts.Group, w.opts.Workspace, id, p.body, index); err != nil {
+			err := w.watches[i].Spare(w.ctx, sealed.ID)
+			if err == nil {
+				err = PutPack(w.ctx, t.Store, w.opts.Group, w.opts.Workspace, sealed)
+			}
+			if err != nil {
 				w.drop(i, err)
 				return
 			}
-			w.stats.sent.Add(int64(len(p.body) + len(index)))
+			w.stats.sent.Add(sealed.Len())
 		})
 	}
 	all.Wait()
 }
 
-// PutPack puts a pack and then its index, unless they are there whole.
+// PutPack puts a pack, then its page fingerprints and then its index, unless they are there whole.
 //
 // For the pack it asks first. A server that finds an object in the way of a conditional write may answer and hang up
 // without reading the body; with tens of megabytes under way the writer then sees a broken connection and no answer.
-func PutPack(ctx context.Context, store objectstore.Store, group, ws, id string, body, index []byte) error {
-	key := PackKey(group, ws, id)
+func PutPack(ctx context.Context, store objectstore.Store, group, ws string, s Sealed) error {
+	if err := putSized(ctx, store, PackKey(group, ws, s.ID), s.Body); err != nil {
+		return err
+	}
+	if s.Pages != nil {
+		if err := putSized(ctx, store, PagesKey(group, ws, s.ID), s.Pages); err != nil {
+			return err
+		}
+	}
+	return putIndex(ctx, store, IndexKey(group, ws, s.ID), s.Index)
+}
+
+// putSized puts an object unless one of that length is there.
+func putSized(ctx context.Context, store objectstore.Store, key string, body []byte) error {
 	info, err := store.Head(ctx, key)
 	if err != nil && !fault.Is(err, fault.Missing) {
 		return err
 	}
-	if err != nil || info.Size != int64(len(body)) {
-		if _, err := store.Put(ctx, key, body, objectstore.PutOptions{}); err != nil {
-			return err
-		}
+	if err == nil && info.Size == int64(len(body)) {
+		return nil
 	}
-	return putIndex(ctx, store, IndexKey(group, ws, id), index)
+	_, err = store.Put(ctx, key, body, objectstore.PutOptions{})
+	return err
 }
 
 // putIndex puts a pack's index. Its name says what is in it, so whoever was first put the same: only if what is there
@@ -153,44 +166,13 @@ func (w *Writer) Failed() map[string]error {
 	return maps.Clone(w.failed)
 }
 
-// CopyPack copies a pack and its index from one bucket to another, and returns the bytes sent. Only what is whole is
-// copied: fault.Corrupt names the object otherwise.
-func CopyPack(ctx context.Context, from, to objectstore.Store, group, ws, id string) (int64, error) {
-	index, _, err := from.Get(ctx, IndexKey(group, ws, id))
-	if err != nil {
-		return 0, err
-	}
-	entries, err := decodeIndex(index)
-	if err != nil {
-		return 0, fault.Newf(fault.Corrupt, "read pack index", "%s: %w", IndexKey(group, ws, id), err)
-	}
-	body, _, err := from.Get(ctx, PackKey(group, ws, id))
-	if err != nil {
-		return 0, err
-	}
-	if err := checkPack(body, entries); err != nil {
-		return 0, fault.Newf(fault.Corrupt, "read pack", "%s: %w", PackKey(group, ws, id), err)
-	}
-	if err := PutPack(ctx, to, group, ws, id, body, index); err != nil {
-		return 0, err
-	}
-	return int64(len(body) + len(index)), nil
-}
-
-// checkPack verifies every chunk of a pack.
-func checkPack(body []byte, entries []Entry) error {
-	d := NewDecoder(1)
-	defer d.Close()
-	var raw []byte
-	for _, e := range entries {
-		end := int64(e.Offset) + int64(e.Size)
-		if end > int64(len(body)) {
-			return fmt.Errorf("the pack ends at byte %d, before chunk %s does", len(body), e.Hash)
-		}
-		var err error
-		if raw, err = d.Decode(body[e.Offset:end], e.Hash, int(e.Raw), raw); err != nil {
-			return err
+// Publish publishes a snapshot in the target of a region that is alive. It is fault.Transient when something that the snapshot needs was condemned
+// there since the Writer began: it has to be taken anew.
+func (w *Writer) Publish(ctx context.Context, region string, m *Manifest) error {
+	for i, t := range w.opts.Targets {
+		if t.Region == region && w.watches[i] != nil {
+			return w.watches[i].Publish(ctx, m)
 		}
 	}
-	return nil
+	return fault.Newf(fault.Invalid, "publish snapshot", "region %s is not written to", region)
 }
