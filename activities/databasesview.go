@@ -1,0 +1,4 @@
+package activities
+
+// viewSchema is the schema, in a workspace's maintenance database, of what SmartDR shows there.
+const viewSchema = "smartdr"
