@@ -35,7 +35,7 @@ func (w *world) awaitPhase(name string) {
 	c, err := w.env.Temporal.Dial(w.Context())
 	w.must(err)
 	defer c.Close()
-	devtest.Within(w, 30*time.Second, "the failover to be in phase "+name, func() bool {
+	devtest.Within(w, 2*time.Minute, "the failover to be in phase "+name, func() bool {
 		v, err := c.QueryWorkflow(w.Context(), workflows.FailoverID(group), "", workflows.ProgressQuery)
 		var op topology.Operation
 		return err == nil && v.Get(&op) == nil && len(op.Phases) > 0 && op.Phases[len(op.Phases)-1].Name == name
@@ -69,6 +69,7 @@ func (w *world) untouched() {
 
 // TestCancel cancels failovers before their point of no return, in each way, and one that is beyond it.
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.replicate()
 	w.cancelWhilePlanned(func() { w.ok("cancel", group) })
@@ -103,7 +104,7 @@ func (w *world) cancelBeyondTheClaim() (said string) {
 	if err != nil {
 		said = err.Error()
 	}
-	devtest.Within(w, 2*time.Minute, "the failover to complete", func() bool { return w.operations()[0].State == topology.OperationCompleted })
+	devtest.Within(w, 5*time.Minute, "the failover to complete", func() bool { return w.operations()[0].State == topology.OperationCompleted })
 	return said
 }
 
@@ -112,7 +113,7 @@ func (w *world) awaitClaim() {
 	c, err := w.env.Temporal.Dial(w.Context())
 	w.must(err)
 	defer c.Close()
-	devtest.Within(w, 30*time.Second, "the epoch to be claimed", func() bool {
+	devtest.Within(w, 2*time.Minute, "the epoch to be claimed", func() bool {
 		v, err := c.QueryWorkflow(w.Context(), workflows.FailoverID(group), "", workflows.ProgressQuery)
 		var op topology.Operation
 		return err == nil && v.Get(&op) == nil && op.Epoch == 2

@@ -21,6 +21,7 @@ import (
 // TestChoice loses a region while the other one's bucket lags, looks at what a failover would lose, is refused what cannot be,
 // fails over to a time and then, from there, back to an LSN.
 func TestChoice(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.replicate()
 	lost := w.loseLagging()
@@ -51,7 +52,7 @@ func (w *world) loseLagging() load {
 	w.written(l, 200)
 	l.Stop()
 	w.shipped(home, end(l.Commits()))
-	devtest.Within(w, time.Minute, "the lag of "+away+" to be announced", func() bool { return w.cursor(away).LagBytes > 0 })
+	devtest.Within(w, 3*time.Minute, "the lag of "+away+" to be announced", func() bool { return w.cursor(away).LagBytes > 0 })
 	w.must(w.env.Regions[home].Worker.Kill())
 	w.must(w.env.Server.Kill(w.Context()))
 	w.must(w.env.Regions[away].Gateway.Restart(w.Context()))
@@ -204,7 +205,7 @@ func (w *world) refuseToGoBackTooEarly() {
 func (w *world) failBackOverToLSN() {
 	w.Helper()
 	w.must(w.env.Regions[home].RestartWorkers(w.Context(), w.env.Temporal))
-	devtest.Within(w, 2*time.Minute, "the group to be protected at home", func() bool {
+	devtest.Within(w, 5*time.Minute, "the group to be protected at home", func() bool {
 		s := w.status()
 		return s.Protection != nil && s.Protection.Protected && s.Protection.Region == home && s.Group.Authority == home
 	})
