@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"testing"
 	"time"
 
 	"github.com/smartdr/smartdr/internal/devenv"
@@ -16,6 +17,23 @@ import (
 	"github.com/smartdr/smartdr/internal/snapshot"
 	"github.com/smartdr/smartdr/internal/topology"
 )
+
+// checkAllCommits checks every workspace's commits in each of some regions, side by side.
+func (w *world) checkAllCommits(regions ...string) {
+	w.t.Helper()
+	w.t.Run("commits", func(t *testing.T) {
+		for name := range w.old {
+			for _, region := range regions {
+				t.Run(name+" from "+region, func(t *testing.T) {
+					t.Parallel()
+					each := *w
+					each.t = t
+					each.checkCommits(region, name)
+				})
+			}
+		}
+	})
+}
 
 // checkCommits restores the old lineage of a workspace to its end from a region's bucket, and compares it with what the cut-off
 // clients were told: every acknowledged commit is there.
