@@ -63,7 +63,7 @@ func (c *Contents) look(l topology.Lineage, upTo wal.Timeline, until wal.LSN) su
 		return s
 	}
 	s.runs = runsOf(inv.Entries, s.line, l.Start.LSN, until)
-	s.place(c.snapshots)
+	s.place(c.snapshots, until)
 	for i := range s.runs {
 		s.runs[i].begin(c, l)
 	}
@@ -118,9 +118,9 @@ func (r *run) clip(until wal.LSN) {
 }
 
 // place puts each of the lineage's snapshots into the run that holds the WAL it needs.
-func (s *survey) place(all []*snapshot.Manifest) {
+func (s *survey) place(all []*snapshot.Manifest, until wal.LSN) {
 	for _, m := range all {
-		if m.Lineage != s.lineage.ID || s.line.At(m.End.LSN-1) != m.End.Timeline {
+		if m.Lineage != s.lineage.ID || s.line.At(m.End.LSN-1) != m.End.Timeline || until != 0 && m.End.LSN > until {
 			continue // of another lineage, or of a part of this one that is not on the way
 		}
 		from := m.SegmentSize.Start(m.Start.LSN)
@@ -169,7 +169,7 @@ func (c *Contents) unreachable(l topology.Lineage) string {
 	case last == nil || last.end < fork.LSN:
 		return fmt.Sprintf("it goes on from lineage %s, whose WAL from %s to %s is missing", parent.ID, s.heldTo(), fork.LSN)
 	case last.from == 0 || last.from > fork.LSN:
-		return fmt.Sprintf("it goes on from lineage %s at %s, into whose WAL from %s on %s", parent.ID, fork.LSN, last.start, cmp.Or(last.lacks, "no snapshot leads"))
+		return fmt.Sprintf("it goes on from lineage %s, of which %s cannot be restored: %s", parent.ID, fork.LSN, cmp.Or(last.lacks, "no snapshot leads there"))
 	}
 	return ""
 }

@@ -145,6 +145,12 @@ func (c *Contents) ended(l topology.Lineage) wal.LSN {
 func (c *Contents) gap(s survey, from, to wal.LSN, why string) topology.TimelineGap {
 	g := topology.TimelineGap{Workspace: c.Workspace, Region: c.Region, Lineage: s.lineage.ID, From: s.position(from), To: s.position(to), Reason: why + "."}
 	g.FromTime, g.ToTime = c.commitAt(s, from), c.commitAt(s, to)
+	if old := c.before(s.lineage); old != nil && g.FromTime.IsZero() {
+		g.FromTime = c.commitAt(c.survey(*old, 0, 0), from)
+	}
+	if l := s.lineage; l.Parent != nil && l.Parent.At.LSN == from {
+		g.FromTime = c.forkedAt(l)
+	}
 	return g
 }
 
