@@ -36,6 +36,7 @@ type capturer struct {
 	metadata, inventory written
 	lastMetadata        *metadata.Metadata
 	lastInventory       *metadata.Inventory
+	view                shower
 }
 
 // written is what was last written of a document.
@@ -70,6 +71,7 @@ func (c *capturer) look(ctx context.Context, in SourceInput, sub subject) error 
 	if fenced, err := fence.On(ctx, conn); err != nil || fenced {
 		return err // what is to be seen is the fence's, not the server's own
 	}
+	c.show(ctx, in, sub, conn)
 	// Each is written as soon as it is there: what goes wrong with one must not keep the other back.
 	return errors.Join(
 		c.metadata.spaced(func() error { return c.captureMetadata(ctx, in, conn) }),

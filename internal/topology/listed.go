@@ -2,6 +2,7 @@ package topology
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/smartdr/smartdr/internal/wal"
@@ -59,6 +60,11 @@ func (g *Group) Listed(tails []Tail) (all []Listed) {
 		all = append(all, g.Branches[i].listed(g.Name))
 	}
 	return all
+}
+
+// ListedOf is Listed of one workspace.
+func (g *Group) ListedOf(workspace string, tails []Tail) []Listed {
+	return slices.DeleteFunc(g.Listed(tails), func(l Listed) bool { return l.Workspace != workspace })
 }
 
 func (w Waits) listed(g *Group) Listed {
