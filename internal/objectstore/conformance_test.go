@@ -29,6 +29,7 @@ func TestConformance(t *testing.T) {
 	}
 	t.Cleanup(prefixed.Close)
 
+	t.Run("memory", func(t *testing.T) { objectstoretest.Run(t, parts(objectstoretest.NewMemory())) })
 	t.Run("S3", func(t *testing.T) { objectstoretest.Run(t, parts(s3)) })
 	t.Run("S3 with a prefix", func(t *testing.T) { objectstoretest.Run(t, parts(prefixed)) })
 	t.Run("decorated", func(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/objectstore"
@@ -24,7 +26,7 @@ func noise(seed uint64, n int) []byte {
 }
 
 // archive is a tar of files, each with its name's content.
-func archive(t *testing.T, files map[string][]byte) *bytes.Buffer {
+func archive(t rapid.TB, files map[string][]byte) *bytes.Buffer {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
