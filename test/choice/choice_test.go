@@ -194,7 +194,12 @@ func (w *world) checkTime(s *postgres.Server, l load) {
 func (w *world) refuseToGoBackTooEarly() {
 	w.Helper()
 	w.must(w.env.Regions[home].Gateway.Kill())
-	w.refused("", "failover", group, "--to", home, "--yes", "--force", "--timeout", "30s")
+	// It is waited for until it is refused: one that goes on could be done once that bucket is back.
+	out, err := w.try("failover", group, "--to", home, "--yes", "--force", "--timeout", "5m")
+	if err == nil {
+		w.Fatalf("it was not refused: %s", out)
+	}
+	w.Logf("too early: %v", err)
 	if g := w.status().Group; g.Active != away || g.Epoch != 2 || g.Operation != nil {
 		w.Errorf("the group is %+v", g)
 	}
