@@ -18,14 +18,13 @@ import (
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
-// checkAllCommits checks every workspace's commits in each of some regions, side by side.
+// checkAllCommits checks every workspace's commits in each of some regions.
 func (w *world) checkAllCommits(regions ...string) {
 	w.t.Helper()
 	w.t.Run("commits", func(t *testing.T) {
 		for name := range w.old {
 			for _, region := range regions {
 				t.Run(name+" from "+region, func(t *testing.T) {
-					t.Parallel()
 					each := *w
 					each.t = t
 					each.checkCommits(region, name)
