@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -49,28 +48,27 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	c, err := dial(ctx, cfg.Temporal, logger)
+	c, err := connect(cfg.Temporal, logger)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	registerAttributes(ctx, c, namespace(cfg.Temporal), logger)
 	metrics, err := measure(ctx, o.metrics)
 	if err != nil {
 		return err
 	}
-	controller, err := controllerOf(ctx, c, namespace(cfg.Temporal), logger)
-	if err != nil {
-		return err
-	}
 	site := activities.Site{
-		Region: o.region, Controller: controller, Stores: stores, Metrics: metrics, Hooks: hooks(cfg, logger), Log: logger,
-		Catalog: &catalog.Catalog{Stores: impatient(stores), Controller: controller, Log: logger},
+		Region: o.region, Controller: unknown, Stores: stores, Metrics: metrics, Hooks: hooks(cfg, logger), Log: logger,
+		Catalog: &catalog.Catalog{Stores: impatient(stores), Controller: unknown, Log: logger},
 	}
 	target, err := host(ctx, site, region.Worker)
 	if err != nil {
 		return err
 	}
+	if err := join(ctx, c, namespace(cfg.Temporal), target); err != nil {
+		return err
+	}
+	registerAttributes(ctx, c, namespace(cfg.Temporal), logger)
 	metrics.Usage(meter)
 	defer activities.KeepCounting(target.Site, meter)()
 	return work(ctx, c, target)
@@ -126,12 +124,9 @@ func work(ctx context.Context, c client.Client, target *activities.Target) error
 		defer w.Stop()
 	}
 	site.Log.InfoContext(ctx, "working", "queues", queues(site))
-	go activities.KeepServing(ctx, target)
 	go activities.KeepBranches(ctx, &activities.Control{Site: site, Temporal: c}, target, workflows.BranchReplicationOf)
-	go activities.KeepFenced(ctx, source, target)
-	go activities.KeepMirroring(ctx, target.Site)
 	go func() {
-		if err := activities.KeepAnnouncing(ctx, target); err != nil {
+		if err := keep(ctx, source, target); err != nil {
 			failed <- err
 		}
 	}()
@@ -178,7 +173,7 @@ func registerWorkflows(w worker.Worker) {
 	for _, f := range []any{workflows.CreateGroup, workflows.ChangeGroup, workflows.CreateWorkspace, workflows.ChangeWorkspace, workflows.Suspend, workflows.Resume, workflows.Terminate,
 		workflows.Configure, workflows.ChangeDatabases, workflows.Replication, workflows.WorkspaceReplication, workflows.Recover, workflows.Failover, workflows.Notify,
 		workflows.Tails, workflows.CreateBranch, workflows.DropBranch, workflows.LinkBranch,
-		workflows.AttachBranch, workflows.DetachBranch, workflows.BranchReplication,
+		workflows.AttachBranch, workflows.DetachBranch, workflows.BranchReplication, workflows.Search,
 		workflows.Switchover, workflows.Failback, workflows.Preprovision, workflows.Standby} {
 		w.RegisterWorkflow(f)
 	}
@@ -204,9 +199,9 @@ func answers(c client.Client) func(context.Context) error {
 	}
 }
 
-// dial connects to Temporal by its standard environment and the configuration file, which wins. It waits until
-// Temporal answers: a worker is often there first.
-func dial(ctx context.Context, t config.Temporal, logger *slog.Logger) (client.Client, error) {
+// connect makes a client of Temporal by its standard environment and the configuration file, which wins. Whether anybody answers
+// there is found out by who asks: a worker is often there first, and has work that needs no Temporal.
+func connect(t config.Temporal, logger *slog.Logger) (client.Client, error) {
 	options, err := envconfig.LoadDefaultClientOptions()
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "read Temporal's environment", err)
@@ -218,20 +213,11 @@ func dial(ctx context.Context, t config.Temporal, logger *slog.Logger) (client.C
 		options.Namespace = t.Namespace
 	}
 	options.Logger = log.NewStructuredLogger(logger)
-	retry := time.NewTicker(2 * time.Second)
-	defer retry.Stop()
-	for {
-		c, err := client.DialContext(ctx, options)
-		if err == nil {
-			return c, nil
-		}
-		logger.WarnContext(ctx, "Temporal does not answer; trying again", "address", options.HostPort, "error", err)
-		select {
-		case <-retry.C:
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), err)
-		}
+	c, err := client.NewLazyClient(options)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "connect to Temporal", err).WithHint("See temporal in the configuration file, and TEMPORAL_* in the environment.")
 	}
+	return c, nil
 }
 
 func namespace(t config.Temporal) string {

@@ -1,6 +1,8 @@
 package faults_test
 
 import (
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -12,28 +14,36 @@ import (
 // taken and while WAL is shipped, and then loses the region for good.
 func TestReplicationWithEverythingKilledOnce(t *testing.T) {
 	t.Parallel()
-	devtest.EachMajor(t, func(t *testing.T, major int) {
-		t.Parallel()
-		w := newWorld(t, major, 150)
-		w.startLoad(5 * time.Millisecond)
-		w.replicate()
-		for _, s := range w.strikes() {
-			w.duringSnapshot(s)
-		}
-		w.waitSynced()
-		for _, s := range w.strikes() {
-			t.Logf("while shipping: %s is killed", s.name)
-			if err := s.kill(); err != nil {
-				t.Fatal(err)
+	for _, major := range majorsInTurn(t, 0) {
+		t.Run(fmt.Sprintf("PostgreSQL %d", major), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, major, 150)
+			w.startLoad(5 * time.Millisecond)
+			w.replicate()
+			for _, s := range w.strikes() {
+				w.duringSnapshot(s)
 			}
-			w.waitShipped(devenv.Secondary)
-			w.waitShipped(devenv.Primary)
-		}
-		announced := w.announced()
-		w.lose()
-		w.failOver()
-		w.checkPromises(announced)
-	})
+			w.waitSynced()
+			for _, s := range w.strikes() {
+				w.whileShipping(s)
+			}
+			announced := w.announced()
+			w.lose()
+			w.failOver()
+			w.checkPromises(announced)
+		})
+	}
+}
+
+// whileShipping strikes and waits until both buckets have everything again.
+func (w *world) whileShipping(s strike) {
+	w.t.Helper()
+	w.t.Logf("while shipping: %s is killed", s.name)
+	if err := s.kill(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.waitShipped(devenv.Secondary)
+	w.waitShipped(devenv.Primary)
 }
 
 // strike kills something and starts it again.
@@ -79,7 +89,8 @@ func (w *world) duringSnapshot(s strike) {
 	}
 }
 
-// TestTemporalAwayForAWhileDoesNotStopShipping takes Temporal away and watches the buckets alone.
+// TestTemporalAwayForAWhileDoesNotStopShipping takes Temporal away and watches the buckets alone; after the failover it does so again,
+// and the host that serves comes up without it.
 func TestTemporalAwayForAWhileDoesNotStopShipping(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0, 20)
@@ -102,6 +113,26 @@ func TestTemporalAwayForAWhileDoesNotStopShipping(t *testing.T) {
 	w.lose()
 	w.failOver()
 	w.checkPromises(announced)
+	w.checkServesAlone()
+}
+
+// checkServesAlone kills the host that serves, with Temporal: its worker must start its server by the catalog alone, and work for
+// Temporal again once that is back.
+func (w *world) checkServesAlone() {
+	w.t.Helper()
+	ctx, host := w.t.Context(), w.env.Regions[devenv.Secondary].Hosts[0]
+	if err := errors.Join(w.env.Temporal.Kill(), host.Kill(ctx)); err != nil {
+		w.t.Fatal(err)
+	}
+	started := make(chan error, 1)
+	go func() { started <- host.Worker.Restart(ctx) }() // which waits until Temporal has heard of it
+	_ = w.connectAfter().Close(ctx) // it answered, which is all that is asked here
+	if err := w.env.Temporal.Restart(ctx); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := <-started; err != nil {
+		w.t.Error(err)
+	}
 }
 
 // TestOneDeadBucketNeverStallsTheOther takes each bucket away for longer than a shipper's patience with it.
