@@ -126,7 +126,9 @@ func (w *world) checkServesAlone() {
 	}
 	started := make(chan error, 1)
 	go func() { started <- host.Worker.Restart(ctx) }() // which waits until Temporal has heard of it
-	_ = w.connectAfter().Close(ctx) // it answered, which is all that is asked here
+
+	// It answers, which is all that is asked here.
+	_ = w.connectAfter().Close(ctx)
 	if err := w.env.Temporal.Restart(ctx); err != nil {
 		w.t.Fatal(err)
 	}
