@@ -98,7 +98,7 @@ func (s *Site) branchOver(in BranchInput) func(context.Context) error {
 // mergeBranch makes larger objects of small ones until ctx is done. What fails is tried again a minute later.
 func (s *Source) mergeBranch(ctx context.Context, a *archive.Archive, cell int64) {
 	for pauseFor(ctx, mergeEvery); ctx.Err() == nil; pauseFor(ctx, mergeEvery) {
-		if err := mergeIn(ctx, a, cell); err != nil && ctx.Err() == nil {
+		if err := a.MergeSmall(ctx, cell, false); err != nil && ctx.Err() == nil {
 			s.Log.WarnContext(ctx, "small segments of a branch were not merged", "lineage", a.Lineage(), "error", err)
 		}
 	}

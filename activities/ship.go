@@ -80,35 +80,34 @@ func (s *Source) shipper(in SourceInput, sub subject, l topology.Lineage, p *pul
 	}
 }
 
-// MergeSegments makes larger objects of small ones, every minute for one turn.
+// MergeSegments makes larger objects of small ones, every minute for one turn; at the turn's beginning also of what earlier lineages have left.
 func (s *Source) MergeSegments(ctx context.Context, in SourceInput) error {
-	return s.everySoOften(ctx, in, mergeEvery, s.merge)
+	begun := false
+	return s.everySoOften(ctx, in, mergeEvery, func(ctx context.Context, in SourceInput, sub subject) error {
+		defer func() { begun = true }()
+		return s.merge(ctx, in, sub, !begun)
+	})
 }
 
-func (s *Source) merge(ctx context.Context, in SourceInput, sub subject) error {
-	l, err := sub.lineage(in.Epoch)
+// merge does so once. A bucket that does not answer does not hold up the others.
+func (s *Source) merge(ctx context.Context, in SourceInput, sub subject, earlier bool) (first error) {
+	now, err := sub.lineage(in.Epoch)
 	if err != nil {
 		return err
 	}
-	for _, d := range sub.to {
-		if err := mergeIn(ctx, archive.Open(d.Store, in.Group, in.Workspace, l.ID), int64(l.SegmentSize)); err != nil {
-			return describe(err, "the bucket of region %q", d.Region)
+	for _, l := range sub.workspace.Lineages {
+		ended := l.ID != now.ID
+		if ended && !earlier {
+			continue
+		}
+		for _, d := range sub.to {
+			err := archive.Open(d.Store, in.Group, in.Workspace, l.ID).MergeSmall(ctx, int64(now.SegmentSize), ended)
+			if err != nil && first == nil {
+				first = describe(err, "the bucket of region %q", d.Region)
+			}
 		}
 	}
-	return nil
-}
-
-func mergeIn(ctx context.Context, a *archive.Archive, cell int64) error {
-	inv, err := a.List(ctx)
-	if err != nil {
-		return err
-	}
-	for _, run := range archive.PlanMerge(inv.Entries, cell) {
-		if _, err := a.Merge(ctx, run); err != nil {
-			return err
-		}
-	}
-	return nil
+	return first
 }
 
 // everySoOften does something at once and then in intervals, until the turn is over.

@@ -21,10 +21,16 @@ const (
 // PlanMerge chooses the runs of objects that are worth merging: those of a finished cell, and long runs of small ones
 // in an unfinished cell. Cells are cell bytes long, begin at multiples of that, and keep merged objects small enough to be
 // read in one piece. A run has no gap.
-func PlanMerge(entries []Entry, cell int64) [][]Entry {
+func PlanMerge(entries []Entry, cell int64) [][]Entry { return planMerge(entries, cell, false) }
+
+// PlanMergeEnded is PlanMerge for a lineage to which nothing is added any more: its last cells count as finished.
+func PlanMergeEnded(entries []Entry, cell int64) [][]Entry { return planMerge(entries, cell, true) }
+
+func planMerge(entries []Entry, cell int64, ended bool) [][]Entry {
 	var plan [][]Entry
 	for _, cellEntries := range byCell(entries, cell) {
 		run, finished := wholeRun(cellEntries, cell)
+		finished = finished || ended && run != nil
 		if finished && len(run) >= mergeLeast {
 			plan = append(plan, run)
 		} else if !finished {
@@ -32,6 +38,22 @@ func PlanMerge(entries []Entry, cell int64) [][]Entry {
 		}
 	}
 	return plan
+}
+
+// MergeSmall merges what is worth it of all that the bucket holds of the lineage; ended says that nothing is added to it any more. A run that
+// cannot be merged does not hold up the others; the first error is returned. One that somebody else merged meanwhile is none.
+func (a *Archive) MergeSmall(ctx context.Context, cell int64, ended bool) error {
+	inv, err := a.List(ctx)
+	if err != nil {
+		return err
+	}
+	var first error
+	for _, run := range planMerge(inv.Entries, cell, ended) {
+		if _, err := a.Merge(ctx, run); err != nil && !fault.Is(err, fault.Missing) && first == nil {
+			first = err
+		}
+	}
+	return first
 }
 
 // byCell groups the entries that lie in one cell of one timeline, in order of start; those that straddle are left out.
