@@ -26,6 +26,7 @@ type planner struct {
 	complete  topology.SnapshotProgress // likewise
 	goal      topology.Target           // zero: the latest point
 	other     objectstore.Store         // bucket of the region that serves; nil when it does not answer
+	of        *topology.Group           // nil: no lineages but the workspace's
 	branch    bool                      // it is a branch that is planned
 	settled   time.Time                 // nothing can have been written by then that the bucket lacks; zero: not known
 
@@ -42,7 +43,7 @@ func (t *Target) planner(ctx context.Context, loaded catalog.Loaded, w topology.
 		return nil, err
 	}
 	g := loaded.Group
-	p := &planner{store: store, region: to, group: g.Name, workspace: w, chosen: g.Replication}
+	p := &planner{store: store, region: to, group: g.Name, workspace: w, chosen: g.Replication, of: &g}
 	p.goal = topology.Target{LSN: c.LSNs[w.Name], Time: c.Time}
 	if slices.Contains(loaded.From, g.Active) {
 		p.other = t.Stores[g.Active]
@@ -87,11 +88,19 @@ func (p *planner) newest() *topology.Lineage {
 	return &all[len(all)-1]
 }
 
+// lineage returns one of the workspace, or of its branches.
+func (p *planner) lineage(id string) *topology.Lineage {
+	if p.of == nil {
+		return p.workspace.FindLineage(id)
+	}
+	return p.of.FindLineage(p.workspace.Name, id)
+}
+
 // older returns the lineage that l continues, and remembers where l left it; for one after a hole, the lineage before the hole.
 func (p *planner) older(l topology.Lineage) *topology.Lineage {
 	if p.left = (wal.Position{}); l.Parent != nil {
 		p.left = l.Parent.At
-		return p.workspace.FindLineage(l.Parent.Lineage)
+		return p.lineage(l.Parent.Lineage)
 	}
 	at := slices.IndexFunc(p.workspace.Lineages, func(o topology.Lineage) bool { return o.ID == l.ID })
 	if at <= 0 {
@@ -138,12 +147,8 @@ func (p *planner) judged(plan WorkspacePlan, l topology.Lineage, damaged, err er
 	if err != nil {
 		return plan, err
 	}
-	if p.announced.Lineage == l.ID {
-		for _, c := range p.announced.Cursors {
-			if c.Region == p.region && c.Point.At.LSN > p.tip.Position.LSN {
-				return plan, p.gap(l.ID, p.tip.Position.LSN, c.Point.At.LSN)
-			}
-		}
+	if err := p.announcedThere(l.ID); err != nil {
+		return plan, err
 	}
 	if damaged != nil {
 		plan.Notes = append(plan.Notes, "passed over: "+damaged.Error())
@@ -153,4 +158,17 @@ func (p *planner) judged(plan WorkspacePlan, l topology.Lineage, damaged, err er
 		plan.Notes = append(plan.Notes, fmt.Sprintf("%s; recovered to %s of lineage %s", plan.Behind, plan.Point.RecordEnd, plan.Point.Lineage))
 	}
 	return plan, nil
+}
+
+// announcedThere refuses an end of a lineage that lies below what was announced.
+func (p *planner) announcedThere(lineage string) error {
+	if p.announced.Lineage != lineage {
+		return nil
+	}
+	for _, c := range p.announced.Cursors {
+		if c.Region == p.region && c.Point.At.LSN > p.tip.Position.LSN {
+			return p.gap(lineage, p.tip.Position.LSN, c.Point.At.LSN)
+		}
+	}
+	return nil
 }

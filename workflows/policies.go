@@ -390,3 +390,16 @@ func attachingOn(ctx workflow.Context, queue, summary string) workflow.Context {
 func drainingOn(ctx workflow.Context, queue, summary string) workflow.Context {
 	return workflow.WithWaitForCancellation(attachingOn(ctx, queue, summary), false)
 }
+
+// locating is for finding a point in a bucket, for which all the WAL of a window may have to be read. A region without workers is known soon,
+// so that another one is asked.
+func locating(ctx workflow.Context, queue, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              queue,
+		Summary:                summary,
+		ScheduleToStartTimeout: 20 * time.Second,
+		HeartbeatTimeout:       heartbeat,
+		StartToCloseTimeout:    time.Hour,
+		RetryPolicy:            retry(500*time.Millisecond, 10*time.Second, 4),
+	})
+}

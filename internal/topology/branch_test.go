@@ -23,7 +23,7 @@ func branched() *Group {
 		return l
 	}
 	x, y := l("0002-0000000a", fork("0001-0000000a", 1, 80)), l("0002-0000000b", fork("0002-0000000a", 2, 90))
-	return &Group{Name: "prod", Primary: "east", Secondary: "west", Active: "west", Authority: "west", Epoch: 2,
+	return &Group{Name: "prod", Primary: "east", Secondary: "west", Active: "west", Authority: "west", Epoch: 2, SmartDR: true,
 		Workspaces: []Workspace{{Name: "main", Lineage: "0002-0000000c", Lineages: []Lineage{
 			l("0001-0000000a"), l("0002-0000000c", fork("0001-0000000a", 1, 100)),
 		}}},
@@ -135,6 +135,7 @@ func TestAddAndRemoveBranches(t *testing.T) {
 	for range 2 { // the second time it is there
 		check(t, g.AddBranch(b))
 	}
+	g.Operation = &OperationRef{ID: "x", Kind: "Failover"} // is in nobody's way
 	if len(g.Branches) != 3 {
 		t.Fatalf("%d branches", len(g.Branches))
 	}
@@ -153,6 +154,10 @@ func TestAddAndRemoveBranches(t *testing.T) {
 		if err := g.AddBranch(c.b); !fault.Is(err, c.kind) || fault.KindOf(err) == fault.Taken && fault.HintOf(err) == "" {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	g.SmartDR, b.Name = false, "four"
+	if err := g.AddBranch(b); !fault.Is(err, fault.Invalid) || !strings.Contains(fault.HintOf(err), "--smartdr") {
+		t.Errorf("without the option: %v", err)
 	}
 	g.Branches[0].Attached = &Attachment{ID: "a", State: AttachmentServes, Host: "h"}
 	if err := g.CheckDrop("one", false); !fault.Is(err, fault.Invalid) || !strings.Contains(fault.HintOf(err), "smartdr branch detach one") {

@@ -20,11 +20,23 @@ func (g *Group) AddBranch(b Branch) error {
 		return err
 	}
 	if !g.Referable(b.Workspace, b.Region, b.Base) {
-		return fault.Newf(fault.Invalid, opBranch, "retention has given up %s of lineage %s in the bucket of %q", b.Base.At.LSN, b.Base.Lineage, b.Region).
-			WithHint("`smartdr timeline --group %s` shows what can be restored.", g.Name)
+		return g.GivenUp(b)
 	}
 	g.Branches = append(g.Branches, b)
 	return nil
+}
+
+// GivenUp says that retention has given up the point at which a branch was to begin.
+func (g *Group) GivenUp(b Branch) error {
+	return fault.Newf(fault.Invalid, opBranch, "retention has given up %s of lineage %s in the bucket of %q", b.Base.At.LSN, b.Base.Lineage, b.Region).
+		WithHint("`smartdr timeline --group %s` shows what can be restored.", g.Name)
+}
+
+// Branchable returns nil if the group may have branches. An operation that holds the group is in no branch's way, nor a branch in its.
+func (g *Group) Branchable(op string) error {
+	free := *g
+	free.Operation = nil
+	return free.Replicable(op)
 }
 
 // sameAs reports whether b was asked for, and found, by what made the branch that is there.
@@ -49,9 +61,10 @@ func (g *Group) CheckBranchName(name string) error {
 
 // checkBranched refuses a branch of what is not there.
 func (g *Group) checkBranched(b Branch) error {
+	if err := g.Branchable(opBranch); err != nil {
+		return err
+	}
 	switch {
-	case g.State == GroupTerminated:
-		return g.Changeable(opBranch)
 	case g.Workspace(b.Workspace) == nil:
 		return fault.Newf(fault.Missing, opBranch, "group %s has no workspace %q", g.Name, b.Workspace)
 	case b.From != "" && g.Branch(b.From) == nil && g.FindSystemManaged(b.From) == nil:
