@@ -39,5 +39,6 @@ func (a *app) timelineCommand() *cobra.Command {
 	f.BoolVar(&in.RestorePoints, "restore-points", false, "list the restore points that somebody named, which reads all WAL")
 	_ = cmd.RegisterFlagCompletionFunc("workspace", a.completeWorkspaces(&in.Group))
 	a.completeRegionFlags(cmd, "region")
+	cmd.AddCommand(a.timelineSearchCommand())
 	return cmd
 }

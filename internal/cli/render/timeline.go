@@ -3,9 +3,11 @@ package render
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/smartdr/smartdr/internal/api"
 	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/workflows"
 )
 
 // Timelines writes what can be restored of a group: windows, gaps, branches and restore points.
@@ -75,3 +77,25 @@ func (s Style) restorePoints(points []api.RestorePoint) string {
 	}
 	return "\n" + s.table([]string{"RESTORE POINT", "WORKSPACE", "REGION", "LINEAGE", "AT", "MADE"}, rows)
 }
+
+// Search writes what a search found, with the command that restores it.
+func Search(r workflows.SearchResult, group string, style Style) string {
+	var b strings.Builder
+	switch {
+	case !r.Found:
+		b.WriteString("The query returned no rows at any point that was looked at.\n")
+	case r.NextLSN == "":
+		fmt.Fprintf(&b, "The query returns rows up to the end of the range: %s, %s.\n", r.LastLSN, exactly(r.LastTime))
+	default:
+		b.WriteString(style.paint(bold, fmt.Sprintf("The query returned rows for the last time at %s, %s.", r.LastLSN, exactly(r.LastTime))) + "\n")
+		fmt.Fprintf(&b, "They went away with the commit at %s, %s (transaction %d).\n", r.NextLSN, exactly(r.NextTime), r.NextXID)
+		fmt.Fprintf(&b, "To look at it: smartdr branch create --group %s --lsn %s --attach\n", group, r.LastLSN)
+	}
+	for _, n := range r.Notes {
+		b.WriteString(style.paint(dim, n) + "\n")
+	}
+	return b.String()
+}
+
+// exactly writes a moment to the microsecond, as a target takes it.
+func exactly(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }

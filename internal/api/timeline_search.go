@@ -1,0 +1,52 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/workflows"
+)
+
+// SearchRequest asks when a query returned rows for the last time. From and To are RFC 3339, or empty: see workflows.SearchInput.
+type SearchRequest struct {
+	Group     string `json:"group"`
+	Workspace string `json:"workspace,omitempty"`
+	Database  string `json:"database"`
+	Query     string `json:"query"`
+	Region    string `json:"region,omitempty"`
+	From      string `json:"from,omitempty"`
+	To        string `json:"to,omitempty"`
+}
+
+// Search brings up states of the past on a host of the region and runs the query there, until the last moment is found at which it returned
+// rows. What serves is not touched.
+func (s *Service) Search(ctx context.Context, req SearchRequest) (out workflows.SearchResult, err error) {
+	in := workflows.SearchInput{Group: req.Group, Workspace: req.Workspace, Database: req.Database, Query: req.Query, Region: req.Region}
+	if err := topology.CheckName("group", req.Group); err != nil {
+		return out, err
+	}
+	if in.From, err = moment("from", req.From); err != nil {
+		return out, err
+	}
+	if in.To, err = moment("to", req.To); err != nil {
+		return out, err
+	}
+	if !in.From.IsZero() && !in.To.IsZero() && !in.From.Before(in.To) {
+		return out, fault.Newf(fault.Invalid, "search timeline", "from %s to %s is no range", req.From, req.To).WithHint("Give a range that begins before it ends.")
+	}
+	err = s.perform(ctx, workflows.SearchID(req.Group), workflows.SearchType, "search the past of group "+req.Group, in, &out)
+	return out, err
+}
+
+func moment(what, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return t, fault.Newf(fault.Invalid, "search timeline", "%s: %q is no moment", what, text).WithHint(`Give it as "2026-11-23T10:00:00Z".`)
+	}
+	return t.UTC(), nil
+}
