@@ -27,10 +27,10 @@ func (s *Service) Search(ctx context.Context, req SearchRequest) (out workflows.
 	if err := topology.CheckName("group", req.Group); err != nil {
 		return out, err
 	}
-	if in.From, err = moment("from", req.From); err != nil {
+	if in.From, err = searchMoment("from", req.From); err != nil {
 		return out, err
 	}
-	if in.To, err = moment("to", req.To); err != nil {
+	if in.To, err = searchMoment("to", req.To); err != nil {
 		return out, err
 	}
 	if !in.From.IsZero() && !in.To.IsZero() && !in.From.Before(in.To) {
@@ -40,7 +40,7 @@ func (s *Service) Search(ctx context.Context, req SearchRequest) (out workflows.
 	return out, err
 }
 
-func moment(what, text string) (time.Time, error) {
+func searchMoment(what, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
