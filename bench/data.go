@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/smartdr/smartdr/internal/wal"
 )
@@ -101,26 +102,45 @@ func (p *place) scatter(ctx context.Context, run int) error {
 		"checkpoint")
 }
 
-// changedPages counts the pages of all relations of a data directory that were changed after l: each page begins with the LSN of its last
+// changes are the pages that were changed since a moment, in bytes.
+type changes struct{ raw, compressed int64 }
+
+// changedPages finds the pages of all relations of a data directory that were changed after l: each page begins with the LSN of its last
 // change (bufpage.h, PageHeaderData.pd_lsn: two 32-bit numbers, the high one first, in the machine's byte order).
-func changedPages(dataDir string, l wal.LSN) (pages int64, err error) {
+func changedPages(dataDir string, l wal.LSN) (c changes, err error) {
+	var out counter
+	z, err := zstd.NewWriter(&out, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return c, err
+	}
 	for _, dir := range []string{"base", "global"} {
 		err := filepath.WalkDir(filepath.Join(dataDir, dir), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() || d.Name()[0] < '0' || d.Name()[0] > '9' {
 				return err
 			}
-			n, err := changedIn(path, l)
-			pages += n
+			n, err := changedIn(path, l, z)
+			c.raw += n
 			return err
 		})
 		if err != nil {
-			return 0, err
+			return c, err
 		}
 	}
-	return pages, nil
+	err = z.Close()
+	c.compressed = int64(out)
+	return c, err
 }
 
-func changedIn(path string, l wal.LSN) (pages int64, err error) {
+// counter counts what is written to it.
+type counter int64
+
+func (c *counter) Write(b []byte) (int, error) {
+	*c += counter(len(b))
+	return len(b), nil
+}
+
+// changedIn writes the changed pages of one file to out.
+func changedIn(path string, l wal.LSN, out io.Writer) (n int64, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return 0, err
@@ -129,13 +149,17 @@ func changedIn(path string, l wal.LSN) (pages int64, err error) {
 	page := make([]byte, 8192)
 	for {
 		if _, err := io.ReadFull(f, page); err == io.EOF || err == io.ErrUnexpectedEOF {
-			return pages, nil
+			return n, nil
 		} else if err != nil {
 			return 0, err
 		}
 		at := wal.LSN(binary.NativeEndian.Uint32(page))<<32 | wal.LSN(binary.NativeEndian.Uint32(page[4:]))
-		if at > l {
-			pages++
+		if at <= l {
+			continue
+		}
+		n += int64(len(page))
+		if _, err := out.Write(page); err != nil {
+			return 0, err
 		}
 	}
 }

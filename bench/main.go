@@ -56,7 +56,7 @@ func readOptions() options {
 	flag.DurationVar(&o.load, "load", 30*time.Second, "how long each load lasts")
 	flag.Int64Var(&o.replayMB, "replay", 1500, "MB of WAL to fetch and to replay at most")
 	flag.IntVar(&o.major, "pg", 0, "PostgreSQL major (default: the newest one that has pg_basebackup, else the newest)")
-	flag.StringVar(&o.only, "only", "snapshot,wal,restore,failover,moves", "what to measure; restore needs snapshot and wal")
+	flag.StringVar(&o.only, "only", "snapshot,incremental,wal,restore,failover,moves", "what to measure; restore needs snapshot and wal")
 	flag.BoolVar(&o.short, "short", false, "a quick check of about a minute: 100 MB, one run, loads of 5 s, nothing kept")
 	flag.StringVar(&o.dir, "dir", os.TempDir(), "where the servers' data goes, in a folder that is removed at the end")
 	flag.StringVar(&o.out, "out", "bench/results", "folder for the results; empty writes none")

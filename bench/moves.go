@@ -149,7 +149,7 @@ func (m *moves) addMoved(ctx context.Context, op, back topology.Operation) error
 	if err != nil {
 		return err
 	}
-	m.rec.addBeside("failback: fetched for the data that lay there", "MB", float64(moved.Fetched)/mega, "changed pages, uncompressed", float64(pages)*8192/mega)
+	m.rec.addBeside("failback: fetched for the data that lay there", "MB", float64(moved.Fetched)/mega, "changed pages, uncompressed", float64(pages.raw)/mega)
 	m.rec.addBeside("failback: used again", "MB", float64(moved.Reused)/mega, "all of it", float64(moved.Bytes)/mega)
 	m.rec.addBeside("failback: time without a writer", "s", back.Gap.Length().Seconds(), "as its clients saw it", m.in.Gap().Seconds())
 	return nil
