@@ -16,7 +16,7 @@ import (
 // TestClustersOfEveryKind brings back, through snapshot and WAL, what clusters can be made of: sizes of WAL segments, page
 // checksums on and off, unlogged tables, large objects, prepared transactions, tablespaces.
 func TestClustersOfEveryKind(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		for _, init := range []postgres.InitOptions{{SegmentSize: 1 << 20}, {SegmentSize: 64 << 20, Checksums: true}} {
 			t.Run(fmt.Sprintf("segments of %d MB, checksums %t", init.SegmentSize>>20, init.Checksums), func(t *testing.T) { ofEveryKind(t, bin, init) })
 		}
@@ -68,7 +68,7 @@ func ofEveryKind(t *testing.T, bin postgres.Binaries, init postgres.InitOptions)
 
 // A tablespace that was made after the snapshot: replay wants its folder where the primary had it (postgres-edge-cases 1.26).
 func TestTablespaceMadeAfterTheSnapshot(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		theirs := postgrestest.TempDir(t)
 		here, gone := filepath.Join(theirs, "here"), filepath.Join(theirs, "gone")
 		p := startPrimary(t, bin, postgres.InitOptions{Checksums: true}, ship.Choice{}, func(s *postgres.Server) {})

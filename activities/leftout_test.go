@@ -17,7 +17,7 @@ const fill = "CREATE TABLE t WITH (autovacuum_enabled=off) AS SELECT n, repeat('
 // TestDropLeftOut leaves databases out in every way there is, on clusters without checksums and wal_log_hints, where replay meets
 // pages that it cannot know (postgres-edge-cases 2.16 to 2.19).
 func TestDropLeftOut(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		space := postgrestest.TempDir(t)
 		p := startPrimary(t, bin, postgres.InitOptions{}, ship.Choice{Only: true, Names: []string{"app", "late"}}, func(s *postgres.Server) {
 			for _, db := range []string{"app", "spare", "held", "given_up", "half", "subscriber"} {

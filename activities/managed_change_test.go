@@ -50,7 +50,7 @@ func load(t *testing.T, made MakeServerResult) *postgres.Server {
 }
 
 func TestApplyServer(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		h := newHomeOf(t, bin)
 		in := h.newServer()
 		in.Settings = map[string]string{"work_mem": "7MB"}
@@ -123,7 +123,7 @@ func TestFirewallFollowsTheGroup(t *testing.T) {
 }
 
 func TestWhatPostgreSQLRefusesIsRefusedBeforehand(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		h := newHomeOf(t, bin)
 		h.create(t, h.newServer())
 		for want, change := range map[string]func(*NewServer){

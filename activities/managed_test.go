@@ -114,7 +114,7 @@ func admin(t *testing.T, made MakeServerResult, from, database string) (*pgx.Con
 }
 
 func TestMakeServer(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		h := newHomeOf(t, bin)
 		in := h.newServer()
 		in.Settings = map[string]string{"work_mem": "7MB", "app.region": "it's \\ east"}

@@ -54,7 +54,7 @@ func promotedCopy(t *testing.T, l *looks) (*postgres.Server, RestoreInput) {
 }
 
 func TestUsersAndPermissionsAreTheSameAfterAFailover(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		w := newWorld(t)
 		l := &looks{world: w, server: postgrestest.Start(t, bin, nil), capturer: &capturer{Source: &Source{Site: w.Site}}}
 		l.sub = subject{source: postgrestest.Source(l.server, "postgres", "postgres")}

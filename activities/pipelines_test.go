@@ -187,7 +187,7 @@ func (f *feed) noSecret(t *testing.T) {
 }
 
 func TestASubscriptionGoesOnExactlyWhereItStood(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		f := newFeed(t, bin)
 		postgrestest.Exec(t, f.publisher, "postgres", `insert into t values (2)`)
 		f.await(t, f.primary, "1 2")
@@ -233,7 +233,7 @@ func (f *feed) wantRestored(t *testing.T) {
 }
 
 func TestASubscriptionWithAGapIsDisabledAndCanBePutRight(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		f := newFeed(t, bin)
 		f.capture(t)
 		postgrestest.WaitReplayed(t, f.primary, f.restored)
@@ -323,7 +323,7 @@ func (f *feed) announce(t *testing.T) topology.Applied {
 // TestAProofThatIsNewerThanTheCaptureLetsASubscriptionRun: the publisher wrote on its own after the capture, and the old primary
 // confirmed that.
 func TestAProofThatIsNewerThanTheCaptureLetsASubscriptionRun(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		f := newFeed(t, bin)
 		f.capture(t)
 		before := f.confirmed(t)

@@ -53,7 +53,7 @@ func checkAttached(t *testing.T, in restore.AttachInput, got restore.Attached, w
 }
 
 func TestAttach(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		src := startSource(t, bin, nil)
 		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT n FROM generate_series(1, 50000) n")
 		in := src.restore(t, src.end(t), 0)
@@ -114,7 +114,7 @@ func again(t *testing.T, in restore.AttachInput, first restore.Attached) {
 
 // TestTailOfARecord keeps the head of a record whose rest never left the primary, of every length that matters.
 func TestTailOfARecord(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		src := startSource(t, bin, nil)
 		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT 1")
 		end := src.end(t)
@@ -134,7 +134,7 @@ func TestTailOfARecord(t *testing.T) {
 
 // TestNoConnectionsToTheEnd: consistent, and still no connections.
 func TestNoConnectionsToTheEnd(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		t.Run("subtransactions", func(t *testing.T) {
 			src := startSource(t, bin, nil, func(s *postgres.Server) {
 				postgrestest.Exec(t, s, "postgres", "CREATE TABLE t (n int)")
@@ -172,7 +172,7 @@ func attachUnconnected(t *testing.T, src *source, overrides map[string]string) {
 
 // TestInheritedConfiguration restores a configuration that would act on the place it came from, and lock us out.
 func TestInheritedConfiguration(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		src := startSource(t, bin, nil)
 		archived := filepath.Join(postgrestest.TempDir(t), "archived")
 		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT 1")
@@ -225,7 +225,7 @@ func TestNoConfigurationInTheDataDirectory(t *testing.T) {
 
 // TestRaisedSettings: the primary was restarted with more connections after the snapshot.
 func TestRaisedSettings(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		src := startSource(t, bin, nil)
 		postgrestest.Check(t, src.server.Stop(t.Context(), postgres.Fast))
 		src.server.Settings["max_connections"] = "150"
@@ -249,7 +249,7 @@ func TestRaisedSettings(t *testing.T) {
 
 // TestOtherTimelines restores along timeline 2, with a foreign timeline 3 whose number is taken.
 func TestOtherTimelines(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		src := startSource(t, bin, nil)
 		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE one AS SELECT 1")
 		src.switchTimeline(t)
@@ -291,7 +291,7 @@ func TestTimelinesBeyondNine(t *testing.T) {
 
 // TestLeftOutDatabase restores a database as zeros; replay meets its pages, and those of another that must not be zeros.
 func TestLeftOutDatabase(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		kinds := []bool{false}
 		if full() || bin.Major() >= 18 { // which has them by default
 			kinds = append(kinds, true)

@@ -23,7 +23,7 @@ import (
 
 // TestKilledAtAnyMoment interrupts the attach and kills PostgreSQL after ever longer times, until one call comes through.
 func TestKilledAtAnyMoment(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		src := startSource(t, bin, nil)
 		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT n, repeat('x', 200) FROM generate_series(1, 200000) n")
 		in := src.restore(t, src.end(t), 0)
@@ -76,7 +76,7 @@ func TestServerKilledDuringRecovery(t *testing.T) {
 // TestPromotionThatDidNotCount leaves what a server leaves that dies between its new history file and its first record on
 // the new timeline.
 func TestPromotionThatDidNotCount(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		src := startSource(t, bin, nil)
 		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT 1")
 		in := src.restore(t, src.end(t), 0)
@@ -107,7 +107,7 @@ func TestPromotionThatDidNotCount(t *testing.T) {
 
 // TestWALThatStopsShort takes away the end of the WAL, more and more of it.
 func TestWALThatStopsShort(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		src := startSource(t, bin, nil)
 		backupEnd := src.backupEnd
 		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT n FROM generate_series(1, 1000) n")
@@ -137,7 +137,7 @@ func TestWALThatStopsShort(t *testing.T) {
 
 // TestKilledAfterThePromotion forgets that all was done, as an attach does that dies before it can write it down.
 func TestKilledAfterThePromotion(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		src := startSource(t, bin, nil)
 		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT 1")
 		in := src.restore(t, src.end(t), 0)

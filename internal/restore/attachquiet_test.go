@@ -14,7 +14,7 @@ func TestNoSubscriptionRunsUnforeseen(t *testing.T) {
 		workers = "SELECT current_setting('max_logical_replication_workers')"
 		running = "SELECT count(*) FROM pg_stat_subscription WHERE pid IS NOT NULL"
 	)
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		src := startSource(t, bin, nil)
 		postgrestest.Exec(t, src.server, "postgres", "CREATE SUBSCRIPTION late CONNECTION 'host=127.0.0.1 port=1 dbname=x' PUBLICATION p WITH (connect = false, slot_name = 'late')")
 		postgrestest.Exec(t, src.server, "postgres", "ALTER SUBSCRIPTION late ENABLE")

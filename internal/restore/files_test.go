@@ -81,7 +81,7 @@ func files(t testing.TB, in restore.FilesInput) restore.FilesResult {
 }
 
 func TestFilesAreAsOnTheServer(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		k := snapshotOf(t, bin)
 		dir := filepath.Join(postgrestest.TempDir(t), "data")
 		var done, total int64

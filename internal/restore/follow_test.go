@@ -21,22 +21,11 @@ import (
 )
 
 // full lets each test that takes long meet everything that it is for.
-func full() bool { return os.Getenv("SMARTDR_TEST_FULL") == "1" }
-
-// newestOrEach runs a test on the newest major, or with SMARTDR_TEST_FULL=1 on each.
-func newestOrEach(t *testing.T, test func(t *testing.T, bin postgres.Binaries)) {
-	t.Helper()
-	if full() {
-		postgrestest.ForEach(t, test)
-		return
-	}
-	all := postgrestest.Installations(t)
-	test(t, all[len(all)-1])
-}
+func full() bool { return os.Getenv(postgrestest.FullVariable) != "" }
 
 // A standby has what the bucket has about a second after it has it, ends exactly where it is told to, and is promoted there.
 func TestFollow(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		src := startSource(t, bin, nil)
 		l := newLine(t, src)
 		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT n FROM generate_series(1, 200000) n")
@@ -173,7 +162,7 @@ func TestFollowStopsAtWhatIsNotSound(t *testing.T) {
 
 // What the WAL wants of a server is there before the server gets to see it: higher settings, and folders of tablespaces.
 func TestFollowMeetsWhatTheServerMustHave(t *testing.T) {
-	newestOrEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		src := startSource(t, bin, nil)
 		l := newLine(t, src)
 		l.all(t)

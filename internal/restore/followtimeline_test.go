@@ -51,7 +51,7 @@ func (l *line) putHistory(t *testing.T, tli wal.Timeline) wal.LSN {
 }
 
 func TestFollowAcrossALocalFailover(t *testing.T) {
-	newestOrEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		for name, more := range map[string]wal.LSN{"at a record's end": 0, "in the head of a record that was lost": 40, "pages of it": 30000} {
 			if more != 40 && !full() {
 				continue
@@ -155,7 +155,7 @@ func (l *line) successor(t *testing.T, s *postgres.Server, fork wal.LSN, tli wal
 
 // A standby goes on along a lineage that forked off where it is, or later, and along no other.
 func TestFollowTheNextLineage(t *testing.T) {
-	newestOrEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		src := startSource(t, bin, nil)
 		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT 1")
 		l := newLine(t, src)

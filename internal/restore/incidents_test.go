@@ -44,7 +44,7 @@ func generations(t *testing.T, bin postgres.Binaries) (lines []*line, legs []res
 // The last commit of the newest timeline is there after a restore across three of them, from the snapshot of the first; and a
 // history file that lacks is a failure, never a shorter restore.
 func TestRestoreAcrossThreeTimelinesHasTheLastCommit(t *testing.T) {
-	newestOrEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		lines, legs := generations(t, bin)
 		in := lines[0].src.restore(t, lines[0].src.start, 0)
 		fetch := restore.FetchWAL{Legs: legs, Dir: filepath.Join(in.Server.DataDir, "pg_wal"), SegmentSize: wal.DefaultSegmentSize}
@@ -78,7 +78,7 @@ func TestRestoreAcrossThreeTimelinesHasTheLastCommit(t *testing.T) {
 // Recovery that begins in the segment file in which the lineage left its timeline: after a restart, from a checkpoint right before
 // the fork.
 func TestRecoveryThatBeginsInTheSegmentOfTheSwitch(t *testing.T) {
-	newestOrEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		src := startSource(t, bin, nil)
 		l := newLine(t, src)
 		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT 1 AS n")

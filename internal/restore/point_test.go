@@ -93,7 +93,7 @@ func TestRestoreToAChosenPoint(t *testing.T) {
 
 // Commits are counted for the database that they wrote to, whatever kind of transaction it was; those that were rolled back are not.
 func TestCountCommits(t *testing.T) {
-	newestOrEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		src := startSource(t, bin, nil, func(s *postgres.Server) {
 			postgrestest.Check(t, s.Stop(t.Context(), postgres.Fast))
 			s.Settings["max_prepared_transactions"] = "5"

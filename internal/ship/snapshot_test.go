@@ -50,7 +50,7 @@ func take(t testing.TB, r ship.Snapshot) ship.SnapshotResult {
 }
 
 func TestSnapshotGoesToBothBucketsAndSharesWhatIsThere(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		s := source(t, bin)
 		a, b := devtest.Store(t), devtest.Store(t)
 		r := request(s, a, b)
@@ -183,7 +183,7 @@ func TestTheSnapshotOfAnotherServerIsRefused(t *testing.T) {
 
 // What a database costs that is left out: nothing but its place in the manifest.
 func TestDatabasesLeftOutCostNothing(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		s := postgrestest.Start(t, bin, map[string]string{"autovacuum": "off"})
 		stored := func() int64 {
 			store := devtest.Store(t)
@@ -266,7 +266,7 @@ func TestNoBucketLeft(t *testing.T) {
 }
 
 func TestInPlaceTablespacesAreInOrRefused(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		s := postgrestest.Start(t, bin, map[string]string{"allow_in_place_tablespaces": "on"})
 		postgrestest.Exec(t, s, "postgres", "CREATE TABLESPACE near LOCATION ''")
 		postgrestest.Exec(t, s, "postgres", "CREATE TABLE near TABLESPACE near AS SELECT 1")
