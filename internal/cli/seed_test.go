@@ -33,6 +33,7 @@ func (w *world) seed(ts *testscript.TestScript, neg bool, args []string) {
 		"lost":       {s.create, s.configure, s.synced(time.Hour)},
 		"alive":      {s.create, s.configure, s.synced(0)},
 		"busy":       {s.create, s.configure, s.synced(time.Hour), s.begin},
+		"branches":   {s.create, s.configure, s.synced(time.Hour), s.change(branch)},
 		"done":       {s.create, s.configure, s.synced(time.Hour), s.begin, s.end},
 	}[args[1]]
 	if steps == nil {
@@ -101,6 +102,23 @@ func mix(g *topology.Group) {
 	reports.Settings, reports.HBA = map[string]string{"work_mem": "64MB"}, []string{"hostssl all auditor 10.9.0.0/16 cert"}
 	g.Workspaces = append(g.Workspaces, reports,
 		managed("ledger", "S-0", 6002, topology.WorkspaceSuspended), managed("old", "S-0", 6003, topology.WorkspaceTerminated))
+}
+
+// branch gives a group a branch that is attached, an unwritten branch of that, and a system-managed database.
+func branch(g *topology.Group) {
+	at := func(lineage string, lsn wal.LSN) topology.Fork {
+		return topology.Fork{Lineage: lineage, At: wal.Position{Timeline: 1, LSN: lsn}}
+	}
+	moment := time.Date(2026, 11, 22, 22, 10, 0, 0, time.UTC)
+	fork := at(lineage, 0x3000148)
+	own := topology.Lineage{ID: "0001-00000001", Epoch: 1, Region: "west", SegmentSize: 16 << 20, Parent: &fork, CreatedAt: moment}
+	endpoint := topology.Endpoint{Hosts: []topology.HostPort{{Host: "db.west", Port: 5440}}}
+	g.Branches = []topology.Branch{
+		{Name: "test", Workspace: "main", Database: "app", Region: "west", Line: []topology.Lineage{own}, Own: 1, Base: fork, Moment: moment, CreatedAt: moment,
+			Attached: &topology.Attachment{ID: "0011aabb", State: topology.AttachmentServes, Lineage: own.ID, Host: "west-1", Endpoint: endpoint, Since: moment}},
+		{Name: "test-2", Workspace: "main", Database: "app", From: "test", Region: "west", Line: []topology.Lineage{own}, Base: at(own.ID, 0x4000000), CreatedAt: moment},
+	}
+	g.SystemManaged = []topology.SystemManaged{{Name: "app_20261122T221000Z", Workspace: "main", Database: "app", Lineage: lineage, Region: "east", Since: moment}}
 }
 
 // halfOver is what a failover to west leaves that has brought back main alone.
