@@ -25,7 +25,7 @@ const (
 	// maintenanceDatabase is where somebody in psql looks first.
 	maintenanceDatabase = "postgres"
 	// showEvery is how soon the view shows what is new. Each look reads the tails that are not complete from the buckets.
-	showEvery = 30 * time.Second
+	showEvery = captureEvery
 )
 
 // shownDatabase is a row of the view smartdr.databases. It has no numbers that move without anything having happened.
