@@ -205,7 +205,7 @@ func unlinkAll(ctx workflow.Context, group string, b topology.Branch) (notes []s
 	for _, l := range b.Attached.Links {
 		if err := endOne(ctx, g, b, l); err != nil {
 			f := FailureOf(err)
-			notes = append(notes, fmt.Sprintf("schema %s of database %s, which showed the branch, was left: %s; remove it by smartdr branch unlink --group %s %s --database %s --schema %s",
+			notes = append(notes, fmt.Sprintf("schema %s of database %s, which showed the branch, was left: %s; remove it by smartdr branch unlink --group %s %s --into %s --schema %s",
 				l.Schema, l.Database, f.Message, group, b.Name, l.Database, l.Schema))
 		}
 	}

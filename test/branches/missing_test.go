@@ -67,7 +67,7 @@ func (w *world) recoverMissing(behind api.Database) {
 	w.checkView(behind.Name)
 	branch := w.branchOf(behind.Name)
 	w.checkBranch(branch, commits)
-	_, err := w.env.SmartDR(w.t.Context(), "branch", "link", "--group", estate.Group, branch.Name, "--database", estate.Database, "--schema", "missing")
+	_, err := w.env.SmartDR(w.t.Context(), "branch", "link", "--group", estate.Group, branch.Name, "--into", estate.Database, "--schema", "missing")
 	check(w.t, err)
 	w.bringOver(commits)
 	w.checkUndisturbed()
