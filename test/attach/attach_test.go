@@ -10,6 +10,7 @@ import (
 )
 
 func TestBranchesAreAttachedBesideWhatServes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.writtenTo("written", devenv.Secondary)
 	w.readOnly("look", devenv.Secondary)
