@@ -91,7 +91,7 @@ func (f *files) run(ctx context.Context) (FilesResult, error) {
 	if err := f.reuse(ctx); err != nil {
 		return FilesResult{}, f.place.judge(err, f.plan)
 	}
-	if err := f.fill(ctx); err != nil {
+	if err := f.fill(ctx, mark.resumed); err != nil {
 		return FilesResult{}, f.place.judge(err, f.plan)
 	}
 	if err := f.finish(mark); err != nil {
@@ -114,9 +114,12 @@ func (f *files) lay(ctx context.Context, mark marker) error {
 }
 
 // fill fetches what is missing and tells how far it is.
-func (f *files) fill(ctx context.Context) error {
+func (f *files) fill(ctx context.Context, resumed bool) error {
 	whole, deltas, err := f.plan.locate(ctx, f.Store)
 	if err != nil {
+		return err
+	}
+	if whole, err = f.withoutBases(ctx, whole, resumed); err != nil {
 		return err
 	}
 	done := make(chan error, 1)
