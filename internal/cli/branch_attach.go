@@ -57,7 +57,6 @@ func (a *app) branchLinkCommand() *cobra.Command {
 			"  psql -d app -c 'insert into orders select * from rescue.orders r where not exists (select from orders o where o.id = r.id)'",
 	}
 	a.linkFlags(cmd, &in)
-	cmd.Flags().StringVar(&in.Schema, "schema", "", "name of the schema (default: the branch's name)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.links(cmd, in, args[0], "Branch %s is linked.")
 	}
@@ -82,6 +81,7 @@ func (a *app) linkFlags(cmd *cobra.Command, in *workflows.LinkBranchInput) {
 	f := cmd.Flags()
 	f.StringVar(&in.Database, "into", "", "database that serves (default: the one that the branch was made of)")
 	f.StringVar(&in.Of, "of", "", "database of the branch (default: likewise)")
+	f.StringVar(&in.Schema, "schema", "", "name of the schema (default: the branch's name)")
 	cmd.ValidArgsFunction = a.completeBranches(&in.Group)
 }
 
