@@ -2,7 +2,10 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -78,6 +81,9 @@ func (t *Target) searchDir(id string) string { return filepath.Join(t.DataDir, s
 
 func (t *Target) removeSearch(ctx context.Context, id string) error {
 	dir := t.searchDir(id)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err := stopBranch(ctx, dir); err != nil {
 		return err
 	}
