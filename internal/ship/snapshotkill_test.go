@@ -11,6 +11,7 @@ import (
 
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/objectstore"
+	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
 	"github.com/smartdr/smartdr/internal/ship"
 	"github.com/smartdr/smartdr/internal/snapshot"
@@ -50,6 +51,7 @@ func TestAKilledSnapshotDoesNotSendAgain(t *testing.T) {
 	// 48 MB that do not compress
 	postgrestest.Exec(t, s, "app", `CREATE TABLE noise AS SELECT i, (SELECT string_agg(sha512((i * 16 + j)::text::bytea), '') FROM generate_series(0, 15) j) AS x
 		FROM generate_series(1, 48000) i`)
+	postgrestest.Exec(t, s, "app", "SELECT count(*) FROM noise") // sets hint bits, which change every page
 	a, b := devtest.Gateway(t), devtest.Gateway(t)
 	order, err := json.Marshal(snapshotOrder{[]objectstore.S3Config{a.S3Config(), b.S3Config()}, s.Source("postgres")})
 	postgrestest.Check(t, err)
@@ -73,7 +75,43 @@ func TestAKilledSnapshotDoesNotSendAgain(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	killedAmongDeltas(t, s, string(order), r, stores)
 	t.Logf("%d packs when killed; then shared %d of %d, sent %d", stored, res.SharedBytes, res.RawBytes, res.SentBytes)
+}
+
+// killedAmongDeltas kills the next snapshot when some of its changed pages are stored. The one after it builds on them.
+func killedAmongDeltas(t *testing.T, s *postgres.Server, order string, r ship.Snapshot, stores []objectstore.Store) {
+	t.Helper()
+	postgrestest.Exec(t, s, "app", "UPDATE noise SET i = -i WHERE i % 60 = 0; CHECKPOINT")
+	before := indexes(t, stores[1])
+	killSnapshot(t, order, stores[1], before+1)
+	there := map[snapshot.Hash]bool{}
+	postgrestest.Check(t, snapshot.EachIndex(t.Context(), stores[1], "g", "w", func(p snapshot.Index) {
+		for _, e := range p.Entries {
+			there[e.Hash] = there[e.Hash] || e.IsDelta()
+		}
+	}))
+	res := take(t, r)
+	m, deltas := load(t, stores[1], res.ID), 0
+	for h := range m.Wanted() {
+		if there[h] {
+			deltas++
+		}
+	}
+	if deltas == 0 || m.Format != snapshot.DeltaFormat {
+		t.Errorf("%d deltas of the killed snapshot are in the next one, of format %d", deltas, m.Format)
+	}
+	d := snapshot.NewDecoder(1)
+	defer d.Close()
+	for _, store := range stores {
+		parts, err := snapshot.Locate(t.Context(), store, "g", "w", m.Wanted())
+		postgrestest.Check(t, err)
+		for _, at := range snapshot.Places(parts) {
+			_, err := d.ReadChunk(t.Context(), store, "g", "w", at)
+			postgrestest.Check(t, err)
+		}
+	}
+	t.Logf("%d deltas from the killed snapshot, then sent %d for %d of chunks that changed", deltas, res.SentBytes, res.DeltaBytes)
 }
 
 // killSnapshot runs a child and kills it once a bucket holds so many packs.
