@@ -98,10 +98,20 @@ func (w *world) more(l *ledger.Load) {
 	devtest.Within(w.t, 2*time.Minute, "more writes to be acknowledged", func() bool { return len(l.Commits()) >= want })
 }
 
-// ingest begins to write to the primary, which is cut off, as clients do that are cut off with it.
+// ingest begins to write to the primary, as clients do that are cut off together with it a moment later: what they write first arrives.
 func (w *world) ingest() {
 	w.t.Helper()
 	w.stuck = w.write(w.old, "cut")
+	first := lastEnd(w.stuck.Commits())
+	check(w.t, w.Until(w.t.Context(), 2*time.Minute, "the first writes to arrive in the other region", func(s topology.GroupStatus) bool {
+		for _, ws := range s.Workspaces {
+			if ws.WAL != nil {
+				c := ws.WAL.Cursor(devenv.Secondary)
+				return c != nil && c.Point.RecordEnd >= first
+			}
+		}
+		return false
+	}))
 }
 
 // takeOver fails the group over while the primary's clients go on writing, lets clients write there too, and returns the database that
