@@ -51,6 +51,9 @@ func (k *keeper) keepAccess(ctx context.Context, g topology.Group, s *postgres.S
 		if _, err := k.letIn(ctx, s, in, m, place); err != nil {
 			return err
 		}
+		if err := keepLinks(ctx, s); err != nil {
+			return err
+		}
 		k.Log.InfoContext(ctx, "a branch's server follows other access rules", "branch", o.Branch, "instance", dir)
 	}
 	return writeState(dir, accessFile, digest)

@@ -28,22 +28,30 @@ func BranchReplication(ctx workflow.Context, in BranchReplicationInput) error {
 		if f := FailureOf(err); ctx.Err() != nil || f.Type == string(fault.Fenced) || f.Type == string(fault.Missing) {
 			return ctx.Err() // another attachment, or none: nobody waits for this one
 		}
-		if err := tellBranch(ctx, ship.BranchInput, FailureOf(err)); err != nil {
+		if err := standsStill(ctx, ship.BranchInput, FailureOf(err)); err != nil {
 			return err
 		}
 	}
 	return workflow.NewContinueAsNewError(ctx, BranchReplication, in)
 }
 
-// tellBranch says why nothing is shipped, and waits for a while.
-func tellBranch(ctx workflow.Context, in activities.BranchInput, f Failure) error {
+// standsStill says for a while why nothing is shipped.
+func standsStill(ctx workflow.Context, in activities.BranchInput, f Failure) error {
 	workflow.SetCurrentDetails(ctx, "**Stands still:** "+f.Message+" "+f.Hint)
 	tell := activities.TellBranchInput{BranchInput: in, Error: "what is written to it is not shipped: " + f.Message, Hint: f.Hint}
 	if f.Type == HoleType {
 		tell.Hint = "Its server does not have that WAL any more. Save what is needed of it, then detach it with discard (--discard)."
 	}
-	if err := workflow.ExecuteActivity(once(ctx, "say so"), control.TellBranch, tell).Get(ctx, nil); err != nil {
+	tellBranch(ctx, tell)
+	if err := workflow.Sleep(ctx, standstillPause); err != nil {
+		return err
+	}
+	tellBranch(ctx, activities.TellBranchInput{BranchInput: in})
+	return nil
+}
+
+func tellBranch(ctx workflow.Context, in activities.TellBranchInput) {
+	if err := workflow.ExecuteActivity(once(ctx, "say what keeps it"), control.TellBranch, in).Get(ctx, nil); err != nil {
 		workflow.GetLogger(ctx).Warn("what keeps a branch was not recorded", "error", err)
 	}
-	return workflow.Sleep(ctx, standstillPause)
 }
