@@ -77,7 +77,8 @@ type ShipSegmentsResult struct {
 // TakeSnapshotInput asks for a snapshot of the current lineage that is younger than MaxAgeSeconds.
 type TakeSnapshotInput struct {
 	SourceInput
-	MaxAgeSeconds int `json:"maxAgeSeconds"`
+	MaxAgeSeconds int  `json:"maxAgeSeconds"`
+	Scheduled     bool `json:"scheduled,omitempty"` // by the group's schedule, and not by MaxAgeSeconds
 }
 
 // TakeSnapshotResult is the newest snapshot of the current lineage.
@@ -87,6 +88,7 @@ type TakeSnapshotResult struct {
 	Lacking   []string  `json:"lacking,omitempty"`
 	StartedAt time.Time `json:"startedAt"`
 	Taken     bool      `json:"taken"` // false: it was there already
+	Due       time.Time `json:"due"`   // when the next one is, by the group's schedule
 }
 
 // MirrorSnapshotInput asks to copy a snapshot to the buckets that lack it.

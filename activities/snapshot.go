@@ -40,7 +40,11 @@ func (s *Source) takeSnapshot(ctx context.Context, in TakeSnapshotInput, p *puls
 	if err != nil {
 		return TakeSnapshotResult{}, err
 	}
+	last.Due = sub.group.SnapshotDue(last.StartedAt)
 	young, lacks := time.Since(last.StartedAt) < time.Duration(in.MaxAgeSeconds)*time.Second, last.lacks(inv)
+	if in.Scheduled {
+		young = time.Now().Before(last.Due)
+	}
 	if last.ID != "" && young && len(lacks) == 0 {
 		return last.TakeSnapshotResult, s.recordHeld(ctx, in.SourceInput, sub, l.ID, last, inv)
 	}
@@ -54,7 +58,7 @@ func (s *Source) takeSnapshot(ctx context.Context, in TakeSnapshotInput, p *puls
 	if err != nil {
 		return TakeSnapshotResult{}, err
 	}
-	now.Taken = true
+	now.Taken, now.Due = true, sub.group.SnapshotDue(now.StartedAt)
 	return now.TakeSnapshotResult, s.recordHeld(ctx, in.SourceInput, sub, l.ID, now, inv)
 }
 

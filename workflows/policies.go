@@ -27,8 +27,6 @@ const (
 	replicationRun = 30 * time.Minute
 	// recheckChildren is how often a child that an earlier run started is asked for by starting it again.
 	recheckChildren = 5 * time.Minute
-	// snapshotEvery bounds the WAL that a failover replays to a day's.
-	snapshotEvery = 24 * time.Hour
 	// standstillPause is how long to wait before trying again what needs somebody: a wrong password that was put right
 	// is noticed within a minute, and a wrong one does not fill the server's log.
 	standstillPause = time.Minute
@@ -322,6 +320,8 @@ const (
 	tailTurn = 5 * time.Minute
 	// tailCopyEvery is how often it is looked whether a bucket has come back without its server: four lists of a lineage each time.
 	tailCopyEvery = time.Minute
+	// tailCopyFirst is tailCopyEvery at first, and doubles: many outages are over soon, and those that are not cost a few lists more.
+	tailCopyFirst = 5 * time.Second
 	// tailPause is how soon a tail is noticed that is new, or that could not be brought.
 	tailPause = 30 * time.Second
 	// tailRounds is how many looks one run of Tails lasts: two hours, about 3,000 events and 1,000 for each lineage.
@@ -401,5 +401,38 @@ func locating(ctx workflow.Context, queue, summary string) workflow.Context {
 		HeartbeatTimeout:       heartbeat,
 		StartToCloseTimeout:    time.Hour,
 		RetryPolicy:            retry(500*time.Millisecond, 10*time.Second, 4),
+	})
+}
+
+// The rhythm of retention.
+const (
+	// sweepEvery is how often a region's bucket is looked through: what it frees has lain there for days.
+	sweepEvery = time.Hour
+	// graceByDefault is how long something stays that nothing refers to, in minutes: somebody may be about to.
+	graceByDefault = 60
+)
+
+// sweeping is for removing what nothing needs from a bucket, which takes as long as reading all its manifests and indexes. What may pass is tried
+// again twice, since somebody may wait for it; after that the next round goes on.
+func sweeping(ctx workflow.Context, region string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              TaskQueue, // every worker reaches every bucket, and a region may have no worker
+		Summary:                "remove from the bucket of " + region + " what nothing needs",
+		ScheduleToStartTimeout: time.Minute,
+		HeartbeatTimeout:       heartbeat,
+		StartToCloseTimeout:    12 * time.Hour,
+		RetryPolicy:            retry(2*time.Second, 10*time.Second, 3),
+	})
+}
+
+// takingNow is for a snapshot that somebody waits for.
+func takingNow(ctx workflow.Context, queue, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              queue,
+		Summary:                summary,
+		ScheduleToStartTimeout: 2 * time.Minute,
+		HeartbeatTimeout:       heartbeat,
+		StartToCloseTimeout:    7 * 24 * time.Hour,
+		RetryPolicy:            retry(time.Second, 15*time.Second, 5),
 	})
 }

@@ -44,6 +44,7 @@ type entity struct {
 	readiness   string // what the last check found, for people
 	tails
 	standbyKeeping
+	sweeps    sweeps
 	reserving reserving
 }
 
@@ -145,6 +146,7 @@ func (e *entity) turn(ctx workflow.Context) {
 		e.keepReservations(ctx, status.Group)
 		e.keepStandbys(ctx, status.Group)
 		e.bringTails(ctx, status)
+		e.keepRetention(ctx, status.Group)
 		e.followProtection(ctx, status)
 	}
 	e.seen = wished

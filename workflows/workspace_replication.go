@@ -202,13 +202,13 @@ func (r *replicator) judge(ctx workflow.Context, err error) event {
 	return event{stuck: err}
 }
 
-// snapshots keeps a snapshot of the lineage in every bucket that is younger than a day and brings back all that is chosen.
+// snapshots keeps a snapshot of the lineage in every bucket that is as young as the group's schedule wants it and brings back all that is chosen.
 func (r *replicator) snapshots(ctx workflow.Context, _ workflow.Channel) {
 	for ctx.Err() == nil {
 		taken, err := r.snapshot(ctx)
 		if err == nil {
 			r.say(ctx, "snapshot", fmt.Sprintf("%s in %s", taken.ID, strings.Join(taken.Complete, " and ")))
-			err = r.watch(ctx, taken.StartedAt.Add(snapshotEvery))
+			err = r.watch(ctx, taken.Due)
 		}
 		if err != nil && r.pause(ctx, "snapshot", err) != nil {
 			return // cancelled, or fenced: shipping notices that too and ends the round
@@ -217,7 +217,7 @@ func (r *replicator) snapshots(ctx workflow.Context, _ workflow.Channel) {
 }
 
 // watch waits until another snapshot is due: the last one is too old, it does not bring back all that is chosen now, or
-// somebody says that the choice has changed. One that is under way is never cut short for that.
+// somebody says that the choice, or the schedule, has changed. One that is under way is never cut short for that.
 func (r *replicator) watch(ctx workflow.Context, due time.Time) error {
 	ctx, cancel := workflow.WithCancel(ctx)
 	defer cancel()
@@ -248,7 +248,7 @@ func (r *replicator) snapshot(ctx workflow.Context) (taken activities.TakeSnapsh
 	r.taking = true
 	defer func() { r.taking = false }()
 	r.say(ctx, "snapshot", "being taken")
-	in := activities.TakeSnapshotInput{SourceInput: r.sourceInput(), MaxAgeSeconds: int(snapshotEvery / time.Second)}
+	in := activities.TakeSnapshotInput{SourceInput: r.sourceInput(), Scheduled: true}
 	err = workflow.ExecuteActivity(r.beside(ctx, "base backup to both buckets"), source.TakeSnapshot, in).Get(ctx, &taken)
 	if err != nil || len(taken.Lacking) == 0 {
 		return taken, err
