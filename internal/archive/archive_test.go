@@ -297,6 +297,20 @@ func TestPlanMerge(t *testing.T) {
 	}
 }
 
+// What an ended lineage has left in its last cells is merged however little it is.
+func TestPlanMergeEnded(t *testing.T) {
+	var es []archive.Entry
+	for i := range 7 {
+		es = append(es, archive.Entry{Timeline: 1, Range: wal.Range{Start: wal.LSN(i * cell / 8), End: wal.LSN((i + 1) * cell / 8)}})
+	}
+	if plan := archive.PlanMergeEnded(es, cell); len(plan) != 1 || len(plan[0]) != 7 {
+		t.Errorf("planned %v", plan)
+	}
+	if plan := archive.PlanMergeEnded(slices.Delete(es, 3, 4), cell); len(plan) != 0 {
+		t.Errorf("planned %v over a gap", plan)
+	}
+}
+
 func TestTipOfNothing(t *testing.T) {
 	a := archive.Open(devtest.Store(t), "prod", "orders", lineage().ID)
 	tip, err := a.Tip(t.Context(), lineage())
