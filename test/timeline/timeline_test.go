@@ -4,6 +4,7 @@ package timeline_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -89,6 +90,26 @@ func (w *world) reaches(l wal.LSN) bool {
 	return n == 2
 }
 
+// strike kills the worker that searches, in the midst of it, and starts another one.
+func (w *world) strike(r *devenv.Region) error {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		running, err := filepath.Glob(filepath.Join(r.DataDir(), ".searches", "*", "data", "postmaster.pid"))
+		if err != nil {
+			return err
+		}
+		if len(running) > 0 {
+			break
+		}
+		if time.Now().After(end) {
+			return errors.New("no search has brought up a server")
+		}
+	}
+	if err := r.Worker.Kill(); err != nil {
+		return err
+	}
+	return r.StartWorker(w.t.Context(), w.env.Temporal)
+}
+
 // nothingLeft looks for what searches make on hosts.
 func (w *world) nothingLeft() {
 	w.t.Helper()
@@ -110,7 +131,7 @@ func (w *world) nothingLeft() {
 }
 
 // The timeline follows what is shipped, in both regions and with one of them away, and a search finds the very transaction that removed a
-// row among hundreds, leaving nothing behind.
+// row among hundreds, also when the worker that looks for it is killed, leaving nothing behind.
 func TestTimelineAndSearch(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -151,13 +172,16 @@ func TestTimelineAndSearch(t *testing.T) {
 	}
 	t.Log("\n" + w.smartdr("timeline", "--group", devenv.GroupName))
 
+	region := w.env.Regions[devenv.Primary]
+	struck := make(chan error, 1)
+	go func() { struck <- w.strike(region) }()
 	out := w.smartdr("timeline", "search", "--group", devenv.GroupName, "--database", "app", "--query", "select from orders where n = 7", "-o", "json")
+	check(t, <-struck)
 	var found workflows.SearchResult
 	check(t, json.Unmarshal([]byte(out), &found))
 	if !found.Found || fmt.Sprint(found.NextXID) != xid || !found.LastTime.Before(found.NextTime) {
 		t.Errorf("transaction %s removed the row, found %+v", xid, found)
 	}
-	t.Logf("%+v", found)
 	w.nothingLeft()
 	if out, err := w.env.SmartDR(t.Context(), "timeline", "search", "--group", devenv.GroupName, "--database", "app", "--query", "delete from noise"); err == nil {
 		t.Errorf("a search that deletes: %s", out)

@@ -89,7 +89,7 @@ func Search(r workflows.SearchResult, group string, style Style) string {
 	default:
 		b.WriteString(style.paint(bold, fmt.Sprintf("The query returned rows for the last time at %s, %s.", r.LastLSN, exactly(r.LastTime))) + "\n")
 		fmt.Fprintf(&b, "They went away with the commit at %s, %s (transaction %d).\n", r.NextLSN, exactly(r.NextTime), r.NextXID)
-		fmt.Fprintf(&b, "To look at it: smartdr branch create --group %s --lsn %s --attach\n", group, r.LastLSN)
+		fmt.Fprintf(&b, "To look at it: smartdr branch create --group %s --at-lsn %s --attach\n", group, r.LastLSN)
 	}
 	for _, n := range r.Notes {
 		b.WriteString(style.paint(dim, n) + "\n")
