@@ -14,7 +14,7 @@ var floors = map[string]int{
 	"internal/wal": 1, "internal/fault": 1, "internal/topology": 1, "internal/dsn": 1,
 	"internal/replication": 2, "internal/postgres": 2, "internal/objectstore": 2, "internal/hook": 2,
 	"internal/archive": 3, "internal/snapshot": 3, "internal/catalog": 3, "internal/metadata": 3, "internal/preflight": 3, "internal/usage": 3, "internal/fence": 3,
-	"internal/ship": 4, "internal/restore": 4, "internal/readiness": 4, "internal/history": 4, "internal/retention": 4,
+	"internal/ship": 4, "internal/restore": 4, "internal/readiness": 4, "internal/history": 4, "internal/retention": 4, "internal/verify": 4,
 	"activities":   5,
 	"workflows":    6,
 	"internal/api": 7,
@@ -29,6 +29,8 @@ var sameFloor = map[string][]string{
 	"internal/topology": {"internal/wal", "internal/fault"},
 	"internal/dsn":      {"internal/topology", "internal/fault"},
 	"internal/wal":      {"internal/fault"},
+	// what is lost is told in windows, and what a bucket holds by kind is listed once
+	"internal/verify": {"internal/history", "internal/retention"},
 }
 
 // beside are the rooms that belong to no floor, with the highest floor that each may import.
