@@ -17,15 +17,17 @@ import (
 
 // targetFlags name a point.
 type targetFlags struct {
+	prefix          string // of the flags' names: "at" or "to"
 	time, lsn, name string
 	xid             uint32
 }
 
-func (t *targetFlags) add(f *pflag.FlagSet) {
-	f.StringVar(&t.time, "at-time", "", `the last moment that is wanted, as "2026-11-22T22:10:00Z" (default: the newest point)`)
-	f.StringVar(&t.lsn, "at-lsn", "", `the last position that is wanted, as "0/3000148"`)
-	f.Uint32Var(&t.xid, "at-xid", 0, "the last transaction that is wanted")
-	f.StringVar(&t.name, "at-name", "", "a restore point made by pg_create_restore_point")
+func (t *targetFlags) add(f *pflag.FlagSet, prefix string) {
+	t.prefix = prefix
+	f.StringVar(&t.time, prefix+"-time", "", `the last moment that is wanted, as "2026-11-22T22:10:00Z" (default: the newest point)`)
+	f.StringVar(&t.lsn, prefix+"-lsn", "", `the last position that is wanted, as "0/3000148"`)
+	f.Uint32Var(&t.xid, prefix+"-xid", 0, "the last transaction that is wanted")
+	f.StringVar(&t.name, prefix+"-name", "", "a restore point made by pg_create_restore_point")
 }
 
 // target reads the flags; errors are fault.Invalid.
@@ -33,13 +35,13 @@ func (t *targetFlags) target() (out topology.Target, err error) {
 	out = topology.Target{XID: t.xid, Name: t.name}
 	if t.time != "" {
 		if out.Time, err = time.Parse(time.RFC3339, t.time); err != nil {
-			return out, fault.Newf(fault.Invalid, "read point", "--at-time: %q is no moment", t.time).WithHint(`Give it as "2026-11-22T22:10:00Z".`)
+			return out, fault.Newf(fault.Invalid, "read point", "--%s-time: %q is no moment", t.prefix, t.time).WithHint(`Give it as "2026-11-22T22:10:00Z".`)
 		}
 		out.Time = out.Time.UTC()
 	}
 	if t.lsn != "" {
 		if out.LSN, err = wal.ParseLSN(t.lsn); err != nil || out.LSN == 0 {
-			return out, fault.Newf(fault.Invalid, "read point", "--at-lsn: %q is no position in the WAL", t.lsn).WithHint(`Give it as "0/3000148".`)
+			return out, fault.Newf(fault.Invalid, "read point", "--%s-lsn: %q is no position in the WAL", t.prefix, t.lsn).WithHint(`Give it as "0/3000148".`)
 		}
 	}
 	return out, out.Check()
@@ -68,7 +70,7 @@ func (a *app) branchCreateCommand() *cobra.Command {
 	f.StringVar(&in.Region, "region", "", "whose bucket (default: the region that serves, or the other one where that has it alone)")
 	f.BoolVar(&in.Attach, "attach", false, "give it a server at once")
 	f.BoolVar(&in.ReadOnly, "read-only", false, "with --attach: a server that nobody can write to")
-	at.add(f)
+	at.add(f, "at")
 	_ = cmd.RegisterFlagCompletionFunc("workspace", a.completeWorkspaces(&in.Group))
 	_ = cmd.RegisterFlagCompletionFunc("of", a.completeOriginals(&in.Group))
 	a.completeRegionFlags(cmd, "region")
