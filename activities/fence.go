@@ -206,16 +206,17 @@ func (s *Source) barred(ctx context.Context, group, workspace, lineage string) (
 // barredOf leaves the site open where the group's document names a newer server in that region.
 func (s *Source) barredOf(g topology.Group, w topology.Workspace, l topology.Lineage) barred {
 	b := barred{group: g.Name, workspace: w.Name, lineage: l, stores: s.Stores}
-	newestHere := l.Epoch
+	newestHere, later := l.Epoch, false
 	for _, other := range w.Lineages {
 		if other.Region == l.Region {
 			newestHere = max(newestHere, other.Epoch)
 		}
-		if other.Epoch > l.Epoch && other.Parent != nil {
+		if later && other.Parent != nil {
 			b.newer = append(b.newer, other)
 		}
+		later = later || other.ID == l.ID
 	}
-	if newestHere == l.Epoch {
+	if newestHere == l.Epoch && !w.Replaced(l.ID) {
 		b.site = w.Sites[l.Region]
 		b.source = b.site.Source
 	}

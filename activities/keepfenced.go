@@ -148,17 +148,19 @@ func (k *fencer) readRecords(ctx context.Context, g *groupFences, over bool) err
 	return nil
 }
 
-// lookAtServers looks at the servers of a workspace that were written to in this region, one for each epoch.
+// lookAtServers looks at the servers of a workspace that were written to in this region: the last one of each epoch, and those that were
+// replaced within one.
 func (k *fencer) lookAtServers(ctx context.Context, g *groupFences, w topology.Workspace, over bool) error {
 	var errs []error
 	seen := map[topology.Epoch]bool{}
 	for _, l := range slices.Backward(w.Lineages) {
-		if l.Region != k.Region || seen[l.Epoch] {
+		replaced := w.Replaced(l.ID)
+		if l.Region != k.Region || seen[l.Epoch] && !replaced {
 			continue
 		}
 		seen[l.Epoch] = true
 		b := k.barredOf(g.last, w, l)
-		serves := g.last.Active == k.Region && l.Epoch == g.last.Epoch && !over
+		serves := g.last.Active == k.Region && l.Epoch == g.last.Epoch && !over && !replaced
 		if b.site.Kind == "" {
 			b.site = g.recorded[l.ID].Site
 			b.source = b.site.Source

@@ -55,7 +55,8 @@ func (k *fencer) keepFolderOut(ctx context.Context, g *groupFences, w topology.W
 		return nil // nobody starts it again
 	}
 	for _, l := range slices.Backward(w.Lineages) {
-		if l.Region == k.Region && l.Epoch == o.Epoch {
+		other := g.recorded[l.ID].Site.Instance // of two servers of one epoch each has a lineage of its own
+		if l.Region == k.Region && l.Epoch == o.Epoch && (other == "" || other == dir) {
 			b := k.barredOf(g.last, w, l)
 			b.site = topology.Site{Kind: topology.Managed, Host: k.Host, Instance: dir, Source: server.Source("postgres")}
 			b.source = b.site.Source

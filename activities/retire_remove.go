@@ -61,7 +61,7 @@ func (t *Target) leaveWithOlder(ctx context.Context, in RetireInput) error {
 		older := in
 		older.Instance = filepath.Dir(f)
 		var o owner
-		if found, err := readState(older.Instance, ownerFile, &o); err != nil || !found || !o.Retired || o.Leaves || o.Epoch >= in.Epoch {
+		if found, err := readState(older.Instance, ownerFile, &o); err != nil || !found || !o.Retired || o.Leaves || o.Epoch > in.Epoch || older.Instance == in.Instance {
 			continue
 		}
 		older.Epoch = o.Epoch

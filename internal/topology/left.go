@@ -12,13 +12,16 @@ type Left struct {
 	Fork wal.Position
 }
 
-// LeftLineages returns the lineages of a group that were left, oldest first. One that ended with a hole is not among them:
-// its server went on in another lineage of the same epoch, and no longer has what would come next.
+// LeftLineages returns the lineages of a group that were left, oldest first: those of servers whose epoch is over, and those whose server
+// was replaced by an earlier state of it. One that ended with a hole is not among them: its server went on in another lineage of the same
+// epoch, and no longer has what would come next.
 func (g *Group) LeftLineages() (left []Left) {
 	for i := range g.Workspaces {
 		w := &g.Workspaces[i]
 		for n, l := range w.Lineages {
-			if l.Epoch < g.Epoch && l.ID != w.Lineage && !followedInEpoch(w.Lineages[n+1:], l.Epoch) {
+			next := nextInEpoch(w.Lineages[n+1:], l.Epoch)
+			over := next == nil && l.Epoch < g.Epoch && l.ID != w.Lineage
+			if over || next != nil && next.Parent != nil {
 				left = append(left, Left{w.Name, l, w.forkOf(l)})
 			}
 		}
@@ -26,13 +29,25 @@ func (g *Group) LeftLineages() (left []Left) {
 	return left
 }
 
-func followedInEpoch(later []Lineage, e Epoch) bool {
-	for _, l := range later {
-		if l.Epoch == e {
-			return true
+// Replaced reports whether the server that wrote a lineage was replaced within its epoch: the next lineage of that epoch forked off somewhere.
+// After a hole, the same server begins one that comes from none.
+func (w *Workspace) Replaced(lineage string) bool {
+	for n, l := range w.Lineages {
+		if l.ID == lineage {
+			next := nextInEpoch(w.Lineages[n+1:], l.Epoch)
+			return next != nil && next.Parent != nil
 		}
 	}
 	return false
+}
+
+func nextInEpoch(later []Lineage, e Epoch) *Lineage {
+	for i := range later {
+		if later[i].Epoch == e {
+			return &later[i]
+		}
+	}
+	return nil
 }
 
 // forkOf returns where the first lineage that goes on from l left it.
