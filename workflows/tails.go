@@ -90,9 +90,10 @@ func (b *bringer) bring(ctx workflow.Context, t activities.OpenTail) {
 	in := activities.TailInput{Group: b.in.Group, Workspace: t.Tail.Workspace, Lineage: t.Tail.Lineage, TurnSeconds: int(tailTurn.Seconds())}
 	queue := siteQueue(t.Region, t.Host)
 	ship := workflow.ExecuteActivity(awaited(ctx, queue, "what "+in.Workspace+" wrote in "+t.Region+" after it was left"), source.ShipTail, in)
-	for over := false; !over && ctx.Err() == nil; {
+	pause := tailCopyFirst
+	for over := false; !over && ctx.Err() == nil; pause = min(2*pause, tailCopyEvery) {
 		b.copied(ctx, in)
-		again := workflow.NewTimer(ctx, tailCopyEvery)
+		again := workflow.NewTimer(ctx, pause)
 		workflow.NewSelector(ctx).
 			AddFuture(ship, func(f workflow.Future) { over = true; b.shipped(ctx, in, t, f) }).
 			AddFuture(again, func(workflow.Future) {}).
