@@ -33,28 +33,31 @@ func (t *Target) RecordBranch(ctx context.Context, in RecordBranchInput) (Record
 	if err != nil {
 		return RecordBranchResult{}, judge(ctx, err)
 	}
-	result := RecordBranchResult{Branch: *u.Group.Branch(in.Branch.Name)}
-	result.Bytes, err = BranchBytes(ctx, t.Stores[in.Branch.Region], u.Group, in.Branch.Name)
-	return result, judge(ctx, err)
+	entry, written, err := BranchBytes(ctx, t.Stores[in.Branch.Region], u.Group, in.Branch.Name)
+	return RecordBranchResult{Branch: *u.Group.Branch(in.Branch.Name), Bytes: entry + written}, judge(ctx, err)
 }
 
 // BranchBytes is what a branch has added to its region's bucket: its entry in the group's document, and the WAL that was written to it. What
-// an unwritten one has added is known without the store.
-func BranchBytes(ctx context.Context, store objectstore.Store, g topology.Group, name string) (int64, error) {
+// an unwritten one has added is known without the store. When the store does not answer entry is right all the same.
+func BranchBytes(ctx context.Context, store objectstore.Store, g topology.Group, name string) (entry, written int64, err error) {
 	b := g.Branch(name)
 	if b == nil {
-		return 0, fault.Newf(fault.Missing, "measure branch", "group %s has no branch %q", g.Name, name)
+		return 0, 0, fault.Newf(fault.Missing, "measure branch", "group %s has no branch %q", g.Name, name)
 	}
-	bytes, err := entryBytes(g, name)
+	if entry, err = entryBytes(g, name); err != nil || !b.Written() {
+		return entry, 0, err
+	}
+	if store == nil {
+		return entry, 0, fault.Newf(fault.Invalid, "measure branch", "the bucket of %q is not configured here", b.Region)
+	}
 	for _, l := range b.OwnLine() {
+		added, err := storedWAL(ctx, store, g.Name, b.Workspace, l.ID)
 		if err != nil {
-			break
+			return entry, 0, err
 		}
-		var added int64
-		added, err = storedWAL(ctx, store, g.Name, b.Workspace, l.ID)
-		bytes += added
+		written += added
 	}
-	return bytes, err
+	return entry, written, nil
 }
 
 // entryBytes is by how much the group's document would be shorter without a branch.

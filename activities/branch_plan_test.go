@@ -103,10 +103,9 @@ func (r *recorded) ofAWrittenBranch(own topology.Lineage) {
 		r.t.Errorf("its way is %+v", legs)
 	}
 	g := r.group()
-	bytes, err := BranchBytes(r.t.Context(), r.stores["west"], g, "written")
-	entry, entryErr := entryBytes(g, "written")
-	if err != nil || entryErr != nil || bytes <= entry {
-		r.t.Errorf("a written branch adds %d bytes, its entry %d: %v, %v", bytes, entry, err, entryErr)
+	entry, bytes, err := BranchBytes(r.t.Context(), r.stores["west"], g, "written")
+	if err != nil || entry == 0 || bytes == 0 {
+		r.t.Errorf("a written branch adds %d bytes, its entry %d: %v", bytes, entry, err)
 	}
 	tip, err := as(r.t, r.target.ResolveBranch, ResolveBranchInput{Group: "prod", Region: "west", Of: "written", Name: "on-top"})
 	check(r.t, err)

@@ -5,10 +5,10 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"slices"
 
 	"github.com/smartdr/smartdr/activities"
 	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/workflows"
 )
@@ -50,30 +50,15 @@ func (s *Service) BranchOf(ctx context.Context, group, name string) (Branch, err
 // branch measures a branch. A bucket that does not answer hides what was written to it, and nothing else.
 func (s *Service) branch(ctx context.Context, g topology.Group, b topology.Branch) Branch {
 	out := Branch{BranchResult: workflows.BranchResult{Branch: b}, URL: branchURL(b)}
-	unwritten := g
-	unwritten.Branches = slices.Clone(g.Branches)
-	unwritten.Branch(b.Name).Own = 0
-	entry, err := activities.BranchBytes(ctx, nil, unwritten, b.Name)
-	if out.Bytes = entry; err == nil && b.Written() {
-		out.Bytes, err = s.written(ctx, g, b)
-		out.WALBytes = max(0, out.Bytes-entry)
+	var store objectstore.Store
+	if c, err := s.openCatalog(ctx); err == nil { // the group was just read from it
+		store = c.Stores[b.Region]
 	}
-	if err != nil {
-		out.Bytes, out.Unsure = entry, err.Error()
+	entry, written, err := activities.BranchBytes(ctx, store, g, b.Name)
+	if out.Bytes, out.WALBytes = entry+written, written; err != nil {
+		out.Unsure = err.Error()
 	}
 	return out
-}
-
-func (s *Service) written(ctx context.Context, g topology.Group, b topology.Branch) (int64, error) {
-	c, err := s.openCatalog(ctx)
-	if err != nil {
-		return 0, err
-	}
-	store := c.Stores[b.Region]
-	if store == nil {
-		return 0, fault.Newf(fault.Invalid, "measure branch", "the bucket of %q is not configured here", b.Region)
-	}
-	return activities.BranchBytes(ctx, store, g, b.Name)
 }
 
 // branchURL is how clients connect to a branch, or empty while they can't.
