@@ -209,7 +209,8 @@ func (a *attaching) undo(ctx workflow.Context) {
 	}
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
-	in := activities.BranchInput{Group: a.in.Group, Branch: a.in.Branch, Attachment: a.restore.Attachment}
+	// A publication whose answer was lost may have happened: what was written in that moment is given up.
+	in := activities.BranchInput{Group: a.in.Group, Branch: a.in.Branch, Attachment: a.restore.Attachment, Discard: true}
 	if err := forgetAttachment(ctx, activities.RecordDetachedInput{BranchInput: in}, a.region, a.host, a.restore); err != nil {
 		workflow.GetLogger(ctx).Warn("a branch that could not be attached still has its attachment", "branch", a.in.Branch, "error", err)
 	}
