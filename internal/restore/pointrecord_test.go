@@ -192,6 +192,16 @@ func (r *record) judge(l *line, began time.Time) {
 		}
 		r.compare(i, c, p)
 	}
+	before := counters.Gets.Load()
+	if _, err := find(restore.PointChoice{Time: r.events[len(r.events)-1].time}); err != nil {
+		t.Error(err)
+	}
+	// Of the way to a late moment the headers that bisect it are read, and the end.
+	if n, objects := counters.Gets.Load()-before, int64(l.at-l.src.start)>>20; n > objects/2+8 {
+		t.Errorf("%d requests to find a late moment among %d objects", n, objects)
+	} else {
+		t.Logf("%d requests to find a late moment among %d objects", n, objects)
+	}
 	r.refused(l, find)
 }
 
