@@ -60,6 +60,7 @@ func (s Sweep) Run(ctx context.Context) (topology.Swept, error) {
 	if s.Window == 0 {
 		s.Window = g.Retention[s.Region].Window()
 	}
+	s.Slack = min(s.Slack, s.Window/10) // who keeps an hour keeps no more for the sake of clocks than minutes
 	now, err := s.now(ctx)
 	if err != nil {
 		return swept, err
