@@ -66,7 +66,7 @@ func (t *Target) wasManaged(ctx context.Context, in RestoreInput) (bool, error) 
 		return false, err
 	}
 	w, from := loaded.Group.Workspace(in.Plan.Workspace), loaded.Group.Other(in.To)
-	if in.Branch != "" {
+	if in.Branch != "" || replacing(&loaded.Group) {
 		from = loaded.Group.Active
 	}
 	return w != nil && w.Managed(from), nil
