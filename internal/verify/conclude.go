@@ -44,8 +44,10 @@ func (w *walk) altered(ctx context.Context, bad []Altered) error {
 				ws.unread[f.Key] = true
 			}
 		}
-		if err := ws.spoiled(ctx, nil, chunks[ws.Name]); err != nil {
-			return err
+		if bad := chunks[ws.Name]; bad != nil {
+			if err := ws.spoiled(ctx, nil, bad); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -21,64 +21,6 @@ const (
 	takingSilence = 15 * time.Minute
 )
 
-// snapshots finds manifests that cannot be read, and those that ought to be there.
-func (ws *workspace) snapshots(ctx context.Context) error {
-	var p topology.SnapshotProgress
-	ws.taking = ws.peek(ctx, ws.prefix()+"progress/snapshot.json", &p) && p.DoneBytes < p.TotalBytes && ws.Now().Sub(p.MeasuredAt) < takingSilence
-	for i := range ws.bucket.Snapshots {
-		s := &ws.bucket.Snapshots[i]
-		if s.Err == nil {
-			continue
-		}
-		ws.unread[s.Key] = true
-		ws.borrow(ctx, s.ID)
-		ws.add(finding{Finding: topology.Finding{Kind: topology.FindingAltered, Workspace: ws.Name, Key: s.Key,
-			What: fmt.Sprintf("The manifest of snapshot %s cannot be read: %v.", s.ID, s.Err)}, hides: []string{s.Key}})
-	}
-	return ws.lacksSnapshots(ctx, p)
-}
-
-// lacksSnapshots finds snapshots that the other bucket has, or that were announced.
-func (ws *workspace) lacksSnapshots(ctx context.Context, p topology.SnapshotProgress) error {
-	if ws.other == nil {
-		return nil
-	}
-	for _, info := range ws.other.prefixed(ws.prefix() + "snapshots/") {
-		id, _, _ := strings.Cut(strings.TrimPrefix(info.Key, ws.prefix()+"snapshots/"), "/")
-		if _, here := ws.here.find(info.Key); here || info.Key != snapshot.ManifestKey(ws.Group.Name, ws.Name, id) {
-			continue
-		}
-		m, err := snapshot.Load(ctx, ws.other, ws.Group.Name, ws.Name, id)
-		if err != nil || !ws.ought(m, info, p) {
-			continue
-		}
-		ws.borrow(ctx, id)
-		ws.add(finding{Finding: topology.Finding{Kind: topology.FindingMissing, Workspace: ws.Name, Key: info.Key,
-			What: fmt.Sprintf("The manifest of snapshot %s is not there, and the bucket of %s has it.", id, ws.elsewhere)}, hides: []string{info.Key}})
-	}
-	return nil
-}
-
-// ought reports whether a snapshot of the other bucket ought to be in this one: what this region keeps reaches back to it, and there was time to store it.
-func (ws *workspace) ought(m *snapshot.Manifest, info objectstore.Info, p topology.SnapshotProgress) bool {
-	floor := ws.Floor(ws.Region, m.Lineage)
-	if floor == topology.Gone || m.End.LSN < floor || !ws.old(info) && p.ID != m.ID {
-		return false
-	}
-	return ws.old(info) || p.DoneBytes >= p.TotalBytes && slices.Contains(p.Complete, ws.Region)
-}
-
-// borrow takes what the other bucket says of a snapshot that is missing or damaged here.
-func (ws *workspace) borrow(ctx context.Context, id string) {
-	if ws.other == nil {
-		return
-	}
-	key := snapshot.ManifestKey(ws.Group.Name, ws.Name, id)
-	if b, _, err := ws.other.Get(ctx, key); err == nil {
-		ws.put(key, b)
-	}
-}
-
 // packs looks at what of packs the list and the indexes tell, and which snapshots that spoils.
 func (ws *workspace) packs(ctx context.Context) error {
 	needed := ws.neededChunks()
@@ -125,25 +67,31 @@ func (ws *workspace) pack(p *retention.Pack) *finding {
 // withoutIndex judges a pack without an index: it is left over from a writer that died, unless its index is known to have been there.
 func (ws *workspace) withoutIndex(p *retention.Pack, made func(topology.FindingKind, string, string) *finding) *finding {
 	key := snapshot.IndexKey(ws.Group.Name, ws.Name, p.ID)
-	lacking := slices.ContainsFunc(ws.bucket.Snapshots, func(s retention.Snapshot) bool { return s.Lacking > 0 })
+	lacking := ws.lacking()
 	if p.Body.Key != "" && (lacking || ws.hasCopy(key)) && ws.old(objectstore.Info{Modified: p.Body.Modified}) {
 		return made(topology.FindingMissing, key, "the pack is there, and its index is not, so that no chunk of it can be found")
 	}
 	for _, o := range p.Objects() {
-		if !ws.taking {
+		if !ws.taking && !lacking {
 			ws.orphan(o, "it belongs to a pack that has no index, as whoever was killed while it was stored leaves it")
 		}
 	}
 	return nil
 }
 
+// lacking reports whether a snapshot needs chunks that are in no pack which can be read.
+func (ws *workspace) lacking() bool {
+	return slices.ContainsFunc(ws.bucket.Snapshots, func(s retention.Snapshot) bool { return s.Lacking > 0 })
+}
+
 // neededChunks returns what tells whether a snapshot needs something of a pack; nil when that is not known.
 func (ws *workspace) neededChunks() func(*retention.Pack) bool {
 	var chunks retention.Set
+	lacks := func(f finding) bool { return f.Workspace == ws.Name && strings.Contains(f.Key, "/snapshots/") }
+	if ws.lacking() || slices.ContainsFunc(ws.findings, lacks) {
+		return nil
+	}
 	for _, s := range ws.bucket.Snapshots {
-		if s.Err != nil {
-			return nil
-		}
 		chunks.AddAll(s.Chunks)
 	}
 	all := slices.Clone(chunks)
@@ -172,10 +120,9 @@ func (ws *workspace) condemned() (c snapshot.Condemned) {
 	return c
 }
 
-// spoiled finds out which snapshots a restore fails with, since packs are broken, or chunks of packs are bad.
+// spoiled finds out which snapshots a restore fails with, since packs are broken, or, where those are known already, since chunks of packs are bad.
 func (ws *workspace) spoiled(ctx context.Context, broken map[string]bool, bad map[string]map[snapshot.Hash]bool) error {
-	lacking := slices.ContainsFunc(ws.bucket.Snapshots, func(s retention.Snapshot) bool { return s.Lacking > 0 })
-	if len(broken)+len(bad) == 0 && !lacking {
+	if len(broken)+len(bad) == 0 && (bad != nil || !ws.lacking()) {
 		return nil
 	}
 	held := newHeld(ws.here)
@@ -202,6 +149,9 @@ func (ws *workspace) spoils(ctx context.Context, held *held, m *snapshot.Manifes
 		return err
 	}
 	lost := wanted // Locate leaves what it does not find
+	if bad != nil {
+		lost = map[snapshot.Hash]struct{}{}
+	}
 	hurt := map[string]bool{}
 	bases := map[snapshot.Hash]bool{}
 	for _, p := range parts {
@@ -221,7 +171,7 @@ func (ws *workspace) spoils(ctx context.Context, held *held, m *snapshot.Manifes
 			}
 		}
 	}
-	ws.blame(m, lost, hurt, err != nil)
+	ws.blame(m, lost, hurt, err != nil && bad == nil)
 	return nil
 }
 

@@ -86,7 +86,7 @@ func (p *possible) promised(w topology.Window, missing []stretch) (lost []topolo
 		}
 		l := topology.Lost{Workspace: p.ws.Name, Of: topology.LossWindow, Name: w.Of, Lineage: w.Lineage, From: s.from, To: s.to,
 			FromTime: p.ws.momentOf(w.Lineage, s.from), ToTime: p.ws.momentOf(w.Lineage, s.to)}
-		l.Text = fmt.Sprintf("Of workspace %s nothing can be restored from %s to %s%s of lineage %s%s.", p.ws.Name, s.from, s.to, times(l), w.Lineage, goesOn(w.Of))
+		l.Text = fmt.Sprintf("Workspace %s, lineage %s%s: nothing can be restored from %s to %s%s.", p.ws.Name, w.Lineage, goesOn(w.Of), s.from, s.to, times(l))
 		lost = append(lost, l)
 	}
 	return lost
@@ -98,7 +98,7 @@ func times(l topology.Lost) string {
 	case l.ToTime.IsZero():
 		return ""
 	case l.FromTime.IsZero():
-		return ", up to " + l.ToTime.UTC().Format(form) + ","
+		return " (up to " + l.ToTime.UTC().Format(form) + ")"
 	}
 	return fmt.Sprintf(" (%s to %s)", l.FromTime.UTC().Format(form), l.ToTime.UTC().Format(form))
 }
@@ -110,7 +110,7 @@ func goesOn(of string) string {
 	case "serves":
 		return ", which serves"
 	}
-	return ", of " + of
+	return ", in which " + of + " goes on"
 }
 
 // branch says whether a branch can still be attached, and whether where it begins can be.
@@ -152,6 +152,9 @@ func (ws *workspace) momentOf(id string, at wal.LSN) (t time.Time) {
 		if h.commit.LSN <= at && h.commit.LSN > best {
 			best, t = h.commit.LSN, h.commit.Time
 		}
+	}
+	if best == 0 && l.Parent != nil {
+		return ws.momentOf(l.Parent.Lineage, l.Parent.At.LSN)
 	}
 	return t
 }

@@ -1,0 +1,394 @@
+package verify_test
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/smartdr/smartdr/internal/archive"
+	"github.com/smartdr/smartdr/internal/objectstore"
+	"github.com/smartdr/smartdr/internal/objectstore/objectstoretest"
+	"github.com/smartdr/smartdr/internal/snapshot"
+	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/internal/verify"
+	"github.com/smartdr/smartdr/internal/wal"
+)
+
+// bucket is a copy of the world's west bucket that a case may damage.
+type bucket struct {
+	*objectstoretest.Memory
+	t testing.TB
+	w *world
+}
+
+func copyOf(t testing.TB, from objectstore.Store) *objectstoretest.Memory {
+	t.Helper()
+	to := objectstoretest.NewMemory()
+	for info, err := range from.List(t.Context(), "", "") {
+		check(t, err)
+		b, _, err := from.Get(t.Context(), info.Key)
+		check(t, err)
+		_, err = to.Put(t.Context(), info.Key, b, objectstore.PutOptions{})
+		check(t, err)
+	}
+	return to
+}
+
+const prefix = "groups/prod/workspaces/orders/"
+
+// keys are those that hold all of some texts.
+func (b *bucket) keys(texts ...string) (keys []string) {
+	b.t.Helper()
+	for info, err := range b.List(b.t.Context(), "", "") {
+		check(b.t, err)
+		if !slices.ContainsFunc(texts, func(s string) bool { return !strings.Contains(info.Key, s) }) {
+			keys = append(keys, info.Key)
+		}
+	}
+	if len(keys) == 0 {
+		b.t.Fatalf("no key with %q", texts)
+	}
+	return keys
+}
+
+func (b *bucket) get(key string) []byte {
+	b.t.Helper()
+	body, _, err := b.Get(b.t.Context(), key)
+	check(b.t, err)
+	return body
+}
+
+func (b *bucket) put(key string, body []byte) string {
+	b.t.Helper()
+	_, err := b.Put(b.t.Context(), key, body, objectstore.PutOptions{})
+	check(b.t, err)
+	return key
+}
+
+// lose deletes an object and returns its key.
+func (b *bucket) lose(key string) string {
+	b.t.Helper()
+	b.get(key)
+	check(b.t, b.Delete(b.t.Context(), key))
+	return key
+}
+
+// flip changes one byte, counted from the end where at is negative.
+func (b *bucket) flip(key string, at int) string {
+	b.t.Helper()
+	body := bytes.Clone(b.get(key))
+	if at < 0 {
+		at += len(body)
+	}
+	body[at] ^= 0x40
+	return b.put(key, body)
+}
+
+func (b *bucket) archive(lineage string) *archive.Archive {
+	return archive.Open(b, "prod", "orders", lineage)
+}
+
+// holding returns the segment of a lineage that holds a byte.
+func (b *bucket) holding(lineage string, at wal.LSN) archive.Entry {
+	b.t.Helper()
+	inv, err := b.archive(lineage).List(b.t.Context())
+	check(b.t, err)
+	for _, e := range inv.Entries {
+		if e.Range.Contains(at) {
+			return e
+		}
+	}
+	b.t.Fatalf("nothing holds %s", at)
+	return archive.Entry{}
+}
+
+// segment is the one in which the middle's commit ends.
+func (b *bucket) segment() archive.Entry { return b.holding(first, b.w.middle-1) }
+
+// forge stores a segment that is whole and holds other bytes, over two that are there.
+func (b *bucket) forge() string {
+	b.t.Helper()
+	a := b.archive(first)
+	e := b.segment()
+	next := b.holding(first, e.Range.End)
+	one, err := a.Get(b.t.Context(), e)
+	check(b.t, err)
+	two, err := a.Get(b.t.Context(), next)
+	check(b.t, err)
+	raw := append(bytes.Clone(one.Raw), two.Raw...)
+	raw[len(raw)/2] ^= 1
+	h := two.Header
+	h.Start, h.State = one.Header.Start, one.Header.State
+	d, err := archive.ResumeDigest(h.State)
+	check(b.t, err)
+	_, err = d.Write(raw)
+	check(b.t, err)
+	h.Digest = d.Sum()
+	s, err := archive.Seal(h, raw)
+	check(b.t, err)
+	put, err := a.Put(b.t.Context(), s)
+	check(b.t, err)
+	return put.Key
+}
+
+func (b *bucket) manifest(n int) string {
+	return snapshot.ManifestKey("prod", "orders", b.w.snapshots[n])
+}
+
+// packs returns the packs of which a snapshot needs something, and, of bases, those that hold what deltas stand on.
+func (b *bucket) packs(n int) (packs, deltas, bases []string) {
+	b.t.Helper()
+	m, err := snapshot.Load(b.t.Context(), b, "prod", "orders", b.w.snapshots[n])
+	check(b.t, err)
+	parts, err := snapshot.Locate(b.t.Context(), b, "prod", "orders", m.Wanted())
+	check(b.t, err)
+	of := map[snapshot.Hash]bool{}
+	for _, p := range parts {
+		packs = append(packs, p.ID)
+		for _, e := range p.Entries {
+			if e.IsDelta() {
+				of[e.Base] = true
+				deltas = append(deltas, p.ID)
+			}
+		}
+	}
+	for _, p := range parts {
+		if slices.ContainsFunc(p.Entries, func(e snapshot.Entry) bool { return of[e.Hash] }) {
+			bases = append(bases, p.ID)
+		}
+	}
+	return packs, deltas, bases
+}
+
+// onlyOf returns a pack that a snapshot needs and an earlier one does not.
+func (b *bucket) onlyOf(n int) string {
+	b.t.Helper()
+	later, _, _ := b.packs(n)
+	earlier, _, _ := b.packs(n - 1)
+	for _, p := range later {
+		if !slices.Contains(earlier, p) {
+			return p
+		}
+	}
+	b.t.Fatal("no pack is only of one snapshot")
+	return ""
+}
+
+func (b *bucket) pack(id, kind string) string { return prefix + "packs/" + id + "." + kind }
+
+// damage is one kind of it, and what must be found.
+type damage struct {
+	name     string
+	plant    func(b *bucket) (key string)
+	kind     topology.FindingKind
+	severity topology.Severity
+	lost     []string // of what: "window 0001-000000aa", "branch early", ...
+	says     []string // in the finding's words
+	read     string   // default: none
+	both     bool     // the other bucket is there too
+	more     int      // findings beside the one
+}
+
+const (
+	windowOne = "window " + first
+	windowTwo = "window " + second
+	early     = "branch early"
+	late      = "branch late"
+	managed   = "system-managed app_20261123T100000Z"
+)
+
+func damages() []damage {
+	const (
+		missing, altered, inconsistent, orphaned, unknown = topology.FindingMissing, topology.FindingAltered, topology.FindingInconsistent, topology.FindingOrphaned, topology.FindingUnknown
+		lost, damaged, note                               = topology.SeverityLost, topology.SeverityDamaged, topology.SeverityNote
+	)
+	middle := []string{windowOne, early}
+	return []damage{
+		{name: "a segment is missing", kind: missing, severity: lost, lost: middle, says: []string{"is in no object", "Branch early cannot"},
+			plant: func(b *bucket) string { return b.lose(b.segment().Key) }},
+		{name: "a segment is missing that the other bucket has", kind: missing, severity: lost, lost: middle, both: true, says: []string{"Copy it from the bucket of east"},
+			plant: func(b *bucket) string { return b.lose(b.segment().Key) }},
+		{name: "the last segment is missing", kind: missing, severity: lost, lost: []string{windowTwo, late}, says: []string{"progress/wal.json says"},
+			plant: func(b *bucket) string { k := b.keys("wal/"+second, ".seg"); return b.lose(k[len(k)-1]) }},
+		{name: "the end of a tail is missing", kind: missing, severity: lost, lost: []string{windowOne, managed}, says: []string{"tails/" + first},
+			plant: func(b *bucket) string { k := b.keys("wal/"+first, ".seg"); return b.lose(k[len(k)-1]) }},
+		{name: "a segment's content is altered", kind: altered, severity: lost, lost: middle, read: topology.VerifyAll,
+			plant: func(b *bucket) string { return b.flip(b.segment().Key, -3) }},
+		{name: "a segment's header is altered", kind: altered, severity: lost, lost: middle, says: []string{"header is damaged"},
+			plant: func(b *bucket) string { return b.flip(b.segment().Key, 40) }},
+		{name: "a segment is truncated", kind: altered, severity: lost, lost: middle, says: []string{"instead of"},
+			plant: func(b *bucket) string { k := b.segment().Key; return b.put(k, b.get(k)[:len(b.get(k))-1]) }},
+		{name: "a segment lies under a wrong key", kind: inconsistent, severity: lost, lost: middle, says: []string{"wrong key"},
+			plant: func(b *bucket) string {
+				e := b.segment()
+				return b.put(e.Key, b.get(b.holding(first, e.Range.End).Key))
+			}},
+		{name: "an overlapping segment disagrees", kind: inconsistent, severity: lost, lost: middle, says: []string{"disagrees", "Remove it"},
+			plant: func(b *bucket) string { return b.forge() }},
+		{name: "a history file is missing", kind: missing, severity: lost, lost: []string{windowTwo, late}, says: []string{"history file is not there"},
+			plant: func(b *bucket) string { return b.lose(prefix + "wal/" + second + "/00000002.history") }},
+		{name: "a history file is altered", kind: altered, severity: lost, lost: []string{windowTwo, late}, both: true, says: []string{"Copy it from the bucket of east"},
+			plant: func(b *bucket) string {
+				return b.put(prefix+"wal/"+second+"/00000002.history", []byte("1\tnowhere\tx\n"))
+			}},
+		{name: "a history file says something else", kind: inconsistent, severity: damaged, both: true,
+			plant: func(b *bucket) string {
+				return b.put(prefix+"wal/"+second+"/00000002.history", []byte("1\t0/1000028\tother\n"))
+			}},
+		{name: "a manifest is missing", kind: missing, severity: lost, lost: middle, both: true, says: []string{"bucket of east has it", "Copy it"},
+			plant: func(b *bucket) string { return b.lose(b.manifest(0)) }},
+		{name: "a manifest is missing that was announced", kind: missing, severity: damaged, says: []string{"announced"},
+			plant: func(b *bucket) string { return b.lose(b.manifest(2)) }},
+		{name: "a manifest is altered", kind: altered, severity: damaged, says: []string{"older snapshot"},
+			plant: func(b *bucket) string { return b.flip(b.manifest(1), -50) }},
+		{name: "a manifest's head is altered", kind: altered, severity: lost, lost: middle,
+			plant: func(b *bucket) string { return b.flip(b.manifest(0), 30) }},
+		{name: "a pack is missing", kind: missing, severity: damaged, says: []string{"cannot be restored: it lacks content of", "older snapshot"},
+			plant: func(b *bucket) string { return b.lose(b.pack(b.onlyOf(1), "pack")) }},
+		{name: "an index is missing", kind: missing, severity: damaged, says: []string{"no chunk of it can be found"},
+			plant: func(b *bucket) string { return b.lose(b.pack(b.onlyOf(1), "idx")) }},
+		{name: "an index is altered", kind: altered, severity: damaged, says: []string{"index is damaged", "cannot be restored"},
+			plant: func(b *bucket) string { return b.flip(b.pack(b.onlyOf(1), "idx"), 60) }},
+		{name: "a pack and its index are missing", kind: missing, severity: damaged, says: []string{"are in no pack"}, both: true, more: 1, // the next snapshot needs it too
+			plant: func(b *bucket) string {
+				id := b.onlyOf(1)
+				b.lose(b.pack(id, "idx"))
+				b.lose(b.pack(id, "pack"))
+				return b.manifest(1)
+			}},
+		{name: "a chunk is altered", kind: altered, severity: lost, read: topology.VerifyAll, lost: everything, says: []string{"chunks are damaged", "cannot be restored"},
+			plant: func(b *bucket) string { _, _, bases := b.packs(1); return b.flip(b.pack(bases[0], "pack"), 100) }, more: -1},
+		{name: "a pack is short", kind: altered, severity: damaged, says: []string{"instead of"},
+			plant: func(b *bucket) string { k := b.pack(b.onlyOf(1), "pack"); return b.put(k, b.get(k)[:len(b.get(k))-10]) }},
+		{name: "what deltas stand on is lost", kind: missing, severity: lost, lost: everything,
+			plant: func(b *bucket) string { _, _, bases := b.packs(1); return b.lose(b.pack(bases[0], "pack")) }},
+		{name: "page fingerprints are altered", kind: altered, severity: note, read: topology.VerifyAll,
+			plant: func(b *bucket) string { return b.flip(b.keys("packs/", ".pages")[0], 20) }},
+		{name: "the group's document is altered", kind: altered, severity: lost, lost: []string{"group "}, both: true, says: []string{"Copy it"},
+			plant: func(b *bucket) string { return b.put("groups/prod/group.json", []byte("{")) }},
+		{name: "an epoch's claim is missing", kind: missing, severity: damaged, plant: func(b *bucket) string { return b.lose("groups/prod/epochs/00000001.json") }},
+		{name: "the marker is missing", kind: missing, severity: damaged, plant: func(b *bucket) string { return b.lose("store.json") }},
+		{name: "a tail's document is altered", kind: altered, severity: damaged, plant: func(b *bucket) string { return b.put(prefix+"tails/"+first+".json", []byte("no")) }},
+		{name: "the inventory's content is missing", kind: missing, severity: damaged, plant: func(b *bucket) string { return b.lose(b.keys("inventory/")[0]) }},
+		{name: "the inventory's content is altered", kind: altered, severity: damaged, plant: func(b *bucket) string { return b.flip(b.keys("inventory/")[0], -1) }},
+		{name: "the metadata is missing", kind: missing, severity: damaged, both: true, plant: func(b *bucket) string { return b.lose(prefix + "metadata.json") }},
+		{name: "a pack that nothing needs", kind: orphaned, severity: note, plant: plantOrphan},
+		{name: "the WAL of an unknown lineage", kind: orphaned, severity: note, plant: func(b *bucket) string {
+			b.put(prefix+"wal/0009-00000099/00000001/0000000001000000-0000000001000100.seg", []byte("?"))
+			return prefix + "wal/0009-00000099/"
+		}},
+		{name: "an unknown workspace", kind: orphaned, severity: note, plant: func(b *bucket) string {
+			b.put("groups/prod/workspaces/old/metadata.json", []byte(`{"format":1}`))
+			return "groups/prod/workspaces/old/"
+		}},
+		{name: "an unknown object", kind: unknown, severity: note, plant: func(b *bucket) string { return b.put(prefix+"notes.txt", []byte("x")) }},
+		{name: "an unknown object of the group", kind: unknown, severity: note, plant: func(b *bucket) string { return b.put("groups/prod/notes.txt", []byte("x")) }},
+	}
+}
+
+// everything is what is lost with a chunk that all snapshots need.
+var everything = []string{early, late, managed, windowOne, windowTwo}
+
+// plantOrphan stores a pack that belongs to another workspace.
+func plantOrphan(b *bucket) string {
+	b.t.Helper()
+	w, err := snapshot.NewWriter(b.t.Context(), snapshot.WriterOptions{Group: "prod", Workspace: "orders", Targets: []snapshot.Target{{Region: "west", Store: b}}})
+	check(b.t, err)
+	defer w.Close()
+	before := b.keys("packs/", ".pack")
+	buf, err := w.Buffer()
+	check(b.t, err)
+	*buf = append((*buf)[:0], bytes.Repeat([]byte("nobody's "), 5000)...)
+	var h snapshot.Hash
+	check(b.t, w.Add(buf, snapshot.Bulk, snapshot.Hash{}, &h))
+	check(b.t, w.Flush())
+	for _, k := range b.keys("packs/", ".pack") {
+		if !slices.Contains(before, k) {
+			return k
+		}
+	}
+	b.t.Fatal("nothing was stored")
+	return ""
+}
+
+// at checks the west bucket at a time when nothing in it is new any more.
+func at(t testing.TB, w *world, stores map[string]objectstore.Store, read string) topology.Verified {
+	t.Helper()
+	v, err := verify.Check{Stores: stores, Group: w.group, Region: "west", Read: read, Again: time.Millisecond,
+		Now: func() time.Time { return time.Now().Add(24 * time.Hour) }}.Run(t.Context())
+	check(t, err)
+	return v
+}
+
+func TestVerify(t *testing.T) {
+	w := newWorld(t)
+	t.Run("undamaged", func(t *testing.T) { undamaged(t, w) })
+	for _, d := range damages() {
+		t.Run(d.name, func(t *testing.T) { d.check(t, w) })
+	}
+}
+
+func undamaged(t *testing.T, w *world) {
+	for _, read := range []string{topology.VerifyNone, topology.VerifySample, topology.VerifyAll} {
+		for _, stores := range []map[string]objectstore.Store{{"east": w.east, "west": w.west}, {"west": w.west}} {
+			v := at(t, w, stores, read)
+			for _, f := range v.Findings {
+				t.Errorf("%s: %+v", read, f)
+			}
+			t.Logf("%s: %d objects, %d bytes, read %d, %d bytes", read, v.Objects, v.Bytes, v.ReadObjects, v.ReadBytes)
+		}
+	}
+}
+
+func (d damage) check(t *testing.T, w *world) {
+	b := &bucket{copyOf(t, w.west), t, w}
+	key := d.plant(b)
+	stores := map[string]objectstore.Store{"west": b}
+	if d.both {
+		stores["east"] = w.east
+	}
+	read := d.read
+	if read == "" {
+		read = topology.VerifyNone
+	}
+	v := at(t, w, stores, read)
+	i := slices.IndexFunc(v.Findings, func(f topology.Finding) bool { return f.Key == key })
+	if i < 0 || d.more >= 0 && len(v.Findings) != 1+d.more {
+		t.Fatalf("want %s, found %d: %+v", key, len(v.Findings), v.Findings)
+	}
+	f := v.Findings[i]
+	t.Logf("%s %s: %s\n%s\n%s", f.Kind, f.Severity, f.What, strings.Join(f.Consequence, "\n"), f.Repair)
+	if f.Kind != d.kind || f.Severity != d.severity {
+		t.Errorf("it is %s, %s; want %s, %s", f.Kind, f.Severity, d.kind, d.severity)
+	}
+	want := slices.Sorted(slices.Values(d.lost))
+	if diff := cmp.Diff(want, lostOf(v), cmp.Transformer("nil", func(s []string) string { return fmt.Sprint(s) })); diff != "" {
+		t.Errorf("lost (-want +got):\n%s", diff)
+	}
+	all := f.What + " " + strings.Join(f.Consequence, " ") + " " + f.Repair
+	for _, s := range d.says {
+		if !strings.Contains(all, s) {
+			t.Errorf("it does not say %q", s)
+		}
+	}
+	if len(f.Consequence) == 0 {
+		t.Error("it says nothing of what follows")
+	}
+}
+
+func lostOf(v topology.Verified) (all []string) {
+	for _, l := range v.Lost {
+		name := l.Name
+		if l.Of == topology.LossWindow {
+			name = l.Lineage
+		}
+		all = append(all, l.Of+" "+name)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
