@@ -173,7 +173,7 @@ func registerWorkflows(w worker.Worker) {
 	for _, f := range []any{workflows.CreateGroup, workflows.ChangeGroup, workflows.CreateWorkspace, workflows.ChangeWorkspace, workflows.Suspend, workflows.Resume, workflows.Terminate,
 		workflows.Configure, workflows.ChangeDatabases, workflows.Replication, workflows.WorkspaceReplication, workflows.Recover, workflows.Failover, workflows.Notify,
 		workflows.Tails, workflows.CreateBranch, workflows.DropBranch, workflows.LinkBranch,
-		workflows.AttachBranch, workflows.DetachBranch, workflows.BranchReplication, workflows.Search,
+		workflows.AttachBranch, workflows.DetachBranch, workflows.BranchReplication, workflows.Search, workflows.Restore,
 		workflows.Retention, workflows.ChangeRetention, workflows.Snapshot,
 		workflows.Switchover, workflows.Failback, workflows.Preprovision, workflows.Standby} {
 		w.RegisterWorkflow(f)

@@ -41,6 +41,9 @@ func (f *failover) refuseCancel() error {
 }
 
 func pastReturn(op topology.Operation) string {
+	if op.Kind == RestoreType {
+		return op.Kind + " " + op.ID + " passed its point of no return at " + op.ClaimedAt.UTC().Format(time.RFC3339) + ": the restored server is taking over"
+	}
 	return op.Kind + " " + op.ID + " passed its point of no return at " + op.ClaimedAt.UTC().Format(time.RFC3339) +
 		": region " + op.To + " has the epoch or is getting it, and only going on brings the group up"
 }

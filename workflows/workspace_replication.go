@@ -121,6 +121,10 @@ func (r *replicator) round(ctx workflow.Context, lineage string) (next, error) {
 	var e event
 	workflow.NewSelector(ctx).
 		AddReceive(events, func(c workflow.ReceiveChannel, _ bool) { c.Receive(ctx, &e) }).
+		AddReceive(workflow.GetSignalChannel(ctx, ReplacedSignal), func(c workflow.ReceiveChannel, _ bool) {
+			c.Receive(ctx, &r.in.Host)
+			e.full = true // the next run begins beside the new server
+		}).
 		AddReceive(ctx.Done(), func(workflow.ReceiveChannel, bool) {}).
 		Select(ctx)
 	if ctx.Err() != nil {

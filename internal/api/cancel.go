@@ -22,7 +22,7 @@ type CancelRequest struct {
 }
 
 // cancelable are the workflows that can be stopped.
-var cancelable = []string{workflows.FailoverType, workflows.SwitchoverType, workflows.FailbackType}
+var cancelable = []string{workflows.FailoverType, workflows.SwitchoverType, workflows.FailbackType, workflows.RestoreType}
 
 // Cancel stops the operation that runs, and returns it as it stood when it was stopped: it puts everything back by itself, which can
 // be watched. After the point of no return it is refused.

@@ -149,6 +149,8 @@ func workflowOf(op topology.Operation) string {
 		return workflows.SwitchoverID(op.Group)
 	case workflows.FailbackType:
 		return workflows.FailbackID(op.Group)
+	case workflows.RestoreType:
+		return workflows.RestoreID(op.Group)
 	}
 	return workflows.FailoverID(op.Group)
 }
