@@ -22,6 +22,7 @@ func newEnv(t *testing.T) *testsuite.TestWorkflowEnvironment {
 	for _, w := range []any{CreateGroup, ChangeGroup, CreateWorkspace, ChangeWorkspace, Suspend, Resume, Terminate, Configure, Replication, WorkspaceReplication, Failover, Notify} {
 		env.RegisterWorkflow(w)
 	}
+	noRetention(env)
 	for _, a := range []any{&activities.Control{}, &activities.Source{}, &activities.Target{}} {
 		env.RegisterActivity(a)
 	}

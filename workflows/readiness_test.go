@@ -20,6 +20,7 @@ import (
 func readinessEnv(g *topology.Group, away ...string) (env *testsuite.TestWorkflowEnvironment, asked *[]string) {
 	env = new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
 	env.RegisterWorkflow(Replication)
+	noRetention(env)
 	env.RegisterActivity(&activities.Control{})
 	observed(env, g)
 	env.OnActivity(control.MeasureStored, mock.Anything, mock.Anything).Return(activities.MeasureStoredResult{}, nil).Maybe()
@@ -57,6 +58,7 @@ func TestReadinessIsCheckedAgainSoonWhileSomethingIsInTheWay(t *testing.T) {
 	g := noChildren()
 	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
 	env.RegisterWorkflow(Replication)
+	noRetention(env)
 	env.RegisterActivity(&activities.Control{})
 	observed(env, &g)
 	env.OnActivity(control.MeasureStored, mock.Anything, mock.Anything).Return(activities.MeasureStoredResult{}, nil)

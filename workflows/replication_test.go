@@ -30,6 +30,7 @@ func childEnv(t *testing.T, child func(workflow.Context, WorkspaceReplicationInp
 	t.Helper()
 	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
 	env.RegisterWorkflow(Replication)
+	noRetention(env)
 	env.RegisterWorkflowWithOptions(child, workflow.RegisterOptions{Name: WorkspaceReplicationType})
 	env.RegisterActivity(&activities.Control{})
 	env.OnActivity(control.MeasureStored, mock.Anything, mock.Anything).Return(activities.MeasureStoredResult{}, nil).Maybe()
@@ -180,7 +181,7 @@ func sourceAnswers(env *testsuite.TestWorkflowEnvironment) {
 	env.OnActivity(source.PrepareSource, any, any).Return(activities.PrepareSourceResult{Lineage: "l1"}, nil).Maybe()
 	env.OnActivity(source.ShipSegments, any, any).After(turn).Return(activities.ShipSegmentsResult{Lineage: "l1"}, nil).Maybe()
 	env.OnActivity(source.TakeSnapshot, any, any).Return(func(_ context.Context, in activities.TakeSnapshotInput) (activities.TakeSnapshotResult, error) {
-		return activities.TakeSnapshotResult{ID: "s1", Complete: []string{"east", "west"}, StartedAt: env.Now()}, nil
+		return activities.TakeSnapshotResult{ID: "s1", Complete: []string{"east", "west"}, StartedAt: env.Now(), Due: env.Now().Add(24 * time.Hour)}, nil
 	}).Maybe()
 	env.OnActivity(source.WatchSnapshot, any, any).After(turn).Return(activities.WatchSnapshotResult{}, nil).Maybe()
 	env.OnActivity(source.CaptureMetadata, any, any).After(turn).Return(nil).Maybe()
@@ -249,7 +250,7 @@ func TestWorkspaceReplicationWaitsForSomebody(t *testing.T) {
 
 func TestWorkspaceReplicationMirrorsWhatABucketLacks(t *testing.T) {
 	env := newEnv(t)
-	lacking := activities.TakeSnapshotResult{ID: "s1", Complete: []string{"east"}, Lacking: []string{"west"}}
+	lacking := activities.TakeSnapshotResult{ID: "s1", Complete: []string{"east"}, Lacking: []string{"west"}, Due: env.Now().Add(24 * time.Hour)}
 	env.OnActivity(source.TakeSnapshot, mock.Anything, mock.Anything).Return(lacking, nil).Once()
 	env.OnActivity(source.MirrorSnapshot, mock.Anything, mock.MatchedBy(func(in activities.MirrorSnapshotInput) bool { return in.ID == "s1" })).Return(nil).Once()
 	sourceAnswers(env)

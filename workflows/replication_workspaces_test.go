@@ -167,7 +167,7 @@ func TestWorkspaceReplicationLooksWhenTold(t *testing.T) {
 	any := mock.Anything
 	env.OnActivity(source.TakeSnapshot, any, any).After(20 * time.Second).Return(func(context.Context, activities.TakeSnapshotInput) (activities.TakeSnapshotResult, error) {
 		snapshots++
-		return activities.TakeSnapshotResult{ID: "s1", Complete: []string{"east", "west"}, StartedAt: env.Now()}, nil
+		return activities.TakeSnapshotResult{ID: "s1", Complete: []string{"east", "west"}, StartedAt: env.Now(), Due: env.Now().Add(24 * time.Hour)}, nil
 	})
 	env.OnActivity(source.ShipSegments, any, any).After(turn).Return(func(context.Context, activities.SourceInput) (activities.ShipSegmentsResult, error) {
 		ships++
@@ -191,7 +191,7 @@ func TestWorkspaceReplicationTakesTheSnapshotThatIsMissed(t *testing.T) {
 	snapshots := 0
 	env.OnActivity(source.TakeSnapshot, mock.Anything, mock.Anything).Return(func(context.Context, activities.TakeSnapshotInput) (activities.TakeSnapshotResult, error) {
 		snapshots++
-		return activities.TakeSnapshotResult{ID: "s1", Complete: []string{"east", "west"}, StartedAt: env.Now()}, nil
+		return activities.TakeSnapshotResult{ID: "s1", Complete: []string{"east", "west"}, StartedAt: env.Now(), Due: env.Now().Add(24 * time.Hour)}, nil
 	})
 	env.OnActivity(source.WatchSnapshot, mock.Anything, mock.Anything).After(time.Minute).Return(activities.WatchSnapshotResult{Reason: "database app is not in it"}, nil).Once()
 	sourceAnswers(env)
