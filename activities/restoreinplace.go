@@ -181,3 +181,8 @@ func (t *Target) awaitEnd(ctx context.Context, in AwaitShippedInput) (r AwaitShi
 		}
 	}
 }
+
+// PreviewInPlace is PlanInPlace for whoever only wants to know: it needs no worker.
+func PreviewInPlace(ctx context.Context, t *Target, in PlanInPlaceInput) (PlanInPlaceResult, error) {
+	return t.planInPlace(ctx, in)
+}
