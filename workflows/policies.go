@@ -425,6 +425,19 @@ func sweeping(ctx workflow.Context, region string) workflow.Context {
 	})
 }
 
+// verifying is for a check of a bucket, which may read all of it, and goes on from where a worker died. A bucket that is away is tried again for some minutes:
+// reading terabytes is not given up because of a moment.
+func verifying(ctx workflow.Context, region string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue:              TaskQueue, // every worker reaches every bucket, and a region may have no worker
+		Summary:                "check the bucket of " + region,
+		ScheduleToStartTimeout: time.Minute,
+		HeartbeatTimeout:       heartbeat,
+		StartToCloseTimeout:    7 * 24 * time.Hour,
+		RetryPolicy:            retry(5*time.Second, time.Minute, 6),
+	})
+}
+
 // takingNow is for a snapshot that somebody waits for.
 func takingNow(ctx workflow.Context, queue, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{

@@ -97,7 +97,7 @@ func (a *app) root() *cobra.Command {
 	a.addGlobals(root)
 	root.AddCommand(
 		a.regionsCommand(), a.hostsCommand(), a.groupCommand(), a.workspaceCommand(), a.adoptCommand(), a.configureCommand(), a.statusCommand(),
-		a.databasesCommand(), a.branchCommand(), a.restoreCommand(), a.readinessCommand(), a.timelineCommand(), a.costCommand(), a.failoverCommand(), a.cancelCommand(), a.switchoverCommand(), a.failbackCommand(), a.preprovisionCommand(), a.retentionCommand(), a.snapshotCommand(),
+		a.databasesCommand(), a.branchCommand(), a.restoreCommand(), a.readinessCommand(), a.timelineCommand(), a.costCommand(), a.failoverCommand(), a.cancelCommand(), a.switchoverCommand(), a.failbackCommand(), a.preprovisionCommand(), a.retentionCommand(), a.snapshotCommand(), a.verifyCommand(),
 		a.recoverCommand(), a.salvageCommand(), a.hooksCommand(), a.connectCommand(), a.operationsCommand(), a.versionCommand(),
 	)
 	return root

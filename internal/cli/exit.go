@@ -24,6 +24,7 @@ const (
 	exitBlocked     = 7
 	exitPartly      = 8
 	exitUndone      = 9
+	exitLost        = 10
 )
 
 const exitCodesText = `
@@ -39,6 +40,7 @@ Exit codes:
   7  a failover would not work now (smartdr readiness)
   8  a failover brought up some workspaces and not others (see smartdr failover --resume)
   9  it was canceled, or could not keep what was asked of it: everything is as it was before
+  10 something cannot be restored any more (smartdr verify)
 With -o json errors are JSON too: {"error": ..., "hint": ..., "code": ...} on stderr.`
 
 var exitCodes = map[api.Class]int{

@@ -22,6 +22,8 @@ package snapshot
 import (
 	"fmt"
 	"regexp"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -71,6 +73,14 @@ var idPattern = regexp.MustCompile(`^\d{8}T\d{6}Z-[0-9a-f]{4}$`)
 func NewID(now time.Time) string {
 	fraction := int64(now.Nanosecond()) << 16 / int64(time.Second)
 	return fmt.Sprintf("%s-%04x", now.UTC().Format("20060102T150405Z"), fraction)
+}
+
+// TakenAt is when a snapshot of that id began; false for what is no id.
+func TakenAt(id string) (time.Time, bool) {
+	text, fraction, _ := strings.Cut(id, "-")
+	t, err := time.Parse("20060102T150405Z", text)
+	n, err2 := strconv.ParseUint(fraction, 16, 16)
+	return t.Add(time.Duration(n) * time.Second >> 16), err == nil && err2 == nil
 }
 
 // TablespacePath returns where a tablespace's files stand in a manifest, whatever its location was.

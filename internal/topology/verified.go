@@ -24,6 +24,8 @@ type Verified struct {
 	Findings    []Finding `json:"findings"` // the worst first
 	More        int       `json:"more,omitempty"`
 	Notes       []string  `json:"notes,omitempty"` // in sentences: what could not be looked at
+	Error       string    `json:"error,omitempty"` // why the bucket could not be checked; the rest is empty then
+	Hint        string    `json:"hint,omitempty"`
 }
 
 // How much of the contents a check reads back.
@@ -86,6 +88,15 @@ const (
 	LossBranch        = "branch"
 	LossSystemManaged = "system-managed"
 )
+
+// Summary is the account with no more than so many losses and findings, for where there is little room.
+func (v Verified) Summary(most int) Verified {
+	if n := len(v.Findings) - most; n > 0 {
+		v.Findings, v.More = v.Findings[:most], v.More+n
+	}
+	v.Lost = v.Lost[:min(len(v.Lost), most)]
+	return v
+}
 
 // Broken reports whether something that was restorable is not any more.
 func (v Verified) Broken() bool { return len(v.Lost) > 0 }

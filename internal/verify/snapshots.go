@@ -107,14 +107,14 @@ func (ws *workspace) borrow(ctx context.Context, id, lineage string) error {
 
 // guess says what a snapshot must about have been: one that ended with the first commit after its time.
 func (ws *workspace) guess(id, lineage string) *snapshot.Manifest {
-	taken, err := time.Parse("20060102T150405Z", strings.Split(id, "-")[0])
-	if err != nil {
+	taken, ok := snapshot.TakenAt(id)
+	if !ok {
 		return nil
 	}
 	var best *lineageCommit
 	for _, l := range ws.lineages {
 		for _, h := range l.heads {
-			if h.commit.Time.Before(taken) || lineage != "" && l.ID != lineage || best != nil && !h.commit.Time.Before(best.at) {
+			if h.commit.LSN <= l.Start.LSN || h.commit.Time.Before(taken) || lineage != "" && l.ID != lineage || best != nil && !h.commit.Time.Before(best.at) {
 				continue
 			}
 			best = &lineageCommit{l, wal.Position{Timeline: h.timeline, LSN: h.commit.LSN}, h.commit.Time}
