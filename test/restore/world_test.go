@@ -1,0 +1,180 @@
+// Package restore_test brings back states of a recorded history, as branches in both regions and in place, by the commands that a person
+// gives.
+package restore_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/smartdr/smartdr/internal/devenv"
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
+	"github.com/smartdr/smartdr/internal/devenv/estate"
+	"github.com/smartdr/smartdr/internal/devenv/ledger"
+	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/internal/wal"
+)
+
+// world is a group of one managed workspace in use, with a history that is on record.
+type world struct {
+	*testing.T
+	env *devenv.Env
+	*estate.Estate
+	space *estate.Space
+	marks []mark
+}
+
+// mark is one commit of the record: row n of table marks, all of whose predecessors are committed before.
+type mark struct {
+	n     int
+	xid   uint32
+	end   wal.LSN   // its commit record ends at or before it, and the next mark's begins behind it
+	at    time.Time // between its commit and the next mark's
+	point string    // restore point behind it; empty: none
+}
+
+func newWorld(t *testing.T, o devenv.EnvOptions) *world {
+	t.Helper()
+	majors, err := devenv.Majors()
+	check(t, err)
+	o.Dir, o.NoUI, o.Major = filepath.Join(devtest.Dir(t), "env"), true, majors[0]
+	env, err := devenv.StartEnv(t.Context(), o)
+	check(t, err)
+	w := &world{T: t, env: env}
+	t.Cleanup(w.end)
+	w.Estate, err = estate.New(t.Context(), env, estate.Options{Managed: true, Megabytes: 2})
+	check(t, err)
+	w.space = w.Space(estate.Managed)
+	check(t, w.WaitProtected(t.Context()))
+	w.exec(w.server(), "create table marks (n int primary key)", "grant select on marks to "+estate.User)
+	return w
+}
+
+func (w *world) end() {
+	if w.Estate != nil {
+		w.Stop()
+	}
+	devtest.End(w.T, w.env)
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// server is the one that serves.
+func (w *world) server() *postgres.Server {
+	w.Helper()
+	s, err := w.Server(w.Context(), w.space.Name)
+	check(w, err)
+	return s
+}
+
+func (w *world) exec(server *postgres.Server, statements ...string) {
+	w.Helper()
+	p := devenv.Postgres{Server: server}
+	check(w, p.Exec(w.Context(), estate.Database, statements...))
+}
+
+func (w *world) status() topology.GroupStatus {
+	w.Helper()
+	s, err := w.Status(w.Context())
+	check(w, err)
+	return s
+}
+
+// write begins to write, as clients do that find the server by the group's connection string.
+func (w *world) write() *ledger.Load {
+	w.Helper()
+	w.Write(w.Context(), 5*time.Millisecond)
+	w.more(w.space.Load(), 40)
+	return w.space.Load()
+}
+
+// more waits until so much more was acknowledged.
+func (w *world) more(l *ledger.Load, n int) {
+	w.Helper()
+	want := len(l.Commits()) + n
+	devtest.Within(w, 3*time.Minute, "more writes to be acknowledged", func() bool { return len(l.Commits()) >= want })
+}
+
+// record commits more marks on the server that serves, and writes down how each can be named.
+func (w *world) record(more int) {
+	w.Helper()
+	conn, err := w.server().Open(w.Context(), estate.Database)
+	check(w, err)
+	defer conn.Close(context.WithoutCancel(w.Context())) //nolint:errcheck // all was said
+	for range more {
+		m := mark{n: len(w.marks) + 1}
+		var xid, end string
+		check(w, conn.QueryRow(w.Context(), "insert into marks values ($1) returning pg_current_xact_id()::text", m.n).Scan(&xid))
+		check(w, conn.QueryRow(w.Context(), "select pg_current_wal_insert_lsn()::text").Scan(&end))
+		if m.n%3 == 0 {
+			m.point = fmt.Sprintf("mark-%d-%s", m.n, rand.Text()[:4])
+			check(w, conn.QueryRow(w.Context(), "select pg_create_restore_point($1)::text", m.point).Scan(new(string)))
+		}
+		_, err := fmt.Sscan(xid, &m.xid)
+		check(w, err)
+		m.end, err = wal.ParseLSN(end)
+		check(w, err)
+		pause(2 * time.Millisecond) // the clock of a commit has microseconds, and moves on
+		m.at = time.Now()
+		pause(2 * time.Millisecond)
+		w.marks = append(w.marks, m)
+	}
+}
+
+// pause lets the clock move on: what is tested is told apart by time.
+func pause(d time.Duration) { <-time.After(d) }
+
+// shipped waits until both buckets have all marks.
+func (w *world) shipped() {
+	w.Helper()
+	end := w.marks[len(w.marks)-1].end
+	check(w, w.Until(w.Context(), 3*time.Minute, "the marks to be in both buckets", func(s topology.GroupStatus) bool {
+		p := s.Workspaces[0].WAL
+		if p == nil || p.Lineage != s.Group.Workspaces[0].Lineage || len(p.Cursors) != 2 {
+			return false
+		}
+		return p.Cursors[0].Point.RecordEnd >= end && p.Cursors[1].Point.RecordEnd >= end
+	}))
+}
+
+// marked returns how many marks a server has, and its newest: the same number, if it has a state of the record.
+func (w *world) marked(conn *pgx.Conn) (count, newest int) {
+	w.Helper()
+	check(w, conn.QueryRow(w.Context(), "select count(*), coalesce(max(n), 0) from marks").Scan(&count, &newest))
+	return count, newest
+}
+
+// holds checks that a server has the state right behind a mark.
+func (w *world) holds(conn *pgx.Conn, n int, what string) {
+	w.Helper()
+	if count, newest := w.marked(conn); count != n || newest != n {
+		w.Errorf("%s has %d marks, the newest is %d, want %d", what, count, newest, n)
+	}
+	r, err := ledger.Verify(w.Context(), conn, nil, 0, time.Now())
+	check(w, err)
+	for _, b := range r.Broken {
+		w.Errorf("%s: %s", what, b)
+	}
+}
+
+func (w *world) connectTo(b topology.Branch) *pgx.Conn {
+	w.Helper()
+	if b.Attached == nil || len(b.Attached.Endpoint.Hosts) == 0 {
+		w.Fatalf("branch %s is not attached: %+v", b.Name, b)
+	}
+	conn, err := w.space.ConnectTo(w.Context(), b.Attached.Endpoint.Hosts[0])
+	check(w, err)
+	w.Cleanup(func() { conn.Close(context.Background()) }) //nolint:errcheck // only read from
+	return conn
+}
