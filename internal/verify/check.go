@@ -37,7 +37,8 @@ type Check struct {
 	Read   string                       // topology.VerifyNone and so on
 	Seed   uint64                       // of the sample; 0: any
 	Grace  time.Duration                // default: an hour
-	Again  time.Duration                // lookAgain
+	Again  time.Duration                // default: lookAgain
+	Batch  int                          // objects read between two positions; default: batchItems
 	Now    func() time.Time             // default time.Now
 	From   Position                     // where an earlier run was when it ended
 	Say    func(Progress)               // may be nil; one call at a time
@@ -117,6 +118,9 @@ func (c *Check) prepare() error {
 	}
 	if c.Again == 0 {
 		c.Again = lookAgain
+	}
+	if c.Batch == 0 {
+		c.Batch = batchItems
 	}
 	if c.Say == nil {
 		c.Say = func(Progress) {}

@@ -64,7 +64,7 @@ func (c *Check) readBack(ctx context.Context, w *walk) (Position, error) {
 	}
 	items = slices.DeleteFunc(items, func(i item) bool { return i.key <= c.From.After })
 	for len(items) > 0 {
-		n := batch(items)
+		n := batch(items, c.Batch)
 		if err := r.batch(ctx, items[:n]); err != nil {
 			return r.at, err
 		}
@@ -89,9 +89,9 @@ func (r *reader) items(ctx context.Context, w *walk) (items []item, err error) {
 }
 
 // batch is how many items are read before a position is noted.
-func batch(items []item) (n int) {
+func batch(items []item, most int) (n int) {
 	bytes := int64(0)
-	for n < len(items) && n < batchItems && bytes < batchBytes {
+	for n < len(items) && n < most && bytes < batchBytes {
 		bytes += items[n].size
 		n++
 	}

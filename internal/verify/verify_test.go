@@ -328,6 +328,10 @@ func at(t testing.TB, w *world, stores map[string]objectstore.Store, read string
 func TestVerify(t *testing.T) {
 	w := newWorld(t)
 	t.Run("undamaged", func(t *testing.T) { undamaged(t, w) })
+	t.Run("alive", func(t *testing.T) { alive(t, w) })
+	t.Run("branches", func(t *testing.T) { branches(t, w) })
+	t.Run("resumed", func(t *testing.T) { resumed(t, w) })
+	t.Run("restores", func(t *testing.T) { restores(t, w) })
 	for _, d := range damages() {
 		t.Run(d.name, func(t *testing.T) { d.check(t, w) })
 	}

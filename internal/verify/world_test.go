@@ -238,3 +238,17 @@ func (w *world) restore(store objectstore.Store, line []topology.Lineage, id str
 		Plan: restore.Plan{Timeline: fetched.End.Timeline, RecordEnd: to}, Minimums: fetched.MaxParameters})
 	return s, attached, err
 }
+
+// tries restores a point and takes the server away again.
+func (w *world) tries(b *bucket, line []topology.Lineage, n int, to wal.LSN) error {
+	s, _, err := w.restore(b, line, w.snapshots[n], to)
+	if s != nil {
+		check(w.t, s.Kill(w.t.Context()))
+	}
+	return err
+}
+
+// catalogOf is the catalog as the west bucket alone has it.
+func (w *world) catalogOf(b objectstore.Store) *catalog.Catalog {
+	return &catalog.Catalog{Stores: map[string]objectstore.Store{"east": objectstoretest.NewMemory(), "west": b}}
+}
