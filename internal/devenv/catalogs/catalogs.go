@@ -26,7 +26,7 @@ func (v Inventory) Lines() (n int) {
 }
 
 // Take reads a whole server, but for databases that are left out and for tables named in skipped, as "transfers", whose rows
-// change meanwhile.
+// change meanwhile; and for the view smartdr.databases, by which SmartDR shows there what it knows.
 func Take(ctx context.Context, s *postgres.Server, leftOut, skipped []string) (Inventory, error) {
 	v := Inventory{}
 	var names []string
@@ -58,10 +58,30 @@ func with(ctx context.Context, s *postgres.Server, database string, do func(*pgx
 		return fmt.Errorf("database %s: %w", database, err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // only read from
-	if err := do(conn); err != nil {
+	if err := withoutView(ctx, conn, do); err != nil {
 		return fmt.Errorf("database %s: %w", database, err)
 	}
 	return nil
+}
+
+// withoutView runs do where no catalog knows of the view smartdr.databases and its schema: in a transaction that drops both, if they are
+// there, and is rolled back. Anything else in that schema is an error.
+func withoutView(ctx context.Context, conn *pgx.Conn, do func(*pgx.Conn) error) error {
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // the connection is closed next
+	var there bool
+	if err := conn.QueryRow(ctx, "select to_regnamespace('smartdr') is not null").Scan(&there); err != nil {
+		return err
+	}
+	if there {
+		if _, err := conn.Exec(ctx, "drop view smartdr.databases; drop schema smartdr"); err != nil {
+			return err
+		}
+	}
+	return do(conn)
 }
 
 // reader adds what one connection shows.
