@@ -108,7 +108,7 @@ type RestoreInput struct {
 	Branch    string          `json:"branch,omitempty"`  // name of the new branch; default: of the moment
 	Region    string          `json:"region,omitempty"`  // whose bucket; default: as CreateBranchInput
 	InPlace   bool            `json:"inPlace,omitempty"` // instead of what serves; the state before stays as a branch
-	Force     bool            `json:"force,omitempty"`
+	MaxGap    string          `json:"maxGap,omitempty"`  // in place: longest time without a writer, as "30s" (default); after it everything goes back
 }
 
 // RestoreResult is where the state of that moment is.

@@ -1,6 +1,8 @@
 package workflows
 
 import (
+	"time"
+
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/smartdr/smartdr/activities"
@@ -26,6 +28,7 @@ func Restore(ctx workflow.Context, in RestoreInput) (RestoreResult, error) {
 type restoring struct {
 	*failover
 	at     RestoreInput
+	maxGap time.Duration
 	group  topology.Group // as it was when the operation began
 	found  activities.PlanInPlaceResult
 	made   activities.RestoreInput // of the new server
@@ -42,7 +45,11 @@ func restoreInPlace(ctx workflow.Context, in RestoreInput) (RestoreResult, error
 	}}
 	f.moved = map[string]*topology.Moved{}
 	r := &restoring{failover: f, at: in}
-	err := workflow.SetQueryHandler(ctx, ProgressQuery, func() (topology.Operation, error) { return r.op, nil })
+	var err error
+	if r.maxGap, err = parseGap(in.MaxGap); err != nil {
+		return RestoreResult{}, err
+	}
+	err = workflow.SetQueryHandler(ctx, ProgressQuery, func() (topology.Operation, error) { return r.op, nil })
 	if err != nil {
 		return RestoreResult{}, err
 	}

@@ -79,12 +79,12 @@ func (r *restoring) provision(ctx workflow.Context) error {
 // the longest time without a writer, or with an error.
 func (r *restoring) stopWriter(ctx workflow.Context) error {
 	r.fences = slices.DeleteFunc(fencings(r.group, r.op.ID, true), func(f fencing) bool { return f.Workspace != r.at.Workspace })
-	r.op.Gap = &topology.Gap{From: workflow.Now(ctx).UTC(), Most: gapByDefault}
+	r.op.Gap = &topology.Gap{From: workflow.Now(ctx).UTC(), Most: r.maxGap}
 	capped, cancel := workflow.WithCancel(ctx)
 	defer cancel()
 	late := false
 	workflow.Go(capped, func(ctx workflow.Context) {
-		if workflow.Sleep(ctx, gapByDefault-promotion) == nil {
+		if workflow.Sleep(ctx, r.maxGap-promotionTakes(r.maxGap)) == nil {
 			late = true
 			cancel()
 		}
@@ -94,7 +94,8 @@ func (r *restoring) stopWriter(ctx workflow.Context) error {
 		err = r.drain(capped)
 	}
 	if late {
-		return invalid("look at the lag with smartdr status, and try again", "what was written last did not arrive in the bucket of %s within %s", r.op.To, gapByDefault-promotion)
+		return invalid("look at the lag with smartdr status, and try again, perhaps with a longer --max-gap",
+			"what was written last did not arrive in the bucket of %s soon enough: nobody could have written for longer than %s", r.op.To, r.maxGap)
 	}
 	if err == nil {
 		err = r.commit(ctx)

@@ -21,6 +21,7 @@ type RestoreRequest struct {
 	Branch    string          `json:"branch,omitempty"` // name of the branch; default: the workspace's, with the moment
 	Region    string          `json:"region,omitempty"` // whose bucket and hosts; default: that which serves, then the other one
 	ReadOnly  bool            `json:"readOnly,omitempty"`
+	MaxGap    string          `json:"maxGap,omitempty"` // in place: the longest time without a writer, as "30s" (default)
 }
 
 // Restore makes a branch of a workspace at a point, and attaches it. tell is told each time that something else is being done. The zero

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/smartdr/smartdr/activities"
 	"github.com/smartdr/smartdr/internal/fault"
@@ -62,13 +63,16 @@ func (req RestoreRequest) checkInPlace(g topology.Group) error {
 	case req.ReadOnly:
 		return fault.Newf(fault.Invalid, opRestore, "what serves takes writes").WithHint("Leave --read-only out, or --in-place.")
 	}
+	if d, err := time.ParseDuration(req.MaxGap); req.MaxGap != "" && (err != nil || d <= 0) {
+		return fault.Newf(fault.Invalid, opRestore, "%q is no length of time", req.MaxGap).WithHint("Write it as 30s or 2m.")
+	}
 	return someTarget(req.To)
 }
 
 func (p InPlacePreview) steps() []string {
 	steps := []string{
 		fmt.Sprintf("While workspace %s serves, its state at the point is brought up beside it, on host %s.", p.Workspace, p.Host),
-		"Its clients are disconnected and its server is fenced: nobody writes to it for a moment, until what was written last is in the bucket. If it takes longer than half a minute, everything goes back to where it is now.",
+		"Its clients are disconnected and its server is fenced: nobody writes to it for a moment, until what was written last is in the bucket. If it takes longer than --max-gap, everything goes back to where it is now.",
 		"The restored server takes over. What was committed after the point is kept as a branch, named before-restore- with the moment, from which rows can be copied back.",
 	}
 	if p.Serving.Kind == topology.Adopted {
@@ -92,7 +96,7 @@ func (s *Service) StartInPlace(ctx context.Context, req RestoreRequest) (Started
 	if err != nil {
 		return Started{}, err
 	}
-	in := workflows.RestoreInput{Group: g.Name, Workspace: w.Name, At: req.To, InPlace: true}
+	in := workflows.RestoreInput{Group: g.Name, Workspace: w.Name, At: req.To, InPlace: true, MaxGap: req.MaxGap}
 	run, err := s.start(ctx, workflows.RestoreID(g.Name), workflows.RestoreType, fmt.Sprintf("restore of %s of %s in place", w.Name, g.Name), in)
 	if err != nil {
 		return Started{}, err

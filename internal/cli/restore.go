@@ -48,6 +48,7 @@ func (a *app) restoreCommand() *cobra.Command {
 	f.StringVar(&in.Region, "region", "", "whose bucket and hosts (default: the region that serves, or the other one where that has it alone)")
 	f.BoolVar(&in.ReadOnly, "read-only", false, "nobody can write to the branch")
 	f.BoolVar(&in.inPlace, "in-place", false, "instead of what serves; the state before stays as a branch")
+	f.StringVar(&in.MaxGap, "max-gap", "", "with --in-place: longest time without a writer; when it has passed everything goes back (default 30s)")
 	f.BoolVarP(&in.yes, "yes", "y", false, "with --in-place: do not ask")
 	f.BoolVar(&in.wait, "wait", true, "with --in-place: wait until it has ended, and show its phases")
 	f.BoolVar(&in.preview, "preview", false, "with --in-place: only show what would happen")

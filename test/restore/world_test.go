@@ -34,6 +34,7 @@ type world struct {
 type mark struct {
 	n     int
 	xid   uint32
+	begin wal.LSN   // its commit record lies behind it, and that of the mark before does not
 	end   wal.LSN   // its commit record ends at or before it, and the next mark's begins behind it
 	at    time.Time // between its commit and the next mark's
 	point string    // restore point behind it; empty: none
@@ -114,7 +115,8 @@ func (w *world) record(more int) {
 	defer conn.Close(context.WithoutCancel(w.Context())) //nolint:errcheck // all was said
 	for range more {
 		m := mark{n: len(w.marks) + 1}
-		var xid, end string
+		var begin, xid, end string
+		check(w, conn.QueryRow(w.Context(), "select pg_current_wal_insert_lsn()::text").Scan(&begin))
 		check(w, conn.QueryRow(w.Context(), "insert into marks values ($1) returning pg_current_xact_id()::text", m.n).Scan(&xid))
 		check(w, conn.QueryRow(w.Context(), "select pg_current_wal_insert_lsn()::text").Scan(&end))
 		if m.n%3 == 0 {
@@ -122,6 +124,8 @@ func (w *world) record(more int) {
 			check(w, conn.QueryRow(w.Context(), "select pg_create_restore_point($1)::text", m.point).Scan(new(string)))
 		}
 		_, err := fmt.Sscan(xid, &m.xid)
+		check(w, err)
+		m.begin, err = wal.ParseLSN(begin)
 		check(w, err)
 		m.end, err = wal.ParseLSN(end)
 		check(w, err)
