@@ -22,7 +22,7 @@ import (
 // TestInPlace puts the state of a moment in the place of a server that clients write to. The state is that of the moment, the branch of the state
 // before has all that clients were told, and a failover right afterwards loses nothing of what they were told since.
 func TestInPlace(t *testing.T) {
-	w := newWorld(t, devenv.EnvOptions{})
+	w := newWorld(t, false)
 	load := w.write()
 	w.record(12)
 	w.shipped()
@@ -47,7 +47,7 @@ func TestInPlace(t *testing.T) {
 func (w *world) restoreInPlace(m mark) topology.Operation {
 	w.Helper()
 	var report cli.RestoreReport
-	check(w, w.env.SmartDRJSON(w.Context(), &report, "restore", "--group", estate.Group, "--to-time", m.at.UTC().Format(time.RFC3339Nano), "--in-place", "--yes"))
+	check(w, w.env.SmartDRJSON(w.Context(), &report, "restore", "--group", estate.Group, "--workspace", w.space.Name, "--to-time", m.at.UTC().Format(time.RFC3339Nano), "--in-place", "--yes"))
 	if report.Operation == nil || report.Operation.State != topology.OperationCompleted {
 		w.Fatalf("the restore is %+v", report.Operation)
 	}

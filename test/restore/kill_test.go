@@ -17,7 +17,7 @@ import (
 // TestInPlaceWithSomethingKilled kills the worker or Temporal when steps of a restore in place begin: in every third one, and with
 // SMARTDR_TEST_FULL=1 in all. It ends like one that nobody disturbed.
 func TestInPlaceWithSomethingKilled(t *testing.T) {
-	w := newWorld(t, devenv.EnvOptions{})
+	w := newWorld(t, false)
 	load := w.write()
 	w.record(9)
 	w.shipped()

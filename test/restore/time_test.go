@@ -20,7 +20,7 @@ import (
 // state that is brought up has exactly the marks up to its point. More points are only resolved: where a branch at each of them begins must be
 // behind the commit of its mark, and before that of the next.
 func TestPointsInTime(t *testing.T) {
-	w := newWorld(t, devenv.EnvOptions{})
+	w := newWorld(t, false)
 	load := w.write()
 	w.record(20)
 	w.more(load, 40)

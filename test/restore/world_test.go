@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 	"github.com/smartdr/smartdr/internal/wal"
 )
 
-// world is a group of one managed workspace in use, with a history that is on record.
+// world is a group in use, with a workspace whose history is on record.
 type world struct {
 	*testing.T
 	env *devenv.Env
@@ -40,18 +41,20 @@ type mark struct {
 	point string    // restore point behind it; empty: none
 }
 
-func newWorld(t *testing.T, o devenv.EnvOptions) *world {
+// newWorld makes a group with a managed workspace, or with an adopted one beside it, whose history is recorded then.
+func newWorld(t *testing.T, adopted bool) *world {
 	t.Helper()
 	majors, err := devenv.Majors()
 	check(t, err)
-	o.Dir, o.NoUI, o.Major = filepath.Join(devtest.Dir(t), "env"), true, majors[0]
-	env, err := devenv.StartEnv(t.Context(), o)
+	env, err := devenv.StartEnv(t.Context(), devenv.EnvOptions{Dir: filepath.Join(devtest.Dir(t), "env"), NoUI: true, Major: majors[0]})
 	check(t, err)
 	w := &world{T: t, env: env}
 	t.Cleanup(w.end)
-	w.Estate, err = estate.New(t.Context(), env, estate.Options{Managed: true, Megabytes: 2})
+	w.Estate, err = estate.New(t.Context(), env, estate.Options{Managed: true, Adopted: adopted, Megabytes: 2})
 	check(t, err)
-	w.space = w.Space(estate.Managed)
+	if w.space = w.Space(estate.Managed); adopted {
+		w.space = w.Space(estate.Adopted)
+	}
 	check(t, w.WaitProtected(t.Context()))
 	w.exec(w.server(), "create table marks (n int primary key)", "grant select on marks to "+estate.User)
 	return w
@@ -74,6 +77,10 @@ func check(t testing.TB, err error) {
 // server is the one that serves.
 func (w *world) server() *postgres.Server {
 	w.Helper()
+	g := w.status().Group
+	if g.Workspace(w.space.Name).Sites[g.Active].Kind == topology.Adopted {
+		return w.env.Server.Server
+	}
 	s, err := w.Server(w.Context(), w.space.Name)
 	check(w, err)
 	return s
@@ -144,8 +151,12 @@ func (w *world) shipped() {
 	w.Helper()
 	end := w.marks[len(w.marks)-1].end
 	check(w, w.Until(w.Context(), 3*time.Minute, "the marks to be in both buckets", func(s topology.GroupStatus) bool {
-		p := s.Workspaces[0].WAL
-		if p == nil || p.Lineage != s.Group.Workspaces[0].Lineage || len(p.Cursors) != 2 {
+		at := slices.IndexFunc(s.Workspaces, func(ws topology.WorkspaceStatus) bool { return ws.Workspace == w.space.Name })
+		if at < 0 || s.Workspaces[at].WAL == nil {
+			return false
+		}
+		p := s.Workspaces[at].WAL
+		if p.Lineage != s.Group.Workspace(w.space.Name).Lineage || len(p.Cursors) != 2 {
 			return false
 		}
 		return p.Cursors[0].Point.RecordEnd >= end && p.Cursors[1].Point.RecordEnd >= end

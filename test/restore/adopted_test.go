@@ -1,0 +1,61 @@
+package restore_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/smartdr/smartdr/internal/devenv"
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
+	"github.com/smartdr/smartdr/internal/devenv/estate"
+	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/topology"
+)
+
+// TestInPlaceOfAnAdoptedServer replaces an adopted server, beside a workspace that is in use and must not notice. The old server stays fenced,
+// also when it and the worker are started again, and when somebody lets clients in by hand.
+func TestInPlaceOfAnAdoptedServer(t *testing.T) {
+	w := newWorld(t, true)
+	load := w.write()
+	w.record(6)
+	w.shipped()
+	wanted, old := w.marks[3], w.env.Server.Server
+	beside := w.Space(estate.Managed).Load()
+	op := w.restoreInPlace(wanted)
+	w.checkServes(wanted)
+	w.checkBefore(load, op)
+	w.more(beside, 40)
+	for _, err := range beside.Errors() {
+		t.Errorf("a client of the other workspace: %v", err)
+	}
+	w.checkFenced(old)
+	check(t, old.Stop(t.Context(), postgres.Fast))
+	check(t, old.Start(t.Context()))
+	check(t, w.env.Regions[devenv.Primary].RestartWorkers(t.Context(), w.env.Temporal))
+	w.checkFenced(old)
+	p := devenv.Postgres{Server: old}
+	check(t, p.Exec(t.Context(), "postgres", "alter system reset all", "select pg_reload_conf()"))
+	check(t, old.WriteHBA("host all all 127.0.0.0/8 scram-sha-256\n"))
+	check(t, old.Reload(t.Context()))
+	devtest.Within(t, time.Minute, "the replaced server to be fenced again", func() bool { return !w.letsIn(old) })
+	check(t, w.WaitProtected(t.Context()))
+}
+
+// checkFenced tries to get into a server as its clients did, for longer than workers take to look.
+func (w *world) checkFenced(s *postgres.Server) {
+	w.Helper()
+	for until := time.Now().Add(12 * time.Second); time.Now().Before(until); pause(500 * time.Millisecond) {
+		if w.letsIn(s) {
+			w.Fatal("the server that was replaced lets clients in")
+		}
+	}
+}
+
+func (w *world) letsIn(s *postgres.Server) bool {
+	conn, err := w.space.ConnectTo(w.Context(), topology.HostPort{Host: "127.0.0.1", Port: s.Port})
+	if err != nil {
+		return false
+	}
+	_, err = conn.Exec(w.Context(), "insert into transfers (id) values ('after the fence')")
+	_ = conn.Close(w.Context())
+	return err == nil
+}
