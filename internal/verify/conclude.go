@@ -12,6 +12,9 @@ import (
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
+// followed is of how many findings of a workspace it is found out what follows from each alone, which takes a look at all of its WAL.
+const followed = 200
+
 // findingsListed bounds the account: a bucket of which everything is gone is told in its losses.
 const findingsListed = 1000
 
@@ -115,10 +118,18 @@ func (ws *workspace) consequences(ctx context.Context) ([]topology.Lost, error) 
 		return nil, err
 	}
 	var all []string
-	for _, f := range mine {
+	for i, f := range mine {
+		if i == followed {
+			break
+		}
 		keys := append(slices.Clone(f.spoils), ws.asThingsAre(f)...)
 		all = append(all, keys...)
 		ws.follow(f, p, keys)
+	}
+	for _, f := range mine[min(len(mine), followed):] {
+		all = append(all, append(slices.Clone(f.spoils), f.hides...)...)
+		f.Severity = topology.SeverityLost
+		f.Consequence = append(f.Consequence, "There are so many findings that what follows from this one alone was not looked at: what is lost altogether is told.")
 	}
 	return p.without(all...), nil
 }

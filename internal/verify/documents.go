@@ -23,6 +23,7 @@ type document struct {
 	severity topology.Severity
 	lost     string // in a sentence, what is not known without it
 	repair   string
+	bare     bool // without a format number
 }
 
 func read[T any]() any { return new(T) }
@@ -32,31 +33,31 @@ const writtenAnew = "It is written anew by itself."
 // documents are all small documents of a group (docs/format.md), those of its workspaces too.
 var documents = []document{
 	{regexp.MustCompile(`^group\.json$`), read[topology.Group], topology.SeverityLost,
-		"Nothing of the group can be restored from this bucket alone: it does not say which workspaces and lineages there are.", ""},
+		"Nothing of the group can be restored from this bucket alone: it does not say which workspaces and lineages there are.", "", false},
 	{regexp.MustCompile(`^epochs/\d{8}\.json$`), read[catalog.Claim], topology.SeverityDamaged,
-		"Nothing is lost for a restore; a side that was replaced by this epoch learns of it later.", ""},
+		"Nothing is lost for a restore; a side that was replaced by this epoch learns of it later.", "", false},
 	{regexp.MustCompile(`^operations/[^/]+/plan\.json$`), read[struct{}], topology.SeverityDamaged,
-		"Nothing is lost for a restore; this operation cannot be resumed.", ""},
+		"Nothing is lost for a restore; this operation cannot be resumed.", "", true},
 	{regexp.MustCompile(`^operations/[^/]+\.json$`), read[topology.Operation], topology.SeverityDamaged,
-		"Nothing is lost for a restore; the account of this operation is, and it cannot be resumed.", ""},
+		"Nothing is lost for a restore; the account of this operation is, and it cannot be resumed.", "", false},
 	{regexp.MustCompile(`^branches/[^/]+/[^/]+\.json$`), read[topology.BranchProgress], topology.SeverityDamaged,
-		"Nothing is lost for a restore; how far the branch's WAL was announced is not known.", writtenAnew},
+		"Nothing is lost for a restore; how far the branch's WAL was announced is not known.", writtenAnew, false},
 	{regexp.MustCompile(`^(protection|readiness|stored|usage/[^/]+|retention/[^/]+|verify/[^/]+)\.json$`), read[struct{}], topology.SeverityNote,
-		"Nothing is lost.", writtenAnew},
+		"Nothing is lost.", writtenAnew, false},
 	{regexp.MustCompile(`^workspaces/[^/]+/progress/wal\.json$`), read[topology.WALProgress], topology.SeverityDamaged,
-		"Nothing is lost for a restore; how far this bucket was announced to be is not known, so that a failover cannot tell whether WAL is missing at the end.", writtenAnew},
+		"Nothing is lost for a restore; how far this bucket was announced to be is not known, so that a failover cannot tell whether WAL is missing at the end.", writtenAnew, false},
 	{regexp.MustCompile(`^workspaces/[^/]+/progress/(snapshot|standby)\.json$`), read[struct{}], topology.SeverityNote,
-		"Nothing is lost.", writtenAnew},
+		"Nothing is lost.", writtenAnew, false},
 	{regexp.MustCompile(`^workspaces/[^/]+/metadata\.json$`), read[catalog.Metadata], topology.SeverityDamaged,
-		"Nothing is lost for a restore; a failover takes settings, access rules and pipelines as they were at the snapshot.", writtenAnew},
+		"Nothing is lost for a restore; a failover takes settings, access rules and pipelines as they were at the snapshot.", writtenAnew, false},
 	{regexp.MustCompile(`^workspaces/[^/]+/inventory\.json$`), read[catalog.Inventory], topology.SeverityDamaged,
-		"Nothing is lost for a restore; a failover cannot tell whether roles and grants are as they were.", writtenAnew},
+		"Nothing is lost for a restore; a failover cannot tell whether roles and grants are as they were.", writtenAnew, false},
 	{regexp.MustCompile(`^workspaces/[^/]+/condemned\.json$`), read[struct{}], topology.SeverityDamaged,
-		"Nothing is lost for a restore; no snapshot is taken and no pack removed as long as it is so.", "Remove it: packs that nothing needs are found anew."},
+		"Nothing is lost for a restore; no snapshot is taken and no pack removed as long as it is so.", "Remove it: packs that nothing needs are found anew.", false},
 	{regexp.MustCompile(`^workspaces/[^/]+/fences/[^/]+\.json$`), read[topology.Fence], topology.SeverityDamaged,
-		"Nothing is lost for a restore; whether the server of this lineage is kept from writing is not known.", ""},
+		"Nothing is lost for a restore; whether the server of this lineage is kept from writing is not known.", "", false},
 	{regexp.MustCompile(`^workspaces/[^/]+/tails/[^/]+\.json$`), read[topology.Tail], topology.SeverityDamaged,
-		"Nothing is lost for a restore; how far the tail of this lineage is, is found anew from its WAL.", ""},
+		"Nothing is lost for a restore; how far the tail of this lineage is, is found anew from its WAL.", "", false},
 }
 
 func documentOf(name string) *document {
@@ -115,7 +116,9 @@ func (w *walk) document(ctx context.Context, d *document, key string) error {
 		return err
 	}
 	into := d.into()
-	err = decode(b, into)
+	if err = decode(b, into); d.bare {
+		err = json.Unmarshal(b, into)
+	}
 	if g, is := into.(*topology.Group); is && err == nil {
 		err = w.group(g, key)
 	}

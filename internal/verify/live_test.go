@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/smartdr/smartdr/internal/archive"
+	"github.com/smartdr/smartdr/internal/catalog"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/objectstore"
+	"github.com/smartdr/smartdr/internal/retention"
 	"github.com/smartdr/smartdr/internal/snapshot"
 	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/verify"
@@ -249,5 +251,35 @@ func restores(t *testing.T, w *world) {
 			}
 			check(t, c.works(b))
 		})
+	}
+}
+
+// swept is a bucket of which retention has removed what came before its window, but for what a branch needs.
+func swept(t *testing.T, w *world) {
+	b := &bucket{copyOf(t, w.west), t, w}
+	east := copyOf(t, w.east)
+	later := func() time.Time { return time.Now().Add(time.Hour) }
+	c := &catalog.Catalog{Stores: map[string]objectstore.Store{"east": east, "west": b}}
+	before := len(b.keys(".seg"))
+	for range 2 {
+		_, err := retention.Sweep{Store: b, Catalog: c, Group: "prod", Region: "west", Grace: time.Nanosecond, Window: time.Nanosecond, Clock: later}.Run(t.Context())
+		check(t, err)
+	}
+	loaded, err := c.Load(t.Context(), "prod")
+	check(t, err)
+	o := &world{t: t, group: loaded.Group}
+	if after := len(b.keys(".seg")); after >= before || len(o.group.Workspaces[0].Floors["west"]) == 0 {
+		t.Fatalf("%d of %d segments are left, floors %v", after, before, o.group.Workspaces[0].Floors)
+	}
+	for _, stores := range []map[string]objectstore.Store{{"west": b}, {"west": b, "east": east}} {
+		for _, f := range at(t, o, stores, topology.VerifyAll).Findings {
+			t.Errorf("%+v", f)
+		}
+	}
+	b.lose(b.manifest(2))
+	v := at(t, o, map[string]objectstore.Store{"west": b}, topology.VerifyNone)
+	t.Logf("%+v", v)
+	if !slices.Contains(lostOf(v), windowTwo) {
+		t.Errorf("without the snapshot that its window begins with it has lost %v", lostOf(v))
 	}
 }

@@ -86,7 +86,11 @@ func (p *possible) promised(w topology.Window, missing []stretch) (lost []topolo
 		}
 		l := topology.Lost{Workspace: p.ws.Name, Of: topology.LossWindow, Name: w.Of, Lineage: w.Lineage, From: s.from, To: s.to,
 			FromTime: p.ws.momentOf(w.Lineage, s.from), ToTime: p.ws.momentOf(w.Lineage, s.to)}
-		l.Text = fmt.Sprintf("Workspace %s, lineage %s%s: nothing can be restored from %s to %s%s.", p.ws.Name, w.Lineage, goesOn(w.Of), s.from, s.to, times(l))
+		stretch := fmt.Sprintf("from %s to %s%s", s.from, s.to, times(l))
+		if s.from == s.to {
+			stretch = fmt.Sprintf("at %s, its only point", s.from)
+		}
+		l.Text = fmt.Sprintf("Workspace %s, lineage %s%s: nothing can be restored %s.", p.ws.Name, w.Lineage, goesOn(w.Of), stretch)
 		lost = append(lost, l)
 	}
 	return lost

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -128,43 +127,6 @@ func (ws *workspace) stray(id string, l *retention.Lineage) {
 // attaching reports whether a branch is being attached that is about to write a lineage.
 func (ws *workspace) attaching(id string) bool {
 	return slices.ContainsFunc(ws.Group.Branches, func(b topology.Branch) bool { return b.Attached != nil && b.Attached.Lineage == id })
-}
-
-// histories reads the history files.
-func (ws *workspace) histories(ctx context.Context) error {
-	for _, info := range ws.here.prefixed(ws.prefix() + "wal/") {
-		if !strings.HasSuffix(info.Key, ".history") {
-			continue
-		}
-		b, _, err := ws.here.Get(ctx, info.Key)
-		if err != nil {
-			return err
-		}
-		_, err = wal.ParseHistory(b)
-		what := ""
-		switch {
-		case err != nil:
-			what = "It cannot be read: " + err.Error() + "."
-		case ws.differs(ctx, info.Key, b):
-			ws.add(finding{Finding: topology.Finding{Kind: topology.FindingInconsistent, Severity: topology.SeverityDamaged, Workspace: ws.Name, Key: info.Key,
-				What:        "It has another content than the one in the bucket of " + ws.elsewhere + ".",
-				Consequence: []string{"One of the two buckets leads a restore of this lineage astray."}, Repair: "Compare both with the file in pg_wal of the server that wrote it."}})
-		}
-		if what != "" {
-			ws.unread[info.Key] = true
-			ws.add(finding{Finding: topology.Finding{Kind: topology.FindingAltered, Workspace: ws.Name, Key: info.Key, What: what}, hides: []string{info.Key}})
-		}
-	}
-	return nil
-}
-
-// differs reports whether the other bucket has something else under a key.
-func (ws *workspace) differs(ctx context.Context, key string, b []byte) bool {
-	if !ws.hasCopy(key) {
-		return false
-	}
-	there, _, err := ws.other.Get(ctx, key)
-	return err == nil && string(there) != string(b)
 }
 
 // headers reads the header of every segment.
