@@ -77,6 +77,7 @@ func (k *marker) own(l topology.Lineage, floor wal.LSN) {
 	default: // all of it
 		k.snapshotsOf(l.ID, 0)
 		k.wal(on[0], 0)
+		k.left(on[0], 0)
 		return
 	}
 	i, s := k.b.base(to, nil)
@@ -86,6 +87,23 @@ func (k *marker) own(l topology.Lineage, floor wal.LSN) {
 		from = s.Manifest.End.LSN
 	}
 	k.snapshotsOf(l.ID, from)
+	k.left(on[len(on)-1], from)
+}
+
+// left keeps, from a position on, the WAL of timelines that a lineage's server has left for newer ones: what was acknowledged there is history
+// like the rest.
+func (k *marker) left(on stretch, from wal.LSN) {
+	l := k.b.Lineages[on.lineage.ID]
+	if l == nil {
+		return
+	}
+	for _, h := range l.Histories {
+		for _, s := range h.Parsed {
+			if on.upTo = s.Timeline; on.upTo >= on.lineage.Start.Timeline && s.LSN > from {
+				k.wal(on, from)
+			}
+		}
+	}
 }
 
 // branch keeps what a branch comes from and what was written to it.

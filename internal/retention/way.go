@@ -62,11 +62,12 @@ func (w way) holds(s *Snapshot) (int, bool) {
 	return i, i >= 0 && (w[i].to == 0 || s.Manifest.End.LSN <= w[i].to)
 }
 
-// consistent reports whether the WAL that a snapshot needs to be consistent is there.
+// consistent reports whether the WAL that a snapshot needs to be consistent is there, and is of the timelines that the stretch goes along: one
+// of a timeline that was left before leads nowhere.
 func (b *Bucket) consistent(on stretch, s *Snapshot) bool {
-	from := start(s)
-	_, chain := b.path(on, from)
-	return chain.End.LSN >= s.Manifest.End.LSN
+	end := s.Manifest.End
+	_, chain := b.path(on, start(s))
+	return chain.End.LSN >= end.LSN && b.line(on).At(end.LSN-min(end.LSN, 1)) == end.Timeline
 }
 
 // start is the first byte of WAL that a restore of the snapshot fetches.
@@ -78,16 +79,23 @@ func (b *Bucket) path(on stretch, from wal.LSN) (entries []archive.Entry, chain 
 	if l == nil {
 		return nil, archive.Chain{End: wal.Position{Timeline: on.lineage.Start.Timeline, LSN: from}}
 	}
-	histories := map[wal.Timeline]wal.History{}
-	for t, h := range l.Histories {
-		if on.upTo == 0 || t <= on.upTo {
-			histories[t] = h.Parsed
-		}
-	}
 	for _, s := range l.Segments {
 		if s.Range.End > from && (on.upTo == 0 || s.Timeline <= on.upTo) {
 			entries = append(entries, archive.Entry{Timeline: s.Timeline, Range: s.Range, Size: s.Size, Key: s.Key})
 		}
 	}
-	return entries, archive.Path(entries, archive.NewestLine(on.lineage.Start.Timeline, histories), from)
+	return entries, archive.Path(entries, b.line(on), from)
+}
+
+// line are the timelines that a stretch goes along.
+func (b *Bucket) line(on stretch) archive.Line {
+	histories := map[wal.Timeline]wal.History{}
+	if l := b.Lineages[on.lineage.ID]; l != nil {
+		for t, h := range l.Histories {
+			if on.upTo == 0 || t <= on.upTo {
+				histories[t] = h.Parsed
+			}
+		}
+	}
+	return archive.NewestLine(on.lineage.Start.Timeline, histories)
 }
