@@ -31,7 +31,8 @@ func branched() *Group {
 			{Name: "one", Workspace: "main", Region: "west", Base: fork("0001-0000000a", 1, 80), Line: []Lineage{x, y}, Own: 2},
 			{Name: "two", Workspace: "main", Region: "west", From: "one", Base: fork("0002-0000000a", 2, 85), Line: []Lineage{x}},
 		},
-		SystemManaged: []SystemManaged{{Name: "app_20261122T221000Z", Workspace: "main", Database: "app", Lineage: "0001-0000000a"}},
+		SystemManaged: []SystemManaged{{Name: "app_20261122T221000Z", Workspace: "main", Database: "app", Lineage: "0001-0000000a",
+			Fork: wal.Position{Timeline: 1, LSN: 100}}},
 	}
 }
 
@@ -182,5 +183,20 @@ func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestSystemManagedDatabaseCanBeBranchedBehindItsFork(t *testing.T) {
+	g := branched()
+	g.Workspaces[0].Floors = map[string]Floors{"west": {"0001-0000000a": Gone}}
+	at := func(l wal.LSN) Fork { return Fork{Lineage: "0001-0000000a", At: wal.Position{Timeline: 1, LSN: l}} }
+	if !g.Referable("main", "west", at(100)) || !g.Referable("main", "west", at(120)) {
+		t.Error("what has arrived of a system-managed database stays, and nobody may branch it")
+	}
+	if g.Referable("main", "west", at(99)) {
+		t.Error("what lies before its fork is gone, and may be branched")
+	}
+	if g.SystemManaged = nil; g.Referable("main", "west", at(120)) {
+		t.Error("it may be branched after it was dropped")
 	}
 }

@@ -1,6 +1,10 @@
 package topology
 
-import "github.com/smartdr/smartdr/internal/wal"
+import (
+	"slices"
+
+	"github.com/smartdr/smartdr/internal/wal"
+)
 
 // BranchLine returns what Branch.Line is of a branch that begins on a lineage: those of the lineage and its ancestors that are not the
 // workspace's own.
@@ -17,8 +21,8 @@ func (g *Group) BranchLine(workspace, lineage string) (line []Lineage) {
 // OwnLine are the lineages that were written by the branch itself, oldest first.
 func (b *Branch) OwnLine() []Lineage { return b.Line[len(b.Line)-min(b.Own, len(b.Line)):] }
 
-// Referable reports whether something new may refer to a point in a region's bucket: retention has not given it up, or a branch that is there
-// needs it too.
+// Referable reports whether something new may refer to a point in a region's bucket: retention has not given it up, or a branch or a
+// system-managed database that is there needs it too.
 func (g *Group) Referable(workspace, region string, at Fork) bool {
 	w := g.Workspace(workspace)
 	if w == nil {
@@ -32,7 +36,9 @@ func (g *Group) Referable(workspace, region string, at Fork) bool {
 			return true
 		}
 	}
-	return false
+	return slices.ContainsFunc(g.SystemManaged, func(s SystemManaged) bool {
+		return s.Workspace == workspace && s.Lineage == at.Lineage && at.At.LSN >= s.Fork.LSN
+	})
 }
 
 // passes reports whether a point lies on the way to the branch's newest one, where that is not the workspace's own: all of it is replayed
