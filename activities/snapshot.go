@@ -36,22 +36,26 @@ func (s *Source) takeSnapshot(ctx context.Context, in TakeSnapshotInput, p *puls
 	if err != nil {
 		return TakeSnapshotResult{}, err
 	}
-	last, err := heldSnapshots(ctx, sub.to, in.Group, in.Workspace, l.ID)
-	if err != nil {
-		return TakeSnapshotResult{}, err
-	}
-	last.Due = sub.group.SnapshotDue(last.StartedAt)
-	young, lacks := time.Since(last.StartedAt) < time.Duration(in.MaxAgeSeconds)*time.Second, last.lacks(inv)
-	if in.Scheduled {
-		young = time.Now().Before(last.Due)
-	}
-	if last.ID != "" && young && len(lacks) == 0 {
-		return last.TakeSnapshotResult, s.recordHeld(ctx, in.SourceInput, sub, l.ID, last, inv)
+	ask := snapshotAsk{TakeSnapshotInput: in, asked: time.Now(), subject: sub, lineage: l.ID, inventory: inv}
+	last, there, err := s.there(ctx, ask)
+	if err != nil || there {
+		return last.TakeSnapshotResult, err
 	}
 	if err := s.unfenced(ctx, in.SourceInput, sub, l); err != nil {
 		return TakeSnapshotResult{}, err
 	}
-	if err := s.takeNow(ctx, in.SourceInput, sub, l, s.progressNotes(ctx, in.SourceInput, last, append(sub.absent(inv.Absent), lacks...), p)); err != nil {
+	session, waited, err := s.alone(ctx, in.SourceInput, sub, p)
+	if err != nil {
+		return TakeSnapshotResult{}, err
+	}
+	defer hangUp(ctx, session)
+	if waited {
+		if last, there, err = s.there(ctx, ask); err != nil || there {
+			return last.TakeSnapshotResult, err
+		}
+	}
+	notes := s.progressNotes(ctx, in.SourceInput, last, append(sub.absent(inv.Absent), last.lacks(inv)...), p)
+	if err := s.takeNow(ctx, in.SourceInput, sub, l, notes); err != nil {
 		return TakeSnapshotResult{}, err
 	}
 	now, err := heldSnapshots(ctx, sub.to, in.Group, in.Workspace, l.ID)
@@ -60,6 +64,31 @@ func (s *Source) takeSnapshot(ctx context.Context, in TakeSnapshotInput, p *puls
 	}
 	now.Taken, now.Due = true, sub.group.SnapshotDue(now.StartedAt)
 	return now.TakeSnapshotResult, s.recordHeld(ctx, in.SourceInput, sub, l.ID, now, inv)
+}
+
+// snapshotAsk is what has to be known to judge whether a snapshot that there is will do.
+type snapshotAsk struct {
+	TakeSnapshotInput
+	subject
+	asked     time.Time // one that was begun since was begun for somebody who asked as well
+	lineage   string
+	inventory ship.Inventory
+}
+
+// there looks for a snapshot that is young enough and brings back all that is chosen, and records where it is. It returns the newest in any case.
+func (s *Source) there(ctx context.Context, ask snapshotAsk) (last held, there bool, err error) {
+	if last, err = heldSnapshots(ctx, ask.to, ask.Group, ask.Workspace, ask.lineage); err != nil {
+		return last, false, err
+	}
+	last.Due = ask.group.SnapshotDue(last.StartedAt)
+	young := time.Since(last.StartedAt) < time.Duration(ask.MaxAgeSeconds)*time.Second || last.StartedAt.After(ask.asked)
+	if ask.Scheduled {
+		young = time.Now().Before(last.Due)
+	}
+	if last.ID == "" || !young || len(last.lacks(ask.inventory)) > 0 {
+		return last, false, nil
+	}
+	return last, true, s.recordHeld(ctx, ask.SourceInput, ask.subject, ask.lineage, last, ask.inventory)
 }
 
 // unfenced refuses a server with a fence: a copy of it would hold the fence's settings.
