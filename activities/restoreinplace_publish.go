@@ -50,7 +50,7 @@ func replace(g *topology.Group, in ReplaceInput, host string) error {
 	a := in.Attached
 	w.Sites[in.To] = topology.Site{Kind: topology.Managed, Source: a.Source, Endpoint: a.Place.Endpoint, Host: host, Instance: a.Place.Instance}
 	w.Lineage, w.Lineages = a.Lineage.ID, append(w.Lineages, a.Lineage)
-	delete(w.Standbys, in.To)
+	clear(w.Standbys) // the one that is published, and what follows in the other region: that is made anew
 	return nil
 }
 
