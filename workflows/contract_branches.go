@@ -163,4 +163,5 @@ type VerifyInput struct {
 	Region string `json:"region,omitempty"` // default: every region of the group
 	// Read is how much of the contents is read back: "none", "sample" (default; what is newest, and a hundredth of the rest) or "all".
 	Read string `json:"read,omitempty"`
+	Seed uint64 `json:"seed,omitempty"` // of the sample, as an earlier result gives it; default: any
 }

@@ -57,7 +57,7 @@ func (in VerifyInput) regions(g topology.Group) ([]string, error) {
 func verifyAll(ctx workflow.Context, in VerifyInput, regions []string) (VerifyResult, error) {
 	checks := make([]workflow.Future, len(regions))
 	for i, region := range regions {
-		checks[i] = workflow.ExecuteActivity(verifying(ctx, region), control.VerifyBucket, activities.VerifyBucketInput{Group: in.Group, Region: region, Read: in.Read})
+		checks[i] = workflow.ExecuteActivity(verifying(ctx, region), control.VerifyBucket, activities.VerifyBucketInput{Group: in.Group, Region: region, Read: in.Read, Seed: in.Seed})
 	}
 	result := VerifyResult{Regions: make([]topology.Verified, len(regions))}
 	var last error

@@ -22,6 +22,7 @@ type VerifyRequest struct {
 	Group  string `json:"group"`
 	Region string `json:"region,omitempty"` // default: every region of the group
 	Read   string `json:"read,omitempty"`   // topology.VerifyNone, VerifySample (default) or VerifyAll
+	Seed   uint64 `json:"seed,omitempty"`   // of the sample, as an earlier account gives it; default: any
 	Local  bool   `json:"local,omitempty"`  // this process reads the buckets, and Temporal is not asked; the account is not recorded
 }
 
@@ -74,7 +75,7 @@ func (s *Service) verifiable(ctx context.Context, req *VerifyRequest) ([]string,
 // verifyHere checks in this process. One bucket that does not answer does not hold up the other.
 func verifyHere(ctx context.Context, c *catalog.Catalog, g topology.Group, regions []string, req VerifyRequest, say func(VerifyProgress)) (r workflows.VerifyResult, err error) {
 	for _, region := range regions {
-		check := verify.Check{Stores: c.Stores, Group: g, Region: region, Read: req.Read, Say: func(p verify.Progress) { say(VerifyProgress{Region: region, Progress: p}) }}
+		check := verify.Check{Stores: c.Stores, Group: g, Region: region, Read: req.Read, Seed: req.Seed, Say: func(p verify.Progress) { say(VerifyProgress{Region: region, Progress: p}) }}
 		v, err := check.Run(ctx)
 		if err != nil && (len(regions) == 1 || ctx.Err() != nil) {
 			return r, err
@@ -93,7 +94,7 @@ const verifyEvery = time.Second
 // verifyThere has workers check, and returns their whole accounts.
 func (s *Service) verifyThere(ctx context.Context, c *catalog.Catalog, req VerifyRequest, say func(VerifyProgress)) (r workflows.VerifyResult, err error) {
 	run, err := s.start(ctx, workflows.VerifyID(req.Group, cmp.Or(req.Region, "all")), workflows.VerifyType, "check the buckets of group "+req.Group,
-		workflows.VerifyInput{Group: req.Group, Region: req.Region, Read: req.Read})
+		workflows.VerifyInput{Group: req.Group, Region: req.Region, Read: req.Read, Seed: req.Seed})
 	if err != nil {
 		return r, err
 	}

@@ -53,6 +53,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&req.Region, "region", "", "region whose bucket is meant (default: all of the group)")
 	f.StringVar(&req.Read, "read", topology.VerifySample, "how much is read back: none, sample or all")
+	f.Uint64Var(&req.Seed, "seed", 0, "take the sample that an earlier check took (default: another one each time)")
 	f.BoolVar(&req.Local, "local", false, "read the buckets from here, without Temporal")
 	f.BoolVarP(&watch, "watch", "w", false, "show how far it is")
 	a.completeRegionFlags(cmd, "region")

@@ -37,7 +37,10 @@ func (s Style) verified(v topology.Verified) string {
 	if v.More > 0 {
 		fmt.Fprintf(&b, "\nand %d more findings\n", v.More)
 	}
-	fmt.Fprintf(&b, "%s\n", s.paint(dim, lookedAt(v)))
+	if len(v.Findings) > 0 {
+		b.WriteString("\n")
+	}
+	b.WriteString(s.paint(dim, lookedAt(v)) + "\n")
 	for _, n := range v.Notes {
 		b.WriteString(s.paint(yellow, n) + "\n")
 	}
