@@ -53,7 +53,7 @@ func (b *breaker) learn(ctx context.Context, err error) {
 	switch {
 	case !fault.Is(err, fault.Transient):
 		b.rest, b.until, b.last = 0, time.Time{}, nil
-	case context.Cause(ctx) != context.Canceled:
+	case ctx.Err() != context.Canceled:
 		b.rest = min(max(2*b.rest, b.first), b.most)
 		b.until, b.last = b.now().Add(b.rest), err
 	}

@@ -51,15 +51,30 @@ func TestBreaker(t *testing.T) {
 	_ = ask(0, 5) // an answer, whatever it says, ends the rests
 }
 
-// A caller that gives up says nothing about the store.
+// A caller that gives up says nothing about the store, whatever its reason was.
 func TestBreakerCallerGaveUp(t *testing.T) {
-	store := &headStore{err: fault.New(fault.Transient, "head", context.Canceled)}
+	for _, why := range []error{nil, fault.New(fault.Fenced, "check epoch", errors.New("epoch 2 was followed by 3"))} {
+		store := &headStore{err: fault.New(fault.Transient, "head", context.Canceled)}
+		b := WithBreaker(store, time.Hour, time.Hour)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(why)
+		_, _ = b.Head(ctx, "k")
+		_, _ = b.Head(t.Context(), "k")
+		if store.asked != 2 {
+			t.Errorf("given up for %v: asked %d times", why, store.asked)
+		}
+	}
+}
+
+// One that ran out of time does.
+func TestBreakerCallerRanOutOfTime(t *testing.T) {
+	store := &headStore{err: fault.New(fault.Transient, "head", context.DeadlineExceeded)}
 	b := WithBreaker(store, time.Hour, time.Hour)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
 	_, _ = b.Head(ctx, "k")
 	_, _ = b.Head(t.Context(), "k")
-	if store.asked != 2 {
+	if store.asked != 1 {
 		t.Errorf("asked %d times", store.asked)
 	}
 }
