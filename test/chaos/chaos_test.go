@@ -211,7 +211,7 @@ func (c *chaos) play(m move) {
 		c.lost = ""
 		c.must(c.in.WaitTails(ctx))
 	}
-	c.must(c.in.WaitProtected(ctx))
+	c.must(c.in.WaitMovable(ctx))
 }
 
 func (c *chaos) report(op topology.Operation) {

@@ -34,7 +34,7 @@ func TestAMoveWithSomethingKilledInEachPhase(t *testing.T) {
 		t.Run(fmt.Sprintf("PostgreSQL %d", major), func(t *testing.T) {
 			w := newWorld(t, major, 5)
 			w.moveUnderFire(estate.Switchover, workflows.SwitchoverID(estate.Group), major)
-			check(t, w.WaitProtected(t.Context()))
+			check(t, w.WaitMovable(t.Context()))
 			w.moveUnderFire(estate.Failback, workflows.FailbackID(estate.Group), major+1)
 			check(t, w.WaitProtected(t.Context()))
 		})

@@ -61,7 +61,7 @@ func (w *world) thereAndBack() {
 	if url, changed := w.Space(estate.Managed).URL(); changed > 0 {
 		w.t.Errorf("the clients of %s had to ask %d times where the writer is; now it is %s", estate.Managed, changed, url)
 	}
-	check(w.t, w.WaitProtected(w.t.Context()))
+	check(w.t, w.WaitMovable(w.t.Context()))
 
 	away := w.workspace(estate.Managed)
 	back := w.move(estate.Switchover)
@@ -71,7 +71,7 @@ func (w *world) thereAndBack() {
 			w.t.Errorf("%s: nothing of the data that lay there was used again: %+v", r.Workspace, r.Moved)
 		}
 	}
-	check(w.t, w.WaitProtected(w.t.Context()))
+	check(w.t, w.WaitMovable(w.t.Context()))
 }
 
 // fences checks that every server that served before is fenced beyond doubt.
@@ -175,7 +175,7 @@ func (w *world) homeAfterALoss() {
 	w.changeMetadata()
 	check(w.t, w.env.ReviveRegion(ctx, devenv.Primary))
 	check(w.t, w.WaitTails(ctx))
-	check(w.t, w.WaitProtected(ctx))
+	check(w.t, w.WaitMovable(ctx))
 	op := w.comeHome()
 	for _, r := range op.Workspaces {
 		if r.Moved == nil || r.Moved.Reused < 20e6 || r.Moved.Fetched > r.Moved.Bytes/2 {

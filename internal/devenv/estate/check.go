@@ -162,6 +162,19 @@ func (e *Estate) WaitProtected(ctx context.Context) error {
 	})
 }
 
+// WaitMovable waits until the group is protected, and all is in a bucket that the servers wrote which it has left: until then a planned move back to
+// them is refused.
+func (e *Estate) WaitMovable(ctx context.Context) error {
+	if err := e.WaitProtected(ctx); err != nil {
+		return err
+	}
+	return e.Until(ctx, protectedWithin, "all that was left to be in a bucket", func(s topology.GroupStatus) bool {
+		return !slices.ContainsFunc(s.Workspaces, func(w topology.WorkspaceStatus) bool {
+			return slices.ContainsFunc(w.Tails, func(t topology.Tail) bool { return !t.Complete })
+		})
+	})
+}
+
 // WaitTails waits until all that servers wrote which were lost is in a bucket, and returns the lost commits that are not there.
 func (e *Estate) WaitTails(ctx context.Context) error {
 	accounts, err := e.Verify(ctx)
