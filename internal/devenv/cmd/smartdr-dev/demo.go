@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -48,6 +47,7 @@ type demo struct {
 	op       topology.Operation            // the failover
 	served   time.Time                     // when an ordinary user could query again
 	ledger   map[string]ledger.Report
+	behind   behind
 	home     wayHome
 	broken   []string // promises that were not kept
 }
@@ -70,7 +70,7 @@ func runDemo(ctx context.Context, args []string) (err error) {
 	if err := os.Chmod(d.dir, 0o755); err != nil { // as root, PostgreSQL runs as another account
 		return err
 	}
-	for _, step := range []func(context.Context) error{d.start, d.createGroup, d.configure, d.serve, d.lose, d.failOver, d.connect, d.check, d.goOn, d.comeBack, d.goHome} {
+	for _, step := range []func(context.Context) error{d.start, d.createGroup, d.configure, d.serve, d.lose, d.failOver, d.connect, d.check, d.goOn, d.comeBack, d.lookBehind, d.goHome} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -81,29 +81,6 @@ func runDemo(ctx context.Context, args []string) (err error) {
 // say begins a step.
 func (d *demo) say(format string, args ...any) {
 	fmt.Printf("\n[%5.1fs] %s\n", time.Since(d.began).Seconds(), fmt.Sprintf(format, args...))
-}
-
-// end leaves no process behind, whatever happened, and no folder unless somebody may want to look at it.
-func (d *demo) end(err error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
-	defer cancel()
-	if d.env != nil {
-		err = errors.Join(err, d.env.Stop(ctx))
-	}
-	for _, l := range d.loads {
-		l.Stop()
-	}
-	for _, l := range d.home.clients {
-		l.Stop()
-	}
-	if left := devenv.Leftovers(d.dir); len(left) > 0 {
-		err = errors.Join(err, fmt.Errorf("processes are left behind:\n  %s", strings.Join(left, "\n  ")))
-	}
-	if err != nil || d.flags.keep {
-		fmt.Printf("\nData and logs are in %s\n", d.dir)
-		return err
-	}
-	return os.RemoveAll(d.dir)
 }
 
 func (d *demo) start(ctx context.Context) (err error) {
@@ -143,12 +120,15 @@ func (d *demo) createGroup(ctx context.Context) error {
 	return d.startLoads(ctx)
 }
 
+// writers are the sessions of the workload on each database.
+const writers = 2
+
 // startLoads begins transfers between accounts in each database. Each load remembers what was acknowledged.
 func (d *demo) startLoads(ctx context.Context) error {
 	for db, owner := range owners {
 		l, err := ledger.Start(ctx, func(ctx context.Context) (*pgx.Conn, error) {
 			return d.sample.connect(ctx, d.sample.url(owner, db), owner)
-		}, ledger.Options{Name: "before", Pause: 2 * time.Millisecond})
+		}, ledger.Options{Name: "before", Writers: writers, Pause: 2 * time.Millisecond})
 		if err != nil {
 			return err
 		}

@@ -147,6 +147,7 @@ func (d *demo) reportHome() {
 	fmt.Printf("  way home           %.2f s without a writer, %.2f s as clients saw it; %d commits acknowledged on the way, none lost\n", gap, d.home.seen.Seconds(), d.home.kept)
 	fmt.Printf("  moved              %s fetched, %s of the old data used again, of %s in all\n", megabytes(moved.Fetched), megabytes(moved.Reused), megabytes(moved.Bytes))
 	fmt.Printf("  missing rows       %d commits that %s had not shipped when it was lost, kept in its lineages' tails\n", d.home.tail, devenv.Primary)
+	d.reportBehind()
 }
 
 // pause reports whether d passed before ctx was done.
