@@ -85,7 +85,7 @@ func makeServer(ctx context.Context, tx pgx.Tx, in ShowLinkInput, server string)
 }
 
 // makeMapping makes what everybody logs in with through a foreign server; whoever may read a table of it is decided by that table. The
-// password is in no statement that the server could log, show or count.
+// password is in no statement that the server could log, show or count, nor in what it says of one that fails inside of another.
 func makeMapping(ctx context.Context, tx pgx.Tx, server, user, option, password string) error {
 	target := "for public server " + quoteIdent(server)
 	if _, err := tx.Exec(ctx, "drop user mapping if exists "+target); err != nil {
@@ -107,7 +107,8 @@ func makeMapping(ctx context.Context, tx pgx.Tx, server, user, option, password 
 	if _, err := tx.Exec(ctx, "select set_config('smartdr.half', $1, true)", password); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, fmt.Sprintf("do $smartdr$ begin execute %s || ', password ' || quote_literal(current_setting('smartdr.half')) || ')'; end $smartdr$; set local smartdr.half = ''",
+	_, err := tx.Exec(ctx, fmt.Sprintf("do $smartdr$ begin execute %s || ', password ' || quote_literal(current_setting('smartdr.half')) || ')'; "+
+		"exception when others or query_canceled then raise exception using errcode = sqlstate, message = sqlerrm; end $smartdr$; set local smartdr.half = ''",
 		quoteText(statement)))
 	return err
 }

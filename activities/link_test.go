@@ -1,12 +1,15 @@
 package activities
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/postgres"
@@ -194,6 +197,27 @@ func TestALinkBetweenHosts(t *testing.T) {
 		if !strings.Contains(string(b), "smartdr") {
 			t.Error("statements are not logged: the test shows nothing")
 		}
+	}
+}
+
+// What PostgreSQL says of a statement that fails inside of another one has the statement in it.
+func TestTheFailureOfAMappingDoesNotTellItsPassword(t *testing.T) {
+	const password = "half-of-what-nobody-else-knows"
+	s := postgrestest.Start(t, postgrestest.Installations(t)[0], map[string]string{"log_statement": "all"})
+	conn, err := s.Open(t.Context(), "postgres")
+	check(t, err)
+	defer conn.Close(t.Context()) //nolint:errcheck // all was said
+	err = pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) error {
+		return makeMapping(t.Context(), tx, "no_such_server", linkRole, "", password)
+	})
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) || pg.Code != "42704" || !strings.Contains(pg.Message, "no_such_server") {
+		t.Fatalf("a mapping for a server that is not there: %v", err)
+	}
+	log, err := os.ReadFile(s.LogFile)
+	check(t, err)
+	if said := fmt.Sprintf("%+v", *pg); strings.Contains(said, password) || strings.Contains(string(log), password) {
+		t.Errorf("the password is in the error, or in the log: %s", pg.Where)
 	}
 }
 
