@@ -232,3 +232,22 @@ func TestAPlanThatLacksWorkspaces(t *testing.T) {
 		t.Errorf("hint %q", hint)
 	}
 }
+
+// Branches that fill the hosts of a region keep nobody from failing over to it.
+func TestWhatIsToServeFindsAPlaceBesideBranches(t *testing.T) {
+	w := newWorld(t)
+	size := topology.Size{MemoryBytes: 4 << 30, CPUs: 1}
+	host := topology.Host{Name: "a", Region: "west", AnnouncedAt: time.Now(), DiskBytes: 1 << 40, MemoryBytes: 6 << 30, CPUs: 2}
+	host.Placed = []topology.Placed{{Group: "prod", Workspace: "main", Branch: "look", Size: size}}
+	check(t, w.Catalog.PutHost(t.Context(), host))
+	target := &Target{Site: w.Site}
+	plan := FailoverPlan{To: "west", Workspaces: []WorkspacePlan{{Workspace: "main", Need: Need{Size: size}}}}
+	check(t, target.placeAll(t.Context(), PlanFailoverInput{Group: "prod", To: "west"}, &plan))
+	if got := plan.Workspaces[0]; got.Host != "a" || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "prod/look") {
+		t.Errorf("it was placed on %q, with notes %q", got.Host, got.Notes)
+	}
+	plan.Workspaces[0].Need.Size.MemoryBytes = 8 << 30
+	if err := target.placeAll(t.Context(), PlanFailoverInput{Group: "prod", To: "west"}, &plan); !fault.Is(err, fault.Invalid) {
+		t.Errorf("one that is larger than the host: %v", err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/smartdr/smartdr/internal/catalog"
@@ -211,7 +212,10 @@ func (t *Target) placeAll(ctx context.Context, in PlanFailoverInput, plan *Failo
 	hosts = slices.DeleteFunc(hosts, func(h topology.Host) bool { return slices.Contains(in.Without, h.Name) })
 	placed, err := topology.Place(plan.needs(in.Group, in.Refused, hosts, true), hosts, now())
 	if err != nil {
-		if placed, err = topology.Place(plan.needs(in.Group, in.Refused, hosts, false), hosts, now()); err != nil {
+		placed, err = topology.Place(plan.needs(in.Group, in.Refused, hosts, false), hosts, now())
+	}
+	if err != nil {
+		if placed, err = besideBranches(plan.needs(in.Group, in.Refused, hosts, false), hosts, plan, err); err != nil {
 			return err
 		}
 	}
@@ -221,6 +225,26 @@ func (t *Target) placeAll(ctx context.Context, in PlanFailoverInput, plan *Failo
 		}
 	}
 	return nil
+}
+
+// besideBranches places workspaces as if no branches were there: they must not keep what is to serve from coming back. The plan says which
+// ones share a host with what does. full is why there is no room otherwise.
+func besideBranches(needs []topology.Need, hosts []topology.Host, plan *FailoverPlan, full error) (map[string]string, error) {
+	without, branches := make([]topology.Host, len(hosts)), map[string][]string{}
+	for i, h := range hosts {
+		without[i], branches[h.Name] = h.WithoutBranches(), h.Branches()
+	}
+	placed, err := topology.Place(needs, without, now())
+	if err != nil {
+		return nil, full
+	}
+	for i, w := range plan.Workspaces {
+		host := placed[w.Workspace]
+		if names := branches[host]; len(names) > 0 {
+			plan.Workspaces[i].Notes = append(plan.Workspaces[i].Notes, fmt.Sprintf("host %s has room for it only without the branches that are attached there: detach %s soon", host, strings.Join(names, ", ")))
+		}
+	}
+	return placed, nil
 }
 
 // HostThere reports whether a host of this region has announced itself since it could last have taken work.

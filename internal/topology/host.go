@@ -2,6 +2,7 @@ package topology
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/smartdr/smartdr/internal/fault"
@@ -36,6 +37,22 @@ type Placed struct {
 	Epoch     Epoch  `json:"epoch"`
 	Size      Size   `json:"size,omitzero"`
 	Spare     int64  `json:"spare,omitempty"` // bytes of disk that are set free when the workspace is placed here anew
+}
+
+// WithoutBranches returns a host as if no branch ran on it.
+func (h Host) WithoutBranches() Host {
+	h.Placed = slices.DeleteFunc(slices.Clone(h.Placed), func(p Placed) bool { return p.Branch != "" })
+	return h
+}
+
+// Branches names those that run on the host, with their groups.
+func (h Host) Branches() (names []string) {
+	for _, p := range h.Placed {
+		if p.Branch != "" {
+			names = append(names, p.Group+"/"+p.Branch)
+		}
+	}
+	return names
 }
 
 // Program is one installation of PostgreSQL on a host.
