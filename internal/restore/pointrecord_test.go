@@ -27,7 +27,6 @@ type event struct {
 	name          string    // of a restore point
 	time          time.Time // when it committed, as the server itself tells later; zero: it did not
 	before, after wal.LSN
-	commits       int // up to it
 }
 
 // record lets a server do things and writes down what it says of them.

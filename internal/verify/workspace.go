@@ -25,10 +25,9 @@ type workspace struct {
 	topology.Workspace
 	lineages map[string]*lineage
 	bucket   *retention.Bucket
-	indexes  map[string][]snapshot.Entry // of damaged packs' workspace; nil until they are needed
-	unread   map[string]bool             // keys that cannot be used
-	beside   map[string]object           // what is missing, as it would be
-	taking   bool                        // a snapshot is being taken
+	unread   map[string]bool   // keys that cannot be used
+	beside   map[string]object // what is missing, as it would be
+	taking   bool              // a snapshot is being taken
 }
 
 // lineage is the WAL of one lineage.
