@@ -57,10 +57,16 @@ func (t *Target) planner(ctx context.Context, loaded catalog.Loaded, w topology.
 	return p, nil
 }
 
-// plan chooses the newest lineage that can be recovered at all. Only one that nobody ever announced as recoverable
+// plan says how the goal is reached, unless retention has given it up.
+func (p *planner) plan(ctx context.Context) (WorkspacePlan, error) {
+	plan, err := p.furthest(ctx)
+	return plan, p.kept(ctx, plan, err)
+}
+
+// furthest chooses the newest lineage that can be recovered at all. Only one that nobody ever announced as recoverable
 // may be passed over for an older one: a new lineage after a hole, whose first snapshot is not complete, or one of which this
 // bucket has nothing; then the older one ends where the newer began.
-func (p *planner) plan(ctx context.Context) (WorkspacePlan, error) {
+func (p *planner) furthest(ctx context.Context) (WorkspacePlan, error) {
 	snapshots, err := snapshot.List(ctx, p.store, p.group, p.workspace.Name)
 	if err != nil && !fault.Is(err, fault.Corrupt) {
 		return WorkspacePlan{}, err

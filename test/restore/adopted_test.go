@@ -32,12 +32,24 @@ func TestInPlaceOfAnAdoptedServer(t *testing.T) {
 	check(t, old.Start(t.Context()))
 	check(t, w.env.Regions[devenv.Primary].RestartWorkers(t.Context(), w.env.Temporal))
 	w.checkFenced(old)
-	p := devenv.Postgres{Server: old}
-	check(t, p.Exec(t.Context(), "postgres", "alter system reset all", "select pg_reload_conf()"))
-	check(t, old.WriteHBA("host all all 127.0.0.0/8 scram-sha-256\n"))
-	check(t, old.Reload(t.Context()))
+	devtest.Within(t, time.Minute, "somebody to let clients into the replaced server", func() bool { return w.open(old) })
 	devtest.Within(t, time.Minute, "the replaced server to be fenced again", func() bool { return !w.letsIn(old) })
 	check(t, w.WaitProtected(t.Context()))
+}
+
+// open takes a fence away by hand, and reports whether clients got in before the worker has set it again.
+func (w *world) open(s *postgres.Server) bool {
+	w.Helper()
+	p := devenv.Postgres{Server: s}
+	check(w, p.Exec(w.Context(), "postgres", "alter system reset all", "select pg_reload_conf()"))
+	check(w, s.WriteHBA("host all all 127.0.0.0/8 scram-sha-256\n"))
+	check(w, s.Reload(w.Context()))
+	for until := time.Now().Add(2 * time.Second); time.Now().Before(until); pause(20 * time.Millisecond) {
+		if w.letsIn(s) {
+			return true
+		}
+	}
+	return false
 }
 
 // checkFenced tries to get into a server as its clients did, for longer than workers take to look.
@@ -55,7 +67,7 @@ func (w *world) letsIn(s *postgres.Server) bool {
 	if err != nil {
 		return false
 	}
-	_, err = conn.Exec(w.Context(), "insert into transfers (id) values ('after the fence')")
+	_, err = conn.Exec(w.Context(), "insert into transfers (id) values (gen_random_uuid()::text)")
 	_ = conn.Close(w.Context())
 	return err == nil
 }
