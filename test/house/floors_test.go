@@ -13,7 +13,7 @@ const module = "github.com/smartdr/smartdr/"
 var floors = map[string]int{
 	"internal/wal": 1, "internal/fault": 1, "internal/topology": 1, "internal/dsn": 1,
 	"internal/replication": 2, "internal/postgres": 2, "internal/objectstore": 2, "internal/hook": 2,
-	"internal/archive": 3, "internal/snapshot": 3, "internal/catalog": 3, "internal/metadata": 3, "internal/preflight": 3, "internal/usage": 3, "internal/fence": 3,
+	"internal/archive": 3, "internal/snapshot": 3, "internal/catalog": 3, "internal/metadata": 3, "internal/preflight": 3, "internal/usage": 3, "internal/fence": 3, "internal/missing": 3,
 	"internal/ship": 4, "internal/restore": 4, "internal/readiness": 4, "internal/history": 4, "internal/retention": 4, "internal/verify": 4,
 	"activities":   5,
 	"workflows":    6,
