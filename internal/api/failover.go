@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/client"
 
 	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/snapshot"
 	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/workflows"
 )
@@ -31,9 +33,32 @@ func (s *Service) PreviewFailover(ctx context.Context, req FailoverRequest) (Fai
 	if err != nil {
 		return FailoverPreview{}, err
 	}
+	s.findSnapshots(ctx, &st, to)
 	p := preview(st, to, s.opts.Now())
 	s.placePreview(ctx, st, &p)
 	return p, nil
+}
+
+// findSnapshots looks into a region's bucket for snapshots of which the announcements do not know: they may be older than the bucket is, as that
+// of a snapshot that was completed while the bucket did not answer. A bucket that says nothing now leaves what was announced.
+func (s *Service) findSnapshots(ctx context.Context, st *topology.GroupStatus, region string) {
+	store, err := s.store(ctx, region)
+	if err != nil {
+		return
+	}
+	for i := range st.Workspaces {
+		w := &st.Workspaces[i]
+		if w.Snapshot == nil || slices.Contains(w.Snapshot.Complete, region) {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, s.opts.BucketTimeout)
+		if there, _ := snapshot.List(ctx, store, st.Group.Name, w.Workspace); len(there) > 0 {
+			found := *w.Snapshot
+			found.Complete = append(slices.Clone(found.Complete), region)
+			w.Snapshot = &found
+		}
+		cancel()
+	}
 }
 
 // cameBack refuses a group with workspaces that its last failover has not brought up yet.

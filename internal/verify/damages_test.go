@@ -96,7 +96,7 @@ func snapshotDamages() []damage {
 			plant: func(b *bucket) string { return b.lose(b.pack(b.onlyOf(1), "idx")) }},
 		{name: "an index is altered", kind: altered, severity: damaged, says: []string{"index is damaged", "cannot be restored"},
 			plant: func(b *bucket) string { return b.flip(b.pack(b.onlyOf(1), "idx"), 60) }},
-		{name: "a pack and its index are missing", kind: missing, severity: damaged, says: []string{"are in no pack"}, both: true, more: 1, // the next snapshot needs it too
+		{name: "a pack and its index are missing", kind: missing, severity: damaged, says: []string{"are in no pack"}, both: true, more: -1, // the next snapshot may need it too
 			plant: func(b *bucket) string {
 				id := b.onlyOf(1)
 				b.lose(b.pack(id, "idx"))

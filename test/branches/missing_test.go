@@ -51,13 +51,14 @@ func TestMissingRowsComeBackWithTheDisk(t *testing.T) {
 }
 
 // missing is the one statement that brings over what the database that serves lacks: the transfers, their postings, and what these do to
-// the accounts.
+// the accounts, which it locks in the order in which clients do.
 const missing = `with missing as (
 	insert into transfers select l.* from missing.transfers l where not exists (select from transfers t where t.id = l.id) returning id
 ), posted as (
 	insert into postings select l.* from missing.postings l where l.transfer in (select id from missing) returning account, amount
 )
-update accounts a set balance = a.balance + p.sum from (select account, sum(amount) as sum from posted group by account) p where a.id = p.account`
+update accounts a set balance = a.balance + p.sum from (select account, sum(amount) as sum from posted group by account) p
+	join (select id from accounts order by id for update) locked on locked.id = p.account where a.id = p.account`
 
 // recoverMissing makes a branch of what was left behind, as soon as all of it is there, and brings the missing rows over, while clients
 // go on writing.
