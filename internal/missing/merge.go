@@ -3,9 +3,12 @@ package missing
 import (
 	"context"
 	"io"
+	"iter"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/smartdr/smartdr/internal/wal"
 )
 
 // Class says how a change of the old line stands to the active database.
@@ -54,6 +57,8 @@ type Change struct {
 	Active []*string `json:"active,omitempty"`
 	Commit *Commit   `json:"commit,omitempty"` // nil: not known
 	Why    string    `json:"why,omitempty"`    // of a conflict, as a sentence
+	// Written is what was written, or would be, where a person chose other values than theirs.
+	Written []*string `json:"written,omitempty"`
 	// Applied says that it was merged, or for a preview that it would be.
 	Applied bool `json:"applied,omitempty"`
 }
@@ -68,9 +73,9 @@ const (
 
 // Decision is what a person chose for one change.
 type Decision struct {
-	ID     string            `json:"id" yaml:"id"`
-	Decide Policy            `json:"decide" yaml:"decide"`
-	Values map[string]string `json:"values,omitempty" yaml:"values,omitempty"` // with Theirs: columns that are to hold something else
+	ID     string             `json:"id" yaml:"id"`
+	Decide Policy             `json:"decide" yaml:"decide"`
+	Values map[string]*string `json:"values,omitempty" yaml:"values,omitempty"` // with Theirs: columns that are to hold something else; nil is NULL
 }
 
 // MergeInput says what to compare, and whether to merge.
@@ -84,6 +89,12 @@ type MergeInput struct {
 	Decisions []Decision
 	// Whole keeps transactions together: if one change of a transaction can't be applied, none of it is, nor of those that touch the same rows.
 	Whole bool
+	// Merged are the undo records of earlier merges of the same lineage and database, oldest first: also those that may not have committed, which
+	// Merge finds out. By them a row that an earlier merge brought is told from one that somebody changed since. nil: there were none.
+	Merged iter.Seq2[Undo, error]
+	// Begin is given the set's header before the first change, with tables and columns by the names that the active database has for them: the
+	// names by which changes are reported. nil: nobody wants it.
+	Begin func(Header) error
 	// Report is given each change in order of tables and keys, as decided. nil: nobody wants them.
 	Report func(Change) error
 	// Undo is given what the merge is about to change, right before it commits; the merge rolls back when it fails.
@@ -91,14 +102,20 @@ type MergeInput struct {
 	Progress func(phase string, done, total int64)
 }
 
-// Undo is what leads back to the state before a merge. It counts only if XID has committed (pg_xact_status), since it is kept before that.
+// Undo is what leads back to the state before a merge. It is kept as lines: first itself, then each of its changes. Since it is kept before the
+// merge commits, it counts only where XID committed on a line that has LSN on Timeline behind it.
 type Undo struct {
 	Database string       `json:"database"`
 	SystemID uint64       `json:"systemID"`
-	XID      uint64       `json:"xid"` // of the merging transaction, with its epoch
+	XID      uint64       `json:"xid"`      // of the merging transaction, with its epoch
+	Timeline uint32       `json:"timeline"` // of the server that merged
+	LSN      wal.LSN      `json:"lsn"`      // reached when all was merged, and not yet committed
 	At       time.Time    `json:"at"`
-	Changes  []Change     `json:"changes"` // that were applied; Active is what was there before
+	Tables   []Table      `json:"tables"` // that changes name
 	Moved    []MovedValue `json:"moved,omitempty"`
+	// Changes are those that were applied; Active is what was there before, and Written what was written if it is not Theirs. They can be gone
+	// through once where Merge gives them, and as often as wanted where a record was read.
+	Changes iter.Seq2[Change, error] `json:"-"`
 }
 
 // MovedValue is a sequence that a merge moved on.
