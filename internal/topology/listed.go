@@ -80,6 +80,9 @@ func (w Waits) listed(g *Group) Listed {
 
 // Sentence says what waits in a system-managed database, and whether more may come.
 func (w Waits) Sentence() string {
+	if w.Merged != nil {
+		return w.mergedSentence()
+	}
 	switch {
 	case w.NothingMissing():
 		return "nothing missing: its server wrote nothing that the one which serves does not have"

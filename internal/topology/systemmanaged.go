@@ -18,6 +18,8 @@ type SystemManaged struct {
 	Operation string       `json:"operation"`
 	Region    string       `json:"region"` // that was lost
 	Since     time.Time    `json:"since"`
+	// Merged is the last merge of it into the database that serves; nil: there was none.
+	Merged *Merged `json:"merged,omitempty"`
 }
 
 // SystemManagedName is the name of the system-managed continuation of a database.
@@ -91,20 +93,22 @@ func (f Fence) nothingBehind(left Left) bool {
 	return f.Lineage == left.Lineage.ID && f.State == FenceCommitted && f.Worth == FenceProven && f.End.LSN != 0 && f.End.LSN <= left.Fork.LSN
 }
 
-// Waits is what a system-managed database has that the one that serves lacks.
+// Waits is what a system-managed database has that the one that serves lacks. Merged is nil where what serves lacks that merge.
 type Waits struct {
 	SystemManaged
 	// At is its recovery point: the end of what a bucket holds of it. Fork while nothing has arrived.
 	At       wal.Position `json:"at"`
 	Time     time.Time    `json:"time,omitzero"` // of the last transaction of it that the other one lacks
-	Commits  int64        `json:"commits"`       // of its whole server, since Fork
-	Bytes    int64        `json:"bytes"`         // of WAL since Fork
+	Commits  int64        `json:"commits"`       // of its whole server, since Fork, or since what was merged
+	Bytes    int64        `json:"bytes"`         // of WAL, likewise
 	Complete bool         `json:"complete"`      // nothing more will arrive
 	Reason   string       `json:"reason,omitempty"`
 }
 
 // NothingMissing reports whether the database that serves has all that there ever was.
-func (w Waits) NothingMissing() bool { return w.Complete && w.Commits == 0 }
+func (w Waits) NothingMissing() bool {
+	return w.Complete && w.Commits == 0 && (w.Merged == nil || w.Merged.Conflicts == 0)
+}
 
 // WithTail returns how far a system-managed database is, by what is known of its lineage's tail.
 func (s SystemManaged) WithTail(tails []Tail) Waits {
@@ -138,7 +142,7 @@ func (s GroupStatus) Listed() []Listed { return s.Group.Listed(s.tails()) }
 // Waiting is GroupStatus.Waiting by the tails of the group's workspaces.
 func Waiting(g *Group, tails []Tail) (all []Waits) {
 	for _, s := range g.SystemManaged {
-		all = append(all, s.WithTail(tails))
+		all = append(all, s.WithTail(tails).less(s.standing(g)))
 	}
 	return all
 }
