@@ -20,12 +20,22 @@ func End(t *testing.T, e *devenv.Env) {
 	if err := e.Stop(ctx); err != nil {
 		t.Error(err)
 	}
-	for _, left := range devenv.Leftovers(e.Dir) {
+	for _, left := range leftovers(e.Dir) {
 		t.Errorf("left behind: %s", left)
 	}
 	if t.Failed() {
 		showLogs(t, e.Dir)
 	}
+}
+
+// leftovers are the processes that live on. One that is killed takes a moment to be gone.
+func leftovers(dir string) (found []string) {
+	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
+		if found = devenv.Leftovers(dir); len(found) == 0 {
+			return nil
+		}
+	}
+	return found
 }
 
 func showLogs(t *testing.T, dir string) {
