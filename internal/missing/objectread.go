@@ -17,7 +17,8 @@ import (
 	"github.com/smartdr/smartdr/internal/objectstore"
 )
 
-// LineWriter writes JSON values, one per line, compressed: reports (first the set's Header, then each Change) and undo records (one Undo).
+// LineWriter writes JSON values, one per line, compressed: reports (first a Header, then each Change) and undo records (first
+// an Undo, then each Change).
 type LineWriter struct {
 	z   *zstd.Encoder
 	enc *json.Encoder
@@ -74,22 +75,50 @@ func (l *lines) next(into any) error {
 
 func (l *lines) close() { l.z.Close() }
 
-// ReadReport reads a report: the header of the set that was compared, and each change, as they are asked for. The changes are read anew each
-// time they are gone through.
+// ReadReport reads a report: the header that Merge gave for it, and each change, as they are asked for. The changes are read anew each time they
+// are gone through.
 func ReadReport(ctx context.Context, store objectstore.Store, key string) (h Header, changes iter.Seq2[Change, error], err error) {
+	changes, err = readLines(ctx, store, key, &h)
+	return h, changes, err
+}
+
+// ReadUndo reads an undo record. Its changes are read as they are asked for, and anew each time.
+func ReadUndo(ctx context.Context, store objectstore.Store, key string) (u Undo, err error) {
+	u.Changes, err = readLines(ctx, store, key, &u)
+	return u, err
+}
+
+// WriteUndo writes an undo record: its changes are gone through once.
+func WriteUndo(l *LineWriter, u Undo) error {
+	if err := l.Write(u); err != nil || u.Changes == nil {
+		return err
+	}
+	for c, err := range u.Changes {
+		if err == nil {
+			err = l.Write(c)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readLines reads the first line of an object, and returns what goes through those behind it.
+func readLines(ctx context.Context, store objectstore.Store, key string, first any) (iter.Seq2[Change, error], error) {
 	l, err := openLines(ctx, store, key)
 	if err != nil {
-		return h, nil, err
+		return nil, err
 	}
 	defer l.close()
-	if err := l.next(&h); err != nil {
-		return h, nil, cut(key, err)
+	if err := cut(key, l.next(first)); err != nil {
+		return nil, err
 	}
-	return h, func(yield func(Change, error) bool) {
+	return func(yield func(Change, error) bool) {
 		l, err := openLines(ctx, store, key)
 		if err == nil {
 			defer l.close()
-			err = cut(key, l.next(&Header{}))
+			err = cut(key, l.next(&struct{}{}))
 		}
 		for err == nil {
 			var c Change
@@ -109,16 +138,6 @@ func cut(key string, err error) error {
 		return fault.Newf(fault.Corrupt, "read "+key, "it is empty").WithHint(corruptHint)
 	}
 	return err
-}
-
-// ReadUndo reads an undo record.
-func ReadUndo(ctx context.Context, store objectstore.Store, key string) (u Undo, err error) {
-	l, err := openLines(ctx, store, key)
-	if err != nil {
-		return u, err
-	}
-	defer l.close()
-	return u, cut(key, l.next(&u))
 }
 
 // Decisions are what a person chose, by the name of the system-managed database.
