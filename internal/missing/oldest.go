@@ -12,5 +12,20 @@ import (
 // RUNNING_XACTS record that is returned. oldest is the first LSN from which records can be read; fault.Missing when what is needed lies
 // before it.
 func OldestNeeded(ctx context.Context, walk Walk, fork, oldest wal.LSN, size wal.SegmentSize) (wal.LSN, error) {
-	return 0, fault.Newf(fault.Invalid, opScan, "not there yet")
+	b := back{walk: walk, oldest: oldest, size: size}
+	var open uint32
+	last, found, err := b.lastBefore(ctx, fork, func(x wal.Running) bool {
+		open = x.OldestXID
+		return true
+	}, nil)
+	if err != nil {
+		return 0, judge(err)
+	}
+	if found {
+		last, found, err = b.lastBefore(ctx, last.end, func(x wal.Running) bool { return !older(open, x.NextXID) }, nil)
+	}
+	if err == nil && !found {
+		err = fault.Newf(fault.Missing, opScan, "WAL before %s is not kept, and a transaction that is open at %s may reach back to there", oldest, fork)
+	}
+	return last.start, judge(err)
 }

@@ -51,7 +51,8 @@ type Record struct {
 	FileCopy   *FileCopy
 	Restore    *RestorePoint
 
-	raw []byte // from the header on; of a long record only the beginning
+	raw   []byte // from the header on; of a long record only the beginning
+	magic uint16 // of the pages (XLOG_PAGE_MAGIC), by which versions can be told apart; 0: no page's header was seen yet
 }
 
 // Commit is a transaction's commit. Its XID is 0 for a prepared one: the record carries another's.

@@ -6,9 +6,15 @@ import (
 	"hash/crc32"
 )
 
-// keepPrefix is how many bytes of a record that spans pages are kept to be described. What SmartDR reads of a record
-// stands at its beginning; keeping no more bounds the scanner's memory.
-const keepPrefix = 64 << 10
+// What is kept of a record that spans pages, in bytes, so that it can be described; keeping no more bounds the scanner's memory. A heap
+// record, with the images of two pages, two row versions and the old one for logical decoding, is shorter than keepPrefix. The end of a
+// transaction lists each subtransaction and each file that goes with it: keepEnding has room for 30 million. A buffer that grew beyond
+// keepBuffer is given back.
+const (
+	keepPrefix = 64 << 10
+	keepEnding = 128 << 20
+	keepBuffer = 1 << 20
+)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -39,6 +45,7 @@ type Scanner struct {
 	jump  LSN    // after XLOG_SWITCH: the next segment file, where scanning goes on
 
 	recordEnd LSN
+	magic     uint16 // of the last page; 0: none was seen yet
 }
 
 // NewScanner returns a scanner for a server with WAL segment files of that size.
@@ -76,7 +83,7 @@ func (s *Scanner) Feed(at LSN, b []byte, visit func(Record)) error {
 
 // lose forgets the record that has begun.
 func (s *Scanner) lose(at LSN) {
-	*s = Scanner{size: s.size, at: at, fed: true, recordEnd: s.recordEnd, body: s.body[:0], page: s.page[:0]}
+	*s = Scanner{size: s.size, at: at, fed: true, recordEnd: s.recordEnd, body: s.body[:0], page: s.page[:0], magic: s.magic}
 }
 
 func (s *Scanner) scan(b []byte, visit func(Record)) error {
@@ -125,6 +132,7 @@ func (s *Scanner) enterPage(at LSN, h []byte) error {
 	if got := LSN(binary.LittleEndian.Uint64(h[8:])); got != at {
 		return &ScanError{at, fmt.Sprintf("the page header is that of %s", got)}
 	}
+	s.magic = binary.LittleEndian.Uint16(h)
 	rem := int(binary.LittleEndian.Uint32(h[16:]))
 	continues := info&pageContinues != 0
 	switch {
@@ -229,16 +237,27 @@ func (s *Scanner) part(b []byte, visit func(Record)) (int, error) {
 	}
 	n := min(len(b), s.total-s.got)
 	s.crc = crc32.Update(s.crc, castagnoli, b[:n])
-	s.body = append(s.body, b[:min(n, max(0, keepPrefix-len(s.body)))]...)
+	s.body = append(s.body, b[:min(n, max(0, s.keep()-len(s.body)))]...)
 	if s.got += n; s.got < s.total {
 		return n, nil
 	}
 	return n, s.complete(s.at+LSN(n), visit)
 }
 
+// keep is how many bytes of the record that has begun are kept.
+func (s *Scanner) keep() int {
+	if s.head[17] == rmXact {
+		return keepEnding
+	}
+	return keepPrefix
+}
+
 func (s *Scanner) complete(end LSN, visit func(Record)) error {
 	b, crc := s.body, s.crc
 	s.abandon()
+	if cap(s.body) > keepBuffer {
+		s.body = nil
+	}
 	return s.finish(b, crc, end, visit)
 }
 
@@ -249,7 +268,7 @@ func (s *Scanner) finish(b []byte, crc uint32, end LSN, visit func(Record)) erro
 	if want := binary.LittleEndian.Uint32(b[crcOffset:]); crc != want {
 		return &ScanError{s.start, fmt.Sprintf("the record's CRC is %08X, not %08X", crc, want)}
 	}
-	r := Record{Start: s.start, End: align(end), XID: binary.LittleEndian.Uint32(b[4:])}
+	r := Record{Start: s.start, End: align(end), XID: binary.LittleEndian.Uint32(b[4:]), magic: s.magic}
 	if b[17] == rmXLOG && b[16]&infoMask == xlogSwitch && r.End%LSN(s.size) != 0 {
 		s.jump = s.size.Next(r.Start) // the rest of the file is filled up
 		r.End = s.jump
