@@ -218,6 +218,13 @@ func TestTheServerThatServesIsNotFenced(t *testing.T) {
 		if _, err := fence.Apply(t.Context(), promoted, o); !fault.Is(err, fault.Diverged) {
 			t.Errorf("the new server: %v", err)
 		}
+		for _, s := range []*postgres.Server{standby, w.server} { // nobody can replicate from here on
+			postgrestest.Check(t, os.WriteFile(s.HBAFile(), []byte(strings.ReplaceAll(userRules, "replication", "nobody")), 0o600))
+			postgrestest.Check(t, s.Reload(t.Context()))
+		}
+		if _, err := fence.Apply(t.Context(), promoted, o); !fault.Is(err, fault.Diverged) {
+			t.Errorf("the new server, which nobody can replicate from: %v", err)
+		}
 		if r := w.apply(o); r.Worth != topology.FenceProven {
 			t.Errorf("the old server: %+v", r)
 		}

@@ -88,7 +88,7 @@ func (s *session) identify(ctx context.Context, o Options) error {
 	if len(o.Newer) == 0 {
 		return nil
 	}
-	history, now, err := readHistory(ctx, s.source)
+	history, now, err := s.readHistory(ctx)
 	if err != nil {
 		return err
 	}
@@ -119,9 +119,13 @@ func (o Options) notOf(ctx context.Context, newer topology.Lineage) error {
 	return err
 }
 
-// readHistory returns the timelines that a server has left behind, and the one that it is on.
-func readHistory(ctx context.Context, src topology.Source) (h wal.History, now wal.Timeline, err error) {
-	conn, err := replication.Connect(ctx, src, "smartdr_fence")
+// readHistory returns the timelines that a server has left behind, and the one that it is on. Access rules without one for replication, as
+// somebody may have written who let clients in, keep nobody from fencing.
+func (s *session) readHistory(ctx context.Context) (h wal.History, now wal.Timeline, err error) {
+	conn, err := replication.Connect(ctx, s.source, "smartdr_fence")
+	if codeOf(err) == noAuthorization && !s.inRecovery && s.superuser {
+		return s.readHistoryFile(ctx)
+	}
 	if err != nil {
 		return nil, 0, err
 	}
@@ -138,6 +142,23 @@ func readHistory(ctx context.Context, src topology.Source) (h wal.History, now w
 	if err == nil {
 		h, err = wal.ParseHistory(b)
 	}
+	return h, now, err
+}
+
+func (s *session) readHistoryFile(ctx context.Context) (h wal.History, now wal.Timeline, err error) {
+	var timeline string
+	err = s.QueryRow(ctx, `SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)`).Scan(&timeline)
+	if err == nil {
+		now, err = wal.ParseTimelineKey(timeline)
+	}
+	if err != nil || now == 1 {
+		return nil, now, failed("read timeline", err)
+	}
+	var text *string
+	if err = s.QueryRow(ctx, `SELECT pg_read_file('pg_wal/' || $1, 0, 1 << 20, true)`, wal.HistoryFileName(now)).Scan(&text); err != nil || text == nil {
+		return nil, now, failed("read timeline history", err) // a file that was removed long ago says nothing
+	}
+	h, err = wal.ParseHistory([]byte(*text))
 	return h, now, err
 }
 
