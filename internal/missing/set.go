@@ -58,6 +58,7 @@ const (
 // Column is one of a table.
 type Column struct {
 	Name      string `json:"name"`
+	Number    int16  `json:"number,omitempty"`    // attnum on the fork; 0: the table was made later
 	Type      string `json:"type"`                // as format_type() says it
 	Generated bool   `json:"generated,omitempty"` // computed: shown, and neither compared nor written
 	Identity  string `json:"identity,omitempty"`  // "a" always, "d" by default
@@ -74,8 +75,8 @@ type Line struct {
 	// the same key; what is the same on both sides was left out.
 	Side   Side      `json:"s,omitempty"`
 	XID    uint32    `json:"x,omitempty"` // of the transaction that made or removed it; 0: not known
-	TID    string    `json:"c,omitempty"` // on the fork of an old one, on the tip of a new one, as (block,offset)
-	Values []*string `json:"v,omitempty"` // by Columns, as text in the form of Session; nil is NULL
+	TID    string    `json:"c,omitempty"` // on the fork of an old one, on the tip of a new one, as (block,offset); not of partitions
+	Values []*string `json:"v,omitempty"` // by Columns, as the output functions of their types say them under Session; nil is NULL
 
 	Commit *Commit `json:"commit,omitempty"` // instead of a row: a transaction that lines name; it precedes them
 }
