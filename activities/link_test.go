@@ -97,7 +97,7 @@ func (l *links) run(role, statement string) error {
 	return err
 }
 
-const missing = `insert into orders select * from look.orders l where not exists (select from orders o where o.id = l.id)`
+const bringMissing = `insert into orders select * from look.orders l where not exists (select from orders o where o.id = l.id)`
 
 // One statement joins both, on one host without any password, and brings over what is missing; who may read what is as in the branch.
 func TestALinkBringsTheMissingRowsOver(t *testing.T) {
@@ -113,7 +113,7 @@ func TestALinkBringsTheMissingRowsOver(t *testing.T) {
 	if filled.Tables != 4 || len(filled.Notes) != 1 || !strings.Contains(filled.Notes[0], "public.odd") || !strings.Contains(filled.Notes[0], "only_there") {
 		t.Errorf("filled %+v", filled)
 	}
-	check(t, l.run("teller", missing))
+	check(t, l.run("teller", bringMissing))
 	if n := postgrestest.Query(t, l.serves, "app", "select count(*) from orders"); n != "12" {
 		t.Errorf("%s orders", n)
 	}
@@ -180,7 +180,7 @@ func TestALinkBetweenHosts(t *testing.T) {
 		_, err := l.link()
 		check(t, err)
 	}
-	check(t, l.run("teller", missing))
+	check(t, l.run("teller", bringMissing))
 	if n := postgrestest.Query(t, l.serves, "app", "select count(*) from orders"); n != "11" {
 		t.Errorf("%s orders", n)
 	}
@@ -231,7 +231,7 @@ func TestALinkOfAReadOnlyBranch(t *testing.T) {
 	}
 	_, err = l.link()
 	check(t, err)
-	check(t, l.run("teller", missing))
+	check(t, l.run("teller", bringMissing))
 	postgrestest.Exec(t, l.branch, "postgres", "alter database app owner to postgres")
 	if _, err := l.link(); typeOf(err) != string(fault.Invalid) || !strings.Contains(err.Error(), "superusers") {
 		t.Errorf("as a superuser: %v", err)
