@@ -64,7 +64,7 @@ func (s *scan) seeBefore(r wal.Record) error {
 		if _, committed := s.out.Commits[c.XID]; !committed || err != nil {
 			return err
 		}
-		return s.work.each(r, c, s.work.settle)
+		return s.work.each(r, c, func(d deed) { s.work.settle(d, c.XID, 0) })
 	}
 	if p, ok, err := r.Preparation(); ok || err != nil {
 		for _, e := range s.ended {

@@ -11,6 +11,7 @@ type work struct {
 	nodes  []Node
 	index  map[Node]uint32 // place in nodes
 	open   map[uint32][]deed
+	ended  uint32 // how many transactions did so that changed rows
 }
 
 // deed is what was done to one row version, or to some that lie side by side.
@@ -22,31 +23,39 @@ type deed struct {
 // keep keeps what an open transaction did.
 func (w *work) keep(r wal.Record, c wal.RowChange) error {
 	list := w.open[c.XID]
-	err := w.each(r, c, func(d deed) {
-		if n := len(list); n > 0 && list[n-1].what == d.what {
-			if j, ok := join(list[n-1].run, d.run); ok {
-				list[n-1].run = j
-				return
-			}
-		}
-		list = append(list, d)
-	})
+	err := w.each(r, c, func(d deed) { list = extend(list, d) })
 	w.open[c.XID] = list
 	return err
 }
 
-// end settles what a transaction did.
-func (w *work) end(xid uint32, committed bool) {
-	if committed {
-		for _, d := range w.open[xid] {
-			w.settle(d)
+// extend adds a deed, or lets one of the last two grow: an update of many rows fills one page with them and empties another.
+func extend(list []deed, d deed) []deed {
+	for i := len(list) - 1; i >= max(0, len(list)-2); i-- {
+		if j, ok := join(list[i].run, d.run); ok && list[i].what == d.what {
+			list[i].run = j
+			return list
 		}
 	}
-	delete(w.open, xid)
+	return append(list, d)
 }
 
-// settle counts what a transaction did that committed.
-func (w *work) settle(d deed) {
+// end settles what a transaction did.
+func (w *work) end(xid uint32, committed bool) {
+	list, ok := w.open[xid]
+	if !ok {
+		return
+	}
+	delete(w.open, xid)
+	if w.ended++; committed {
+		for _, d := range list {
+			w.settle(d, xid, w.ended)
+		}
+	}
+}
+
+// settle counts what a transaction did that committed. A place that was made free by one may be filled and freed again by others: the one that
+// removed what was there at the fork has the lowest rank, since the place was not free before its end, and 0 if that was before the fork.
+func (w *work) settle(d deed, xid, rank uint32) {
 	n := w.nodes[d.what/2]
 	t := w.tables[n]
 	if t == nil {
@@ -54,9 +63,9 @@ func (w *work) settle(d deed) {
 		w.tables[n] = t
 	}
 	if d.what%2 == 0 {
-		t.New.add(d.run)
+		t.New.add(owned{run: d.run})
 	} else {
-		t.Old.add(d.run)
+		t.Old.add(owned{d.run, xid, rank})
 	}
 }
 
