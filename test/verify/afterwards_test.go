@@ -12,6 +12,7 @@ import (
 	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/verify"
+	"github.com/smartdr/smartdr/workflows"
 )
 
 // After a failover, with the lost region back, its tail brought home, a branch of it attached and written to, and retention run, both buckets are whole.
@@ -41,7 +42,13 @@ func TestVerifyAfterAFailover(t *testing.T) {
 	check(t, env.ReviveRegion(t.Context(), devenv.Primary))
 	check(t, e.WaitTails(t.Context()))
 	check(t, e.WaitProtected(t.Context()))
-	w.smartdr("branch", "create", "again", "--group", estate.Group, "--attach")
+	var made workflows.BranchResult
+	check(t, env.SmartDRJSON(t.Context(), &made, "branch", "create", "again", "--group", estate.Group, "--attach"))
+	conn, err := e.Space(estate.Managed).ConnectTo(t.Context(), made.Branch.Attached.Endpoint.Hosts[0])
+	check(t, err)
+	_, err = conn.Exec(t.Context(), "insert into transfers (id) values ('in the branch')")
+	check(t, err)
+	check(t, conn.Close(t.Context()))
 	w.whole("--read", "all")
 	w.smartdr("branch", "detach", "--group", estate.Group, "again")
 	w.smartdr("retention", "run", "--group", estate.Group)
