@@ -47,6 +47,8 @@ type RecordGroupChangeInput struct {
 	Firewall *topology.Firewall `json:"firewall,omitempty"`
 	// SelfFenceAfterSeconds is topology.Group's.
 	SelfFenceAfterSeconds *int `json:"selfFenceAfterSeconds,omitempty"`
+	// SequenceGap is topology.Group's.
+	SequenceGap *int64 `json:"sequenceGap,omitempty"`
 }
 
 // CheckSourceInput is another way to an adopted server.

@@ -126,7 +126,8 @@ func (c *Control) RecordChange(ctx context.Context, in RecordChangeInput) (topol
 	return g, judge(ctx, err)
 }
 
-// RecordGroupChange records a group's firewall, whether it has the option, and when its regions fence themselves.
+// RecordGroupChange records a group's firewall, whether it has the option, when its regions fence themselves, and how far a failover moves
+// sequences.
 func (c *Control) RecordGroupChange(ctx context.Context, in RecordGroupChangeInput) (topology.Group, error) {
 	p := beat(ctx)
 	defer p.end()
@@ -143,6 +144,9 @@ func (c *Control) RecordGroupChange(ctx context.Context, in RecordGroupChangeInp
 		}
 		if in.SelfFenceAfterSeconds != nil {
 			g.SelfFenceAfter = *in.SelfFenceAfterSeconds
+		}
+		if in.SequenceGap != nil {
+			g.SequenceGap = in.SequenceGap
 		}
 		return nil
 	})

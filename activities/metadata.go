@@ -32,6 +32,7 @@ func (t *Target) restoreMetadata(ctx context.Context, in RestoreInput) (notes []
 		func() ([]string, error) { return t.dropLeftOut(ctx, server, in) },
 		func() ([]string, error) { return nil, release(server) },
 		func() ([]string, error) { return t.restorePipelines(ctx, server, in, m) }, // which may start the server again
+		func() ([]string, error) { return t.moveSequences(ctx, server, in) },
 	}
 	if !in.CompareLater {
 		steps = append(steps, t.comparisons(ctx, server, in, m)...)

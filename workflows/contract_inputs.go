@@ -8,11 +8,13 @@ import (
 
 // CreateGroupInput asks for a workspace group.
 type CreateGroupInput struct {
-	Name       string             `json:"name"`
-	Primary    string             `json:"primary"`           // region
-	SmartDR    *bool              `json:"smartDR,omitempty"` // the option "SmartDR and database branching"; default true
-	Firewall   *topology.Firewall `json:"firewall,omitempty"`
-	Workspaces []WorkspaceInput   `json:"workspaces"`
+	Name     string             `json:"name"`
+	Primary  string             `json:"primary"`           // region
+	SmartDR  *bool              `json:"smartDR,omitempty"` // the option "SmartDR and database branching"; default true
+	Firewall *topology.Firewall `json:"firewall,omitempty"`
+	// SequenceGap is by how many values a failover moves sequences ahead; nil: topology.DefaultSequenceGap.
+	SequenceGap *int64           `json:"sequenceGap,omitempty"`
+	Workspaces  []WorkspaceInput `json:"workspaces"`
 }
 
 // WorkspaceInput is one server to adopt, or to make.
@@ -215,6 +217,8 @@ type ChangeGroupInput struct {
 	// SelfFenceAfter, as "2m": a region that reached neither the other region's bucket nor Temporal for so long fences its
 	// servers. "0" turns it off.
 	SelfFenceAfter *string `json:"selfFenceAfter,omitempty"`
+	// SequenceGap is by how many values a failover moves the sequences of the new primary ahead; 0 turns that off.
+	SequenceGap *int64 `json:"sequenceGap,omitempty"`
 }
 
 // ChangeDatabasesInput asks to replicate other databases than now, while replication runs.

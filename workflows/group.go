@@ -102,7 +102,7 @@ func (in CreateGroupInput) group(ctx workflow.Context) (topology.Group, error) {
 		CreatedAt: workflow.Now(ctx).UTC(),
 		Primary:   in.Primary, Active: in.Primary, Authority: in.Primary,
 		Epoch:   1,
-		SmartDR: in.SmartDR == nil || *in.SmartDR,
+		SmartDR: in.SmartDR == nil || *in.SmartDR, SequenceGap: in.SequenceGap,
 	}
 	if in.Firewall != nil {
 		f, err := in.Firewall.Canonical()
@@ -135,6 +135,9 @@ func (in CreateGroupInput) check() error {
 		if _, err := in.Firewall.Canonical(); err != nil {
 			return refuseInvalid(err)
 		}
+	}
+	if err := topology.CheckSequenceGap(in.SequenceGap); err != nil {
+		return refuseInvalid(err)
 	}
 	seen := map[string]bool{}
 	for _, w := range in.Workspaces {

@@ -8,12 +8,15 @@ import (
 )
 
 // ChangeGroup changes a group's firewall, on all servers that SmartDR runs for it, the option "SmartDR and database branching",
-// and after how long without an answer from anybody a region fences its own servers.
+// after how long without an answer from anybody a region fences its own servers, and how far a failover moves sequences ahead.
 func ChangeGroup(ctx workflow.Context, in ChangeGroupInput) (GroupResult, error) {
-	if in.SmartDR == nil && in.Firewall == nil && in.SelfFenceAfter == nil {
-		return GroupResult{}, invalid("give smartDR, firewall or selfFenceAfter", "it is not said what to change of group %q", in.Group)
+	if in.SmartDR == nil && in.Firewall == nil && in.SelfFenceAfter == nil && in.SequenceGap == nil {
+		return GroupResult{}, invalid("give smartDR, firewall, selfFenceAfter or sequenceGap", "it is not said what to change of group %q", in.Group)
 	}
-	change := activities.RecordGroupChangeInput{Group: in.Group, SmartDR: in.SmartDR}
+	if err := topology.CheckSequenceGap(in.SequenceGap); err != nil {
+		return GroupResult{}, refuseInvalid(err)
+	}
+	change := activities.RecordGroupChangeInput{Group: in.Group, SmartDR: in.SmartDR, SequenceGap: in.SequenceGap}
 	if in.Firewall != nil {
 		f, err := in.Firewall.Canonical()
 		if err != nil {

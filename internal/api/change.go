@@ -20,6 +20,8 @@ type GroupChange struct {
 	Remove   []string           `json:"remove,omitempty"`   // CIDR ranges
 	// SelfFenceAfter is how long a region may reach nobody before it fences its own servers, as "2m"; "0" is never.
 	SelfFenceAfter *string `json:"selfFenceAfter,omitempty"`
+	// SequenceGap is by how many values a failover moves the sequences of the new primary ahead; 0: not at all.
+	SequenceGap *int64 `json:"sequenceGap,omitempty"`
 }
 
 // ChangeGroup changes a group's option and firewall, and waits until every server that SmartDR runs follows.
@@ -33,11 +35,14 @@ func (s *Service) ChangeGroup(ctx context.Context, req GroupChange) (ChangedGrou
 			return ChangedGroup{}, err
 		}
 	}
-	in := workflows.ChangeGroupInput{Group: req.Group, SmartDR: req.SmartDR, SelfFenceAfter: req.SelfFenceAfter}
+	if err := topology.CheckSequenceGap(req.SequenceGap); err != nil {
+		return ChangedGroup{}, err
+	}
+	in := workflows.ChangeGroupInput{Group: req.Group, SmartDR: req.SmartDR, SelfFenceAfter: req.SelfFenceAfter, SequenceGap: req.SequenceGap}
 	if in.Firewall, err = req.firewall(g); err != nil {
 		return ChangedGroup{}, err
 	}
-	if in.SmartDR == nil && in.Firewall == nil && in.SelfFenceAfter == nil {
+	if in.SmartDR == nil && in.Firewall == nil && in.SelfFenceAfter == nil && in.SequenceGap == nil {
 		return ChangedGroup{}, fault.Newf(fault.Invalid, opChange, "nothing to change was named").
 			WithHint("See `smartdr group change --help`.")
 	}

@@ -57,6 +57,7 @@ workspaces:
       - host all all 10.0.0.0/8 cert
     ident: ["staff /^(.*)@example.com$ \\1"]
     init: {segmentSizeMB: 64, icuLocale: de-DE, noChecksums: true}
+sequenceGap: 0
 `
 
 func TestParseGroupSpecWithManagedWorkspaces(t *testing.T) {
@@ -64,9 +65,9 @@ func TestParseGroupSpecWithManagedWorkspaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	off := false
+	off, none := false, int64(0)
 	want := workflows.CreateGroupInput{
-		Name: "prod", Primary: "east", SmartDR: &off, Firewall: &topology.Firewall{Ranges: []string{"10.0.0.0/8", "192.0.2.7"}},
+		Name: "prod", Primary: "east", SmartDR: &off, SequenceGap: &none, Firewall: &topology.Firewall{Ranges: []string{"10.0.0.0/8", "192.0.2.7"}},
 		Workspaces: []workflows.WorkspaceInput{
 			{Name: "main", Kind: topology.Adopted, Source: topology.Source{ConnString: "host=db.east"}, Size: "S-4"},
 			{
@@ -152,6 +153,7 @@ func TestBadGroupSpec(t *testing.T) {
 		"workspace twice":    {goodSpec + "  - name: main\n    connection: host=b\n", "g.yaml:10: workspace \"main\" is there twice"},
 		"password":           {change("smartdr@db", "smartdr:geheim@db"), "g.yaml:8: the connection string holds a password"},
 		"password word":      {change("postgresql://smartdr@db.east:5432/postgres", "host=db password=geheim"), "g.yaml:8: the connection string holds a password"},
+		"sequences go back":  {change("databases: [app]", "sequenceGap: -1"), "g.yaml:5: sequences cannot be moved ahead by -1 values"},
 		"two places":         {goodSpec + "    passwordEnv: X\n", "g.yaml:8: both passwordFile and passwordEnv"},
 	} {
 		t.Run(name, func(t *testing.T) {

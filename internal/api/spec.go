@@ -7,13 +7,15 @@ import (
 
 // GroupSpec asks for a workspace group: what group.yaml says.
 type GroupSpec struct {
-	Name       string          `yaml:"name" json:"name"`
-	Primary    string          `yaml:"primary" json:"primary"`                         // region
-	Secondary  string          `yaml:"secondary,omitempty" json:"secondary,omitempty"` // region; replication is configured too when it is set
-	Databases  []string        `yaml:"databases,omitempty" json:"databases,omitempty"` // to replicate: "name" or "workspace/name"; empty means all
-	SmartDR    *bool           `yaml:"smartDR,omitempty" json:"smartDR,omitempty"`     // the option "SmartDR and database branching"; default true
-	Firewall   *FirewallSpec   `yaml:"firewall,omitempty" json:"firewall,omitempty"`
-	Workspaces []WorkspaceSpec `yaml:"workspaces" json:"workspaces"`
+	Name      string        `yaml:"name" json:"name"`
+	Primary   string        `yaml:"primary" json:"primary"`                         // region
+	Secondary string        `yaml:"secondary,omitempty" json:"secondary,omitempty"` // region; replication is configured too when it is set
+	Databases []string      `yaml:"databases,omitempty" json:"databases,omitempty"` // to replicate: "name" or "workspace/name"; empty means all
+	SmartDR   *bool         `yaml:"smartDR,omitempty" json:"smartDR,omitempty"`     // the option "SmartDR and database branching"; default true
+	Firewall  *FirewallSpec `yaml:"firewall,omitempty" json:"firewall,omitempty"`
+	// SequenceGap is by how many values a failover moves sequences ahead; default topology.DefaultSequenceGap, 0: not at all.
+	SequenceGap *int64          `yaml:"sequenceGap,omitempty" json:"sequenceGap,omitempty"`
+	Workspaces  []WorkspaceSpec `yaml:"workspaces" json:"workspaces"`
 }
 
 // WorkspaceSpec is one server: one with a connection is there and is adopted, one without is made and run by SmartDR.
@@ -95,7 +97,7 @@ func (w WorkspaceSpec) input() workflows.WorkspaceInput {
 }
 
 func (s GroupSpec) input() workflows.CreateGroupInput {
-	in := workflows.CreateGroupInput{Name: s.Name, Primary: s.Primary, SmartDR: s.SmartDR, Firewall: s.Firewall.firewall()}
+	in := workflows.CreateGroupInput{Name: s.Name, Primary: s.Primary, SmartDR: s.SmartDR, Firewall: s.Firewall.firewall(), SequenceGap: s.SequenceGap}
 	for _, w := range s.Workspaces {
 		in.Workspaces = append(in.Workspaces, w.input())
 	}

@@ -40,6 +40,7 @@ func (s GroupSpec) Validate() error {
 		func() error { return s.validateSecondary() },
 		func() error { return s.validateDatabases() },
 		func() error { return s.validateFirewall() },
+		func() error { return field("$.sequenceGap", topology.CheckSequenceGap(s.SequenceGap)) },
 		func() error { return s.validateWorkspaces() },
 	)
 }

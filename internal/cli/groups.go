@@ -69,6 +69,7 @@ With -f the group is read from a YAML file ("-" is standard input):
   databases: [app, main/logs]  # optional: replicate these alone; left out, all present and future ones
   smartDR: true                # the default; false: neither replication nor branches
   firewall: [10.0.0.0/8]       # who may reach the servers that SmartDR runs: CIDR ranges, or allowAll
+  sequenceGap: 100000          # by how many values a failover moves sequences ahead; 0: not at all
   workspaces:
     - name: main                                  # with a connection: an existing server is adopted
       connection: postgresql://smartdr@db.east:5432/postgres

@@ -35,6 +35,7 @@ type Group struct {
 
 	Preprovision   *Preprovision `json:"preprovision,omitempty"`          // nil: no compute runs in the region that does not serve
 	SelfFenceAfter int           `json:"selfFenceAfterSeconds,omitempty"` // a region that reached neither the other bucket nor Temporal for so long fences its servers; 0: never
+	SequenceGap    *int64        `json:"sequenceGap,omitempty"`           // by how many values a failover moves sequences ahead; nil: DefaultSequenceGap, 0: not at all
 	Controller     *Controller   `json:"controller,omitempty"`            // nil: any control plane may act, as in a group of old
 
 	Branches      []Branch             `json:"branches,omitempty"`

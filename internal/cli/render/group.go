@@ -22,6 +22,7 @@ func Group(g topology.Group, style Style) string {
 	fmt.Fprintf(&b, "Firewall   %s\n", firewall(g.Firewall))
 	fmt.Fprintf(&b, "Databases  %s\n", chosen(g.Replication))
 	fmt.Fprintf(&b, "Self-fence %s\n", selfFence(g.SelfFenceAfter))
+	fmt.Fprintf(&b, "Sequences  %s\n", sequenceGap(g.Gap()))
 	if g.Preprovision != nil {
 		fmt.Fprintf(&b, "Standbys   kept in %s since %s\n", g.Other(g.Active), Moment(g.Preprovision.Since))
 	}
@@ -95,6 +96,13 @@ func selfFence(seconds int) string {
 		return "off"
 	}
 	return "after " + Duration(time.Duration(seconds)*time.Second) + " without an answer from the other region's bucket or Temporal"
+}
+
+func sequenceGap(gap int64) string {
+	if gap == 0 {
+		return "stay where they are in a failover"
+	}
+	return fmt.Sprintf("are moved ahead by %d values in a failover", gap)
 }
 
 func firewall(f topology.Firewall) string {
