@@ -37,4 +37,7 @@ type MissingDatabase struct {
 	Report  string          `json:"report"`         // key of the object that lists each change
 	Undo    string          `json:"undo,omitempty"` // key of the object that leads back, of a merge
 	Region  string          `json:"region"`         // whose bucket has them
+	// Error is why it could not be compared, or merged, while others were.
+	Error string `json:"error,omitempty"`
+	Hint  string `json:"hint,omitempty"`
 }

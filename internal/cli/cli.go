@@ -72,6 +72,10 @@ nothing runs. When the primary region is lost, one command brings the group up i
   5. smartdr connect         the connection string of the side that serves
   6. smartdr failback        the primary region is back: serve from it again
 
+What a failover left behind: smartdr missing-rows finds the rows that the lost region still committed, and merges them.
+Other moments: smartdr timeline shows what can be restored, smartdr restore brings a moment back, smartdr branch makes writable
+copies of any of them, smartdr retention says how long they are kept, smartdr verify whether the buckets still hold them.
+
 Besides: smartdr workspace and smartdr databases change what a group consists of, smartdr hosts shows where servers can
 run, smartdr readiness whether a failover would work now, smartdr cost what the second region costs. smartdr switchover moves
 a group while both regions are there, smartdr preprovision keeps servers ready for that, smartdr hooks tries who is told.
@@ -91,13 +95,13 @@ func (a *app) root() *cobra.Command {
 		Long: rootLong + exitCodesText, Example: rootExample,
 		Args: cobra.NoArgs, RunE: showHelp,
 		SilenceErrors: true, SilenceUsage: true,
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.begin() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.begin(cmd) },
 	}
 	root.Version = version().Version
 	a.addGlobals(root)
 	root.AddCommand(
 		a.regionsCommand(), a.hostsCommand(), a.groupCommand(), a.workspaceCommand(), a.adoptCommand(), a.configureCommand(), a.statusCommand(),
-		a.databasesCommand(), a.branchCommand(), a.restoreCommand(), a.readinessCommand(), a.timelineCommand(), a.costCommand(), a.failoverCommand(), a.cancelCommand(), a.switchoverCommand(), a.failbackCommand(), a.preprovisionCommand(), a.retentionCommand(), a.snapshotCommand(), a.verifyCommand(),
+		a.databasesCommand(), a.branchCommand(), a.restoreCommand(), a.readinessCommand(), a.timelineCommand(), a.costCommand(), a.failoverCommand(), a.cancelCommand(), a.switchoverCommand(), a.failbackCommand(), a.missingRowsCommand(), a.preprovisionCommand(), a.retentionCommand(), a.snapshotCommand(), a.verifyCommand(),
 		a.recoverCommand(), a.salvageCommand(), a.hooksCommand(), a.connectCommand(), a.operationsCommand(), a.versionCommand(),
 	)
 	return root

@@ -25,6 +25,7 @@ const (
 	exitPartly      = 8
 	exitUndone      = 9
 	exitLost        = 10
+	exitMissing     = 11
 )
 
 const exitCodesText = `
@@ -36,11 +37,14 @@ Exit codes:
   3  no such group, workspace, database or operation, nothing to recover from, or no server to connect to
   4  another operation, or a group or workspace of that name, is in the way
   5  no bucket, no Temporal or no worker answers
-  6  it would hurt, and nobody has agreed to that (see --yes and --force of smartdr failover, --yes of terminate)
+  6  it would hurt, and nobody has agreed to that (see --yes and --force of smartdr failover, --yes of terminate, of restore
+     --in-place and of missing-rows --apply)
   7  a failover would not work now (smartdr readiness)
-  8  a failover brought up some workspaces and not others (see smartdr failover --resume)
+  8  a part was done: a failover brought up some workspaces and not others (see smartdr failover --resume), or conflicts are
+     left after a merge, or a database could not be compared (smartdr missing-rows)
   9  it was canceled, or could not keep what was asked of it: everything is as it was before
   10 something cannot be restored any more (smartdr verify)
+  11 rows are missing, and were only listed (smartdr missing-rows without --apply)
 With -o json errors are JSON too: {"error": ..., "hint": ..., "code": ...} on stderr.`
 
 var exitCodes = map[api.Class]int{

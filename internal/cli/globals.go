@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,21 @@ type globals struct {
 const (
 	outputTable = "table"
 	outputJSON  = "json"
+	outputCSV   = "csv"
+	outputSQL   = "sql"
 )
+
+// moreOutputs is the annotation of a command that takes other forms than table and json: their names, with commas between.
+const moreOutputs = "outputs"
+
+// outputsOf are the forms that a command takes.
+func outputsOf(cmd *cobra.Command) []string {
+	all := []string{outputTable, outputJSON}
+	if more := cmd.Annotations[moreOutputs]; more != "" {
+		all = append(all, strings.Split(more, ",")...)
+	}
+	return all
+}
 
 // readTimeout bounds commands that only read: a bucket that does not answer is given up long before.
 const readTimeout = 30 * time.Second
@@ -35,17 +50,23 @@ const readTimeout = 30 * time.Second
 func (a *app) addGlobals(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.StringVar(&a.flags.config, "config", "", "configuration file (default: $SMARTDR_CONFIG, else smartdr.yaml)")
-	f.StringVarP(&a.flags.output, "output", "o", outputTable, "table or json")
+	f.StringVarP(&a.flags.output, "output", "o", outputTable, "table or json; csv and sql too where a command says so")
 	f.BoolVarP(&a.flags.quiet, "quiet", "q", false, "print results alone, no progress and no advice")
 	f.BoolVar(&a.flags.noColor, "no-color", false, "no colours (also: $NO_COLOR; pipes never get any)")
 	f.DurationVar(&a.flags.timeout, "timeout", 0, "give up after this long (default: 30s for reading, none for waiting)")
-	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{outputTable, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
+	_ = root.RegisterFlagCompletionFunc("output", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return outputsOf(cmd), cobra.ShellCompDirectiveNoFileComp
+	})
 }
 
 // begin checks the global flags, once the command line has been understood.
-func (a *app) begin() error {
-	if a.flags.output != outputTable && a.flags.output != outputJSON {
+func (a *app) begin(cmd *cobra.Command) error {
+	switch all := outputsOf(cmd); {
+	case slices.Contains(all, a.flags.output):
+	case len(all) == 2:
 		return fault.Newf(fault.Invalid, "read command line", "--output %q is neither table nor json", a.flags.output)
+	default:
+		return fault.Newf(fault.Invalid, "read command line", "--output %q is none of %s", a.flags.output, listed(all))
 	}
 	if a.flags.timeout < 0 {
 		return fault.Newf(fault.Invalid, "read command line", "--timeout %s is negative", a.flags.timeout)

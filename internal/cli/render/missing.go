@@ -1,0 +1,250 @@
+package render
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/smartdr/smartdr/internal/api"
+	"github.com/smartdr/smartdr/internal/missing"
+)
+
+// MissingView is what is shown of missing rows.
+type MissingView struct {
+	api.MissingRows
+	Filter   api.MissingFilter
+	Examples map[string][]api.MissingChange // by system-managed database, grouped by table and class
+	Args     string                         // what follows the group's name in the commands that are offered, as " app"
+	Plan     string                         // file of decisions that was written, if one was
+}
+
+// missingClasses are all classes, in the order in which they are shown, with what each means.
+var missingClasses = []struct {
+	class missing.Class
+	means string
+}{
+	{missing.Missing, "what serves has what there was at the fork: it can be merged as it is"},
+	{missing.BothInserted, "the same key was inserted on both sides, with other contents"},
+	{missing.BothUpdated, "each side made something else of the same row"},
+	{missing.UpdatedDeleted, "updated in the region that was lost, and deleted in what serves"},
+	{missing.DeletedUpdated, "deleted in the region that was lost, and updated in what serves"},
+	{missing.Unique, "another row of what serves holds a unique or excluding key of it"},
+	{missing.ForeignParent, "a row that it refers to would not be there"},
+	{missing.ForeignChild, "a row of what serves refers to what it deletes"},
+	{missing.NoKey, "the row has no key, and what serves has none like it to delete"},
+	{missing.SchemaDrift, "what serves has no table, or no column, for it"},
+	{missing.TwoPhase, "a prepared transaction that ended there waits in what serves"},
+	{missing.Held, "another change of its transaction conflicts, and transactions stay whole"},
+	{missing.Kept, "it conflicts, and what is active was decided for"},
+	{missing.Same, "what serves has it already"},
+}
+
+// MissingClasses are the names of all classes.
+func MissingClasses() (names []string) {
+	for _, c := range missingClasses {
+		names = append(names, string(c.class))
+	}
+	return names
+}
+
+func classTint(c missing.Class) colour {
+	switch {
+	case c == missing.Same || c == missing.Kept:
+		return dim
+	case c.Conflict():
+		return red
+	}
+	return yellow
+}
+
+// Missing writes what a comparison found, or a merge did.
+func Missing(v MissingView, s Style) string {
+	var b strings.Builder
+	if len(v.Databases) == 0 {
+		b.WriteString("Nothing is missing: no failover has left anything behind of group " + v.Group + ".\n")
+	}
+	for i, d := range v.Databases {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		b.WriteString(s.missingDatabase(v, d))
+	}
+	for _, n := range v.Notes {
+		b.WriteString(s.paint(yellow, shown(n)) + "\n")
+	}
+	return b.String() + missingNext(v)
+}
+
+func (s Style) missingDatabase(v MissingView, d api.MissingDatabase) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: what %s committed and %s of workspace %s, which serves in %s, lacks\n", s.paint(bold, d.Name), d.Lost, d.Database, d.Workspace, d.Serves)
+	if d.Error != "" {
+		b.WriteString(s.paint(red, "It could not be compared: "+shown(d.Error)) + "\n")
+		if d.Hint != "" {
+			b.WriteString(shown(d.Hint) + "\n")
+		}
+		return b.String()
+	}
+	b.WriteString(missingSaid(v, d) + " " + arrives(d) + "\n")
+	if tables := s.missingTables(v.Filter, d); tables != "" {
+		b.WriteString("\n" + tables)
+	}
+	b.WriteString(s.missingExamples(v.Examples[d.Name], d.Summary))
+	if asides := s.missingAsides(v, d.Summary); asides != "" {
+		b.WriteString("\n" + asides)
+	}
+	return b.String()
+}
+
+// missingSaid is the outcome in a sentence, with up to where it is known.
+func missingSaid(v MissingView, d api.MissingDatabase) string {
+	known := fmt.Sprintf("up to %s", d.Tip)
+	if !d.Last.IsZero() {
+		known += ", last commit " + Moment(d.Last)
+	}
+	sum := d.Summary
+	switch {
+	case !d.Compared:
+		return fmt.Sprintf("Nothing is known to be missing %s.", known)
+	case v.Merged && (sum.Applied > 0 || sum.Conflicts > 0):
+		text := fmt.Sprintf("%s merged in one transaction, with all that is known %s.", were(sum.Applied, "change"), known)
+		if sum.Conflicts > 0 {
+			text += fmt.Sprintf(" %s left: what is active stays.", are(sum.Conflicts, "conflict"))
+		}
+		return text
+	case d.Missing() == 0:
+		return fmt.Sprintf("Nothing is missing %s.", known)
+	}
+	text := fmt.Sprintf("%s of %s missing %s", counted(d.Missing(), "change"), are(sum.Transactions, "transaction"), known)
+	if sum.Conflicts > 0 {
+		text += fmt.Sprintf("; %s with what was written since", conflict(sum.Conflicts))
+	}
+	return text + "."
+}
+
+func arrives(d api.MissingDatabase) string {
+	if d.Complete {
+		return "Nothing more will arrive."
+	}
+	return "More may arrive: " + d.Arrives + "."
+}
+
+func counted(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func are(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what + " is"
+	}
+	return counted(n, what) + " are"
+}
+
+func were(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what + " was"
+	}
+	return counted(n, what) + " were"
+}
+
+func conflict(n int64) string {
+	if n == 1 {
+		return "1 conflicts"
+	}
+	return fmt.Sprintf("%d conflict", n)
+}
+
+// missingTables counts by table and class; only classes that there are get a column.
+func (s Style) missingTables(f api.MissingFilter, d api.MissingDatabase) string {
+	var rows [][]cell
+	header, classes := []string{"TABLE", "INSERTED", "UPDATED", "DELETED"}, classesOf(f, d.Summary)
+	for _, c := range classes {
+		header = append(header, strings.ToUpper(string(c)))
+	}
+	for _, t := range d.Summary.Tables {
+		if !f.Table(t.Schema, t.Table) {
+			continue
+		}
+		r := row(shown(t.Schema+"."+t.Table), number(t.Inserts), number(t.Updates), number(t.Deletes))
+		for _, c := range classes {
+			r = append(r, tinted(classTint(c), number(t.Classes[c])))
+		}
+		rows = append(rows, append(r, tinted(dim, foundHow[t.How])))
+	}
+	if len(rows) == 0 {
+		return ""
+	}
+	return s.table(header, rows)
+}
+
+var foundHow = map[missing.How]string{missing.ByWhole: "compared as a whole", missing.Made: "made after the fork", missing.Dropped: "dropped after the fork"}
+
+func number(n int64) string {
+	if n == 0 {
+		return "-"
+	}
+	return fmt.Sprint(n)
+}
+
+func classesOf(f api.MissingFilter, sum missing.Summary) (out []missing.Class) {
+	for _, c := range missingClasses {
+		there := slices.ContainsFunc(sum.Tables, func(t missing.TableSummary) bool { return f.Table(t.Schema, t.Table) && t.Classes[c.class] > 0 })
+		if there && f.Class(c.class) {
+			out = append(out, c.class)
+		}
+	}
+	return out
+}
+
+// missingAsides is what has to be known besides: it is shown whatever was filtered.
+func (s Style) missingAsides(v MissingView, sum missing.Summary) string {
+	var b strings.Builder
+	say := func(c colour, format string, args ...any) {
+		b.WriteString(s.paint(c, fmt.Sprintf(format, args...)) + "\n")
+	}
+	for _, m := range sum.Sequences {
+		verb := "would move on"
+		if v.Merged {
+			verb = "has moved on"
+		}
+		say(none, "Sequence %s %s from %d to %d.", shown(m.Schema+"."+m.Name), verb, m.From, m.To)
+	}
+	for _, p := range sum.Prepared {
+		say(yellow, "%s", preparedText(p))
+	}
+	for _, d := range sum.Drift {
+		say(yellow, "The schema is not the same: %s: %s.", shown(d.Object), shown(d.Text))
+	}
+	for _, d := range sum.Blind {
+		say(yellow, "What cannot be seen: %s: %s.", shown(d.Object), shown(d.Reason))
+	}
+	if sum.Whole {
+		say(yellow, "Whole tables were compared, not what WAL says was changed: transactions and moments of changes are not known, and it takes as long as the tables are large.")
+	}
+	for _, n := range sum.Notes {
+		say(yellow, "%s", shown(n))
+	}
+	return b.String()
+}
+
+// preparedText says what became of a transaction of two phases, with the command that does the same here.
+func preparedText(p missing.PreparedSummary) string {
+	name := fmt.Sprintf("transaction %d", p.XID)
+	if p.GID != "" {
+		name = fmt.Sprintf("%q", p.GID)
+	}
+	text := fmt.Sprintf("Prepared %s was %s in the region that was lost", name, p.Fate)
+	if p.Fate == missing.InDoubt {
+		text = fmt.Sprintf("Prepared %s was in doubt still in the region that was lost: nobody had ended it", name)
+	}
+	if p.AtFork {
+		text += ", and waits in what serves, with its locks"
+	}
+	if p.Command != "" {
+		return text + ". To do the same there: " + shown(p.Command)
+	}
+	return text + "."
+}
