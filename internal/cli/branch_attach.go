@@ -67,7 +67,8 @@ func (a *app) branchUnlinkCommand() *cobra.Command {
 	in := workflows.LinkBranchInput{Unlink: true}
 	cmd := &cobra.Command{
 		Use: "unlink BRANCH", Short: "Take a branch's tables out of a database that serves", Args: cobra.ExactArgs(1),
-		Example: "  smartdr branch unlink rescue --group prod",
+		Long:    "Take the schemas that `smartdr branch link` made out of a database that serves: all of the branch, or those that the flags name. One that was left behind when\nits branch was detached is named in full, with --into and --schema.",
+		Example: "  smartdr branch unlink rescue --group prod\n  smartdr branch unlink rescue --group prod --into app --schema rescue",
 	}
 	a.linkFlags(cmd, &in)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -78,10 +79,14 @@ func (a *app) branchUnlinkCommand() *cobra.Command {
 
 func (a *app) linkFlags(cmd *cobra.Command, in *workflows.LinkBranchInput) {
 	a.groupFlag(cmd, &in.Group)
+	into, of, schema := "database that serves (default: the one that the branch was made of)", "database of the branch (default: likewise)", "name of the schema (default: the branch's name)"
+	if in.Unlink {
+		into, of, schema = "only what is in this database that serves (default: all)", "only what shows this database of the branch (default: all)", "only the schema of this name (default: all)"
+	}
 	f := cmd.Flags()
-	f.StringVar(&in.Database, "into", "", "database that serves (default: the one that the branch was made of)")
-	f.StringVar(&in.Of, "of", "", "database of the branch (default: likewise)")
-	f.StringVar(&in.Schema, "schema", "", "name of the schema (default: the branch's name)")
+	f.StringVar(&in.Database, "into", "", into)
+	f.StringVar(&in.Of, "of", "", of)
+	f.StringVar(&in.Schema, "schema", "", schema)
 	cmd.ValidArgsFunction = a.completeBranches(&in.Group)
 }
 
