@@ -54,7 +54,7 @@ func (r *round) accountPacks(b *Bucket, v Verdict, count func(kind string, o Obj
 const unknownShown = 20
 
 func (r *round) workspaceAccount(b *Bucket, m Marks) topology.SweptWorkspace {
-	w := topology.SweptWorkspace{Workspace: r.workspace}
+	w := topology.SweptWorkspace{Workspace: r.workspace, Notes: r.notes}
 	if m.First != nil {
 		w.From, w.Snapshot = m.First.Manifest.CompletedAt, m.First.ID
 	}

@@ -32,6 +32,7 @@ type Marks struct {
 type marker struct {
 	g         *topology.Group
 	workspace string
+	region    string
 	b         *Bucket
 	m         Marks
 	oldest    string // id of the oldest snapshot that was asked for
@@ -39,7 +40,7 @@ type marker struct {
 
 // Mark says what is needed of a bucket by the group's document, as it is after the floors were raised, and by claims.
 func Mark(g *topology.Group, workspace, region string, b *Bucket, claims []Claim) Marks {
-	k := &marker{g: g, workspace: workspace, b: b, m: Marks{Keys: map[string]bool{}}}
+	k := &marker{g: g, workspace: workspace, region: region, b: b, m: Marks{Keys: map[string]bool{}}}
 	w := g.Workspace(workspace)
 	for _, l := range w.Lineages {
 		if f := w.Floor(region, l.ID); f != topology.Gone {
@@ -54,6 +55,7 @@ func Mark(g *topology.Group, workspace, region string, b *Bucket, claims []Claim
 	for _, sm := range g.SystemManaged {
 		if sm.Workspace == workspace {
 			k.continuation(sm)
+			k.back(sm)
 		}
 	}
 	for _, c := range claims {

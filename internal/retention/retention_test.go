@@ -205,7 +205,7 @@ func (m *model) behindFloor(s *Snapshot) bool {
 func (m *model) noSpareWAL(window time.Duration, b *Bucket) {
 	for id, l := range b.Lineages {
 		for _, s := range l.Segments {
-			if !m.used(b, id, s) && !m.onLostWay(window, b, id) {
+			if !m.used(b, id, s) && !m.onLostWay(window, b, id) && !m.beforeFork(id, s) {
 				m.t.Fatalf("segment %s stays without need; floors %v", s.Key, m.ws().Floors)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/snapshot"
 	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/internal/wal"
 )
 
 const opSweep = "remove what nothing needs"
@@ -42,9 +43,12 @@ type Sweep struct {
 	Taking     func(ctx context.Context, workspace string) (bool, error) // whether a snapshot is being taken
 	// TailComplete reports whether nothing is missing any more of a lineage that was left.
 	TailComplete func(ctx context.Context, workspace, lineage string) (bool, error)
-	Clock        func() time.Time // this machine's; default time.Now
-	Say          func(what string)
-	Log          *slog.Logger
+	// Needed returns from where on WAL before the fork of a system-managed database is needed to find missing rows of it; fault.Missing when the
+	// bucket does not have it any more. nil: that stays unknown, and all such WAL where it is.
+	Needed func(ctx context.Context, g *topology.Group, sm topology.SystemManaged) (wal.LSN, error)
+	Clock  func() time.Time // this machine's; default time.Now
+	Say    func(what string)
+	Log    *slog.Logger
 }
 
 // Run makes one round. Errors: fault.Taken while an operation holds the group, fault.Fenced when another epoch or control plane has
@@ -158,6 +162,7 @@ type round struct {
 	swept     *topology.Swept
 	list      snapshot.Condemned // as it was before the bucket was listed
 	etag      string
+	notes     []string
 }
 
 func (r *round) run(ctx context.Context, g topology.Group) (err error) {
@@ -169,7 +174,11 @@ func (r *round) run(ctx context.Context, g topology.Group) (err error) {
 	if err != nil {
 		return err
 	}
-	after, err := r.raise(ctx, g, b)
+	needs, err := r.needs(ctx, g)
+	if err != nil {
+		return err
+	}
+	after, err := r.raise(ctx, g, b, needs)
 	if err != nil {
 		return err
 	}
@@ -182,6 +191,7 @@ func (r *round) run(ctx context.Context, g topology.Group) (err error) {
 	if err != nil {
 		return err
 	}
+	r.notes = append(r.notes, r.expired(&after)...)
 	r.account(b, m, v)
 	if r.DryRun {
 		return nil
@@ -198,7 +208,7 @@ func (r *round) claims(ctx context.Context, g *topology.Group) ([]Claim, error) 
 
 // raise says in the group's document where restorable points begin from now on, and returns it as it is after that. From then on whoever refers to
 // something is in a later document, and above the floors.
-func (r *round) raise(ctx context.Context, g topology.Group, b *Bucket) (topology.Group, error) {
+func (r *round) raise(ctx context.Context, g topology.Group, b *Bucket, needs map[left]need) (topology.Group, error) {
 	over, err := r.over(ctx, g)
 	if err != nil {
 		return g, err
@@ -208,6 +218,7 @@ func (r *round) raise(ctx context.Context, g topology.Group, b *Bucket) (topolog
 			return err
 		}
 		g.SystemManaged = slices.DeleteFunc(g.SystemManaged, func(sm topology.SystemManaged) bool { return slices.Contains(over, sm.Name) })
+		r.noteNeeds(g, needs)
 		w := g.Workspace(r.workspace)
 		if w == nil {
 			return fault.Newf(fault.Missing, opSweep, "workspace %s is gone", r.workspace)

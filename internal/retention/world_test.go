@@ -148,10 +148,20 @@ func (m *model) failover() {
 	fork := m.end - min(wal.LSN(rapid.IntRange(0, 20).Draw(m.t, "lost"))*mb, m.end-l.Start.LSN-mb)
 	if rapid.Bool().Draw(m.t, "managed") {
 		name := topology.SystemManagedName("app", momentOf(m.end))
-		m.g.SystemManaged = append(m.g.SystemManaged, topology.SystemManaged{Name: name, Workspace: "orders", Database: "app", Lineage: l.ID,
-			Fork: wal.Position{Timeline: l.Start.Timeline, LSN: fork}, Since: momentOf(m.end)})
+		sm := topology.SystemManaged{Name: name, Workspace: "orders", Database: "app", Lineage: l.ID,
+			Fork: wal.Position{Timeline: l.Start.Timeline, LSN: fork}, Since: momentOf(m.end)}
+		m.lookBack(&sm)
+		m.g.SystemManaged = append(m.g.SystemManaged, sm)
 	}
 	m.lineage(&topology.Fork{Lineage: l.ID, At: wal.Position{Timeline: l.Start.Timeline, LSN: fork}}, fork)
+}
+
+// lookBack lets somebody have found out, or not, how far back WAL is needed before a fork.
+func (m *model) lookBack(sm *topology.SystemManaged) {
+	if rapid.Bool().Draw(m.t, "looked") {
+		sm.Needs = wal.LSN(rapid.IntRange(16, int(sm.Fork.LSN/mb)).Draw(m.t, "needs")) * mb
+		sm.Back = map[string]bool{rapid.SampledFrom([]string{"east", "west"}).Draw(m.t, "in"): rapid.IntRange(0, 4).Draw(m.t, "there") > 0}
+	}
 }
 
 // hole begins anew without a parent.

@@ -18,6 +18,11 @@ type SystemManaged struct {
 	Operation string       `json:"operation"`
 	Region    string       `json:"region"` // that was lost
 	Since     time.Time    `json:"since"`
+	// Needs is from where on WAL of what leads to Fork is kept to find missing rows: a transaction that was open at Fork may have begun there, and
+	// may have committed on Lineage. 0: nobody knows yet, and none of it is removed that is there.
+	Needs wal.LSN `json:"needs,omitempty"`
+	// Back says by region whether its bucket had WAL back to there when that was looked for. Where not, tables are compared as a whole.
+	Back map[string]bool `json:"back,omitempty"`
 	// Merged is the last merge of it into the database that serves; nil: there was none.
 	Merged *Merged `json:"merged,omitempty"`
 }
