@@ -51,7 +51,7 @@ type MissingDatabase struct {
 	MadeAt    time.Time `json:"madeAt,omitzero"`
 	// Complete says that nothing more will arrive of the old line, and that all of it was compared.
 	Complete bool   `json:"complete"`
-	Arrives  string `json:"arrives"` // whether more will, as a sentence
+	Arrives  string `json:"arrives,omitempty"` // why it has not all arrived, if that is known
 	// Compared is false where there was nothing to compare: nothing has arrived behind the fork.
 	Compared bool            `json:"compared"`
 	Tables   []missing.Table `json:"tables,omitempty"` // whose rows changed, with their columns
@@ -216,7 +216,7 @@ func nothingArrived(g topology.Group, waits []topology.Waits, req MissingRequest
 func standingOf(g topology.Group, w topology.Waits) MissingDatabase {
 	d := MissingDatabase{
 		Workspace: w.Workspace, Database: w.Database, Lost: w.Region, Serves: g.Active, Fork: w.Fork.LSN, Tip: w.At.LSN, Last: w.Time,
-		Complete: w.Complete, Arrives: w.Sentence(),
+		Complete: w.Complete, Arrives: w.Reason,
 	}
 	d.Name, d.Summary.Database = w.Name, w.Database
 	return d

@@ -47,7 +47,7 @@ func (a *app) missingView(ctx context.Context, s *api.Service, in missingFlags, 
 		if err != nil {
 			return v, err
 		}
-		if v.Examples[d.Name], err = render.Examples(c, in.filter, in.examples); err != nil {
+		if v.Examples[d.Name], err = render.Examples(c, in.filter, in.examples, m.Merged); err != nil {
 			return v, err
 		}
 	}

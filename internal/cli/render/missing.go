@@ -77,16 +77,12 @@ func Missing(v MissingView, s Style) string {
 
 func (s Style) missingDatabase(v MissingView, d api.MissingDatabase) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: what %s committed and %s of workspace %s, which serves in %s, lacks\n", s.paint(bold, d.Name), d.Lost, d.Database, d.Workspace, d.Serves)
+	fmt.Fprintf(&b, "%s, written in %s, beside %s of workspace %s, which serves in %s\n", s.paint(bold, d.Name), d.Lost, d.Database, d.Workspace, d.Serves)
 	if d.Error != "" {
-		b.WriteString(s.paint(red, "It could not be compared: "+shown(d.Error)) + "\n")
-		if d.Hint != "" {
-			b.WriteString(shown(d.Hint) + "\n")
-		}
-		return b.String()
+		return b.String() + s.paint(red, "It could not be compared: "+shown(d.Error)) + "\n" + lineOf(shown(d.Hint))
 	}
-	b.WriteString(missingSaid(v, d) + " " + arrives(d) + "\n")
-	if tables := s.missingTables(v.Filter, d); tables != "" {
+	b.WriteString(missingSaid(v, d) + "\n" + missingKnown(d) + "\n")
+	if tables := s.missingTables(v, d); tables != "" {
 		b.WriteString("\n" + tables)
 	}
 	b.WriteString(s.missingExamples(v.Examples[d.Name], d.Summary))
@@ -96,37 +92,49 @@ func (s Style) missingDatabase(v MissingView, d api.MissingDatabase) string {
 	return b.String()
 }
 
-// missingSaid is the outcome in a sentence, with up to where it is known.
-func missingSaid(v MissingView, d api.MissingDatabase) string {
-	known := fmt.Sprintf("up to %s", d.Tip)
-	if !d.Last.IsZero() {
-		known += ", last commit " + Moment(d.Last)
+// lineOf ends a line that is not empty.
+func lineOf(line string) string {
+	if line == "" {
+		return ""
 	}
+	return line + "\n"
+}
+
+// missingSaid is the outcome in a sentence.
+func missingSaid(v MissingView, d api.MissingDatabase) string {
 	sum := d.Summary
 	switch {
 	case !d.Compared:
-		return fmt.Sprintf("Nothing is known to be missing %s.", known)
+		return "Nothing is known to be missing."
 	case v.Merged && (sum.Applied > 0 || sum.Conflicts > 0):
-		text := fmt.Sprintf("%s merged in one transaction, with all that is known %s.", were(sum.Applied, "change"), known)
+		text := fmt.Sprintf("%s merged in one transaction.", were(sum.Applied, "change"))
 		if sum.Conflicts > 0 {
-			text += fmt.Sprintf(" %s left: what is active stays.", are(sum.Conflicts, "conflict"))
+			text += fmt.Sprintf(" %s left, where what is active stays.", are(sum.Conflicts, "conflict"))
 		}
 		return text
 	case d.Missing() == 0:
-		return fmt.Sprintf("Nothing is missing %s.", known)
+		return "Nothing is missing."
 	}
-	text := fmt.Sprintf("%s of %s missing %s", counted(d.Missing(), "change"), are(sum.Transactions, "transaction"), known)
+	text := fmt.Sprintf("%s of %s missing", counted(d.Missing(), "change"), are(sum.Transactions, "transaction"))
 	if sum.Conflicts > 0 {
 		text += fmt.Sprintf("; %s with what was written since", conflict(sum.Conflicts))
 	}
 	return text + "."
 }
 
-func arrives(d api.MissingDatabase) string {
-	if d.Complete {
-		return "Nothing more will arrive."
+// missingKnown says up to where that is known, and whether more may come.
+func missingKnown(d api.MissingDatabase) string {
+	text := fmt.Sprintf("Known up to %s", d.Tip)
+	if !d.Last.IsZero() {
+		text += ", last commit " + Moment(d.Last)
 	}
-	return "More may arrive: " + d.Arrives + "."
+	switch {
+	case d.Complete:
+		return text + ". Nothing more will arrive."
+	case d.Arrives != "":
+		return text + ". More may arrive: " + shown(d.Arrives) + "."
+	}
+	return text + ". More may arrive."
 }
 
 func counted(n int64, what string) string {
@@ -158,19 +166,19 @@ func conflict(n int64) string {
 }
 
 // missingTables counts by table and class; only classes that there are get a column.
-func (s Style) missingTables(f api.MissingFilter, d api.MissingDatabase) string {
+func (s Style) missingTables(v MissingView, d api.MissingDatabase) string {
 	var rows [][]cell
-	header, classes := []string{"TABLE", "INSERTED", "UPDATED", "DELETED"}, classesOf(f, d.Summary)
+	header, classes := []string{"TABLE", "INSERTED", "UPDATED", "DELETED"}, classesOf(v.Filter, d.Summary)
 	for _, c := range classes {
-		header = append(header, strings.ToUpper(string(c)))
+		header = append(header, classHeader(c, v.Merged))
 	}
 	for _, t := range d.Summary.Tables {
-		if !f.Table(t.Schema, t.Table) {
+		if !v.Filter.Table(t.Schema, t.Table) {
 			continue
 		}
 		r := row(shown(t.Schema+"."+t.Table), number(t.Inserts), number(t.Updates), number(t.Deletes))
 		for _, c := range classes {
-			r = append(r, tinted(classTint(c), number(t.Classes[c])))
+			r = append(r, counter(c, t.Classes[c], v.Merged))
 		}
 		rows = append(rows, append(r, tinted(dim, foundHow[t.How])))
 	}
@@ -181,6 +189,21 @@ func (s Style) missingTables(f api.MissingFilter, d api.MissingDatabase) string 
 }
 
 var foundHow = map[missing.How]string{missing.ByWhole: "compared as a whole", missing.Made: "made after the fork", missing.Dropped: "dropped after the fork"}
+
+// classHeader is the name of a class; what was missing is not so any more after a merge.
+func classHeader(c missing.Class, merged bool) string {
+	if merged && c == missing.Missing {
+		return "MERGED"
+	}
+	return strings.ToUpper(string(c))
+}
+
+func counter(c missing.Class, n int64, merged bool) cell {
+	if n == 0 || merged && c == missing.Missing {
+		return plain(number(n))
+	}
+	return tinted(classTint(c), number(n))
+}
 
 func number(n int64) string {
 	if n == 0 {

@@ -18,9 +18,9 @@ const (
 	lineWidth  = 76 // of all values of a row that stand on one line
 )
 
-// Examples returns the first n changes of each table and class that a filter chooses, grouped by these. What serves has already is left out
-// unless it is asked for. It reads no further than needed.
-func Examples(of api.MissingChanges, f api.MissingFilter, n int) ([]api.MissingChange, error) {
+// Examples returns the first n changes of each table and class that a filter chooses, grouped by these. What serves has, by itself or by a merge,
+// is left out unless its class is asked for. It reads no further than needed.
+func Examples(of api.MissingChanges, f api.MissingFilter, n int, merged bool) ([]api.MissingChange, error) {
 	type group struct {
 		schema, table string
 		class         missing.Class
@@ -28,7 +28,8 @@ func Examples(of api.MissingChanges, f api.MissingFilter, n int) ([]api.MissingC
 	wanted, left := map[group]int64{}, int64(0)
 	for _, t := range of.Of.Summary.Tables {
 		for class, count := range t.Classes {
-			if f.Table(t.Schema, t.Table) && f.Class(class) && (class != missing.Same || len(f.Classes) > 0) {
+			there := class == missing.Same || merged && class == missing.Missing
+			if f.Table(t.Schema, t.Table) && f.Class(class) && (!there || len(f.Classes) > 0) {
 				wanted[group{t.Schema, t.Table, class}] = min(count, int64(n))
 				left += min(count, int64(n))
 			}
@@ -124,7 +125,7 @@ func (s Style) missingChange(c api.MissingChange) string {
 		b.WriteString("    " + shown(c.Why) + "\n")
 	}
 	switch {
-	case c.Class.Conflict() || c.Class == missing.Kept:
+	case (c.Class.Conflict() || c.Class == missing.Kept) && len(c.Differs) > 0:
 		b.WriteString(s.versions(c))
 	case c.Op == missing.Update:
 		b.WriteString("    " + clip(updates(c), lineWidth) + "\n")
@@ -203,18 +204,11 @@ func pairs(r *api.Row) string {
 
 // versions writes the three versions of a row beside each other, of the columns that differ. What a side changed has a star.
 func (s Style) versions(c api.MissingChange) string {
-	columns := c.Differs
-	if len(columns) == 0 && c.Theirs != nil {
-		columns = c.Theirs.Columns
-	}
 	var rows [][]cell
-	for _, column := range columns {
+	for _, column := range c.Differs {
 		rows = append(rows, []cell{
 			plain("    " + shown(column)), plain(versionValue(c.Base, column)), s.changed(c.Base, c.Theirs, column), s.changed(c.Base, c.Active, column),
 		})
-	}
-	if len(rows) == 0 {
-		return ""
 	}
 	return s.table([]string{"    COLUMN", "AT THE FORK", "THEIRS", "ACTIVE"}, rows)
 }
@@ -222,11 +216,7 @@ func (s Style) versions(c api.MissingChange) string {
 // changed is a side's value, with a star where it is not what there was at the fork.
 func (s Style) changed(base, side *api.Row, column string) cell {
 	text := versionValue(side, column)
-	if side == nil || base == nil && side != nil {
-		return tinted(yellow, text+" *")
-	}
-	from, to := valueOf(base, column), valueOf(side, column)
-	if same(from, to) {
+	if base == nil && side == nil || base != nil && side != nil && same(valueOf(base, column), valueOf(side, column)) {
 		return plain(text)
 	}
 	return tinted(yellow, text+" *")

@@ -27,6 +27,9 @@ func missingNext(v MissingView) string {
 		say("merge them", "%s --apply", rows)
 		say("see each of them", "%s -o csv", rows)
 	}
+	if v.Failed() > 0 {
+		say("when that is put right", "%s", rows)
+	}
 	if v.receiving() {
 		say("when more has arrived", "%s", rows)
 	}
@@ -61,7 +64,7 @@ func nameOf(v MissingView, d api.MissingDatabase) string {
 
 func (v MissingView) receiving() bool {
 	for _, d := range v.Databases {
-		if !d.Complete {
+		if !d.Complete && d.Error == "" {
 			return true
 		}
 	}
@@ -84,8 +87,11 @@ func nextText(lines [][2]string) string {
 	return b.String()
 }
 
-// shellWord is a word as a shell takes it.
+// shellWord is the name of a file as a shell, and then a program, takes it.
 func shellWord(w string) string {
+	if strings.HasPrefix(w, "-") {
+		w = "./" + w
+	}
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./:+@%,=", r)
 	}
