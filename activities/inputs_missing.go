@@ -29,8 +29,9 @@ type MissingJob struct {
 	On        string         `json:"on,omitempty"`     // host of the server that serves; empty: any of the region reaches it
 	Lineage   string         `json:"lineage"`          // that was left
 	Fork      wal.Position   `json:"fork"`             // where the lineage that serves left it
-	Tip       wal.LSN        `json:"tip"`              // end of the last record that a bucket has of it
+	Tip       wal.Position   `json:"tip"`              // end of the last record that a bucket has of it
 	End       wal.Position   `json:"end"`              // of what that bucket has
+	UpTo      wal.Timeline   `json:"upTo,omitempty"`   // its newer timelines do not go on from the fork; 0: they do
 	Bucket    string         `json:"bucket"`           // region whose bucket has all of it
 	Region    string         `json:"region,omitempty"` // of Host
 	Host      string         `json:"host,omitempty"`   // that reads it; empty: all sets are there

@@ -70,7 +70,8 @@ func (s *searching) bringFiles(ctx context.Context, start WorkspacePlan) (f rest
 		return f, err
 	}
 	in.Place = place
-	if err := s.files(ctx, in); err != nil {
+	say := func(done, total int64) { s.pulse.say(amount{done, total, start.Workspace}) }
+	if err := s.t.copyFiles(ctx, in, say); err != nil {
 		return f, err
 	}
 	m, err := s.t.metadataOrNone(ctx, in)
@@ -84,8 +85,9 @@ func (s *searching) bringFiles(ctx context.Context, start WorkspacePlan) (f rest
 	}, err
 }
 
-func (s *searching) files(ctx context.Context, in RestoreInput) error {
-	store, err := s.t.store(in.To)
+// copyFiles brings a snapshot's files for a server that nobody shall ever reach.
+func (t *Target) copyFiles(ctx context.Context, in RestoreInput, say func(done, total int64)) error {
+	store, err := t.store(in.To)
 	if err != nil {
 		return err
 	}
@@ -97,8 +99,7 @@ func (s *searching) files(ctx context.Context, in RestoreInput) error {
 	if err != nil {
 		return err
 	}
-	files := restore.FilesInput{Store: store, Manifest: m, DataDir: in.Place.DataDir, Reuse: s.t.reuse(ctx, in), Log: s.t.Log,
-		Progress: func(done, total int64) { s.pulse.say(amount{done, total, in.Plan.Workspace}) }}
+	files := restore.FilesInput{Store: store, Manifest: m, DataDir: in.Place.DataDir, Reuse: t.reuse(ctx, in), Log: t.Log, Progress: say}
 	if account != nil {
 		files.UID, files.GID = int(account.UID), int(account.GID)
 	}

@@ -94,7 +94,8 @@ func ParseKey(name string) (k Key, ok bool) {
 	return Key{Kind: Kind(m[3]), Lineage: m[1], Tip: wal.LSN(tip), Part: m[5]}, err == nil
 }
 
-// UndoKeys returns the keys of all undo records of a database of a lineage, of older tips first. Which of them count is said by the server
+// UndoKeys returns the keys of all undo records of a database of a lineage, oldest first: of older tips, and of runs whose names begin with the
+// moment. Which of them count is said by the server
 // (Undo.XID).
 func UndoKeys(ctx context.Context, store objectstore.Store, group, workspace, lineage, database string) (keys []string, err error) {
 	prefix := Prefix(group, workspace)

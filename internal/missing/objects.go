@@ -36,13 +36,15 @@ type Object struct {
 	MadeAt        time.Time `json:"madeAt"`
 	Parts         []Part    `json:"parts"`
 
-	// Of a set.
-	Commits int64 `json:"commits,omitempty"` // commit records between fork and tip, of the whole server
+	// Of a set. One without parts is of a database that is not there at the tip, and Notes say so.
+	Commits int64    `json:"commits,omitempty"` // commit records between fork and tip, of the whole server
+	Notes   []string `json:"notes,omitempty"`
 	// Of a report.
 	Applied bool     `json:"applied,omitempty"` // it tells of a merge
 	Summary *Summary `json:"summary,omitempty"`
 	// Of an undo record.
-	XID uint64 `json:"xid,omitempty"`
+	XID     uint64 `json:"xid,omitempty"`
+	Changes int64  `json:"changes,omitempty"`
 }
 
 // Part is a piece of an object.
@@ -184,3 +186,31 @@ func readPart(ctx context.Context, store objectstore.Store, p Part) ([]byte, err
 
 // Close ends reading.
 func (r *objectReader) Close() error { return nil }
+
+// CopyObject copies an object to another bucket, its document last.
+func CopyObject(ctx context.Context, from, to objectstore.Store, key string) error {
+	o, err := ReadObject(ctx, from, key)
+	if err != nil {
+		return err
+	}
+	for _, p := range o.Parts {
+		b, err := readPart(ctx, from, p)
+		if err != nil {
+			return err
+		}
+		if _, err := to.Put(ctx, p.Key, b, objectstore.PutOptions{}); err != nil {
+			return err
+		}
+	}
+	return putDocument(ctx, to, key, o)
+}
+
+// Describe adds to a report what came of it.
+func Describe(ctx context.Context, store objectstore.Store, key string, s Summary) error {
+	o, err := ReadObject(ctx, store, key)
+	if err != nil {
+		return err
+	}
+	o.Summary = &s
+	return putDocument(ctx, store, key, o)
+}

@@ -2,6 +2,7 @@ package topology
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/smartdr/smartdr/internal/wal"
@@ -26,13 +27,28 @@ func (g *Group) Has(workspace, lineage string, at wal.LSN) bool {
 	if w == nil {
 		return false
 	}
-	way := g.Ancestry(workspace, w.Lineage)
-	for i, l := range way {
-		if l.ID == lineage {
-			return i == len(way)-1 || way[i+1].Parent.At.LSN >= at
+	for l := w.CurrentLineage(); l != nil; {
+		switch {
+		case l.ID == lineage:
+			return true
+		case l.Parent == nil:
+			l = w.beforeHole(*l)
+		case l.Parent.Lineage == lineage:
+			return l.Parent.At.LSN >= at
+		default:
+			l = g.FindLineage(workspace, l.Parent.Lineage)
 		}
 	}
 	return false
+}
+
+// beforeHole returns the lineage that the same server wrote before one that comes from none; nil when that was its first.
+func (w *Workspace) beforeHole(l Lineage) *Lineage {
+	i := slices.IndexFunc(w.Lineages, func(o Lineage) bool { return o.ID == l.ID })
+	if i < 1 || w.Lineages[i-1].Epoch != l.Epoch {
+		return nil
+	}
+	return &w.Lineages[i-1]
 }
 
 // standing returns the merge of a system-managed database that what serves now has; nil when there is none.
