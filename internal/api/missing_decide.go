@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
 
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/missing"
@@ -49,18 +50,39 @@ type planFile struct {
 }
 
 type planEntry struct {
-	ID     string             `yaml:"id"`
-	Of     string             `yaml:"of"`
-	Table  string             `yaml:"table"`
-	Key    map[string]*string `yaml:"key"`
-	Op     missing.Op         `yaml:"op"`
-	Class  missing.Class      `yaml:"class"`
-	Why    string             `yaml:"why"`
-	Base   map[string]*string `yaml:"base"`
-	Theirs map[string]*string `yaml:"theirs"`
-	Active map[string]*string `yaml:"active"`
-	Decide missing.Policy     `yaml:"decide"`
-	Values map[string]*string `yaml:"values"`
+	ID     string            `yaml:"id"`
+	Of     string            `yaml:"of"`
+	Table  string            `yaml:"table"`
+	Key    map[string]scalar `yaml:"key"`
+	Op     missing.Op        `yaml:"op"`
+	Class  missing.Class     `yaml:"class"`
+	Why    string            `yaml:"why"`
+	Base   map[string]scalar `yaml:"base"`
+	Theirs map[string]scalar `yaml:"theirs"`
+	Active map[string]scalar `yaml:"active"`
+	Decide missing.Policy    `yaml:"decide"`
+	Values map[string]scalar `yaml:"values"`
+}
+
+// scalar is a value as it was written, so that 007 and 1.10 are not made other numbers; nil is null.
+type scalar struct{ text *string }
+
+// UnmarshalYAML takes the text of what is one value.
+func (s *scalar) UnmarshalYAML(n ast.Node) error {
+	switch n := n.(type) {
+	case *ast.NullNode:
+		s.text = nil
+	case *ast.LiteralNode:
+		s.text = &n.Value.Value
+	case *ast.StringNode:
+		s.text = &n.Value
+	case ast.ScalarNode:
+		text := n.GetToken().Value
+		s.text = &text
+	default:
+		return &yaml.SyntaxError{Message: "a column holds one value: put it in quotes", Token: n.GetToken()}
+	}
+	return nil
 }
 
 // ParseMissingPlan reads a file of decisions for a group strictly. Errors are fault.Invalid and begin with "<file>:<line>:".
@@ -146,7 +168,7 @@ func (p MissingPlan) Check(all []MissingChanges) (Decisions, Decided, error) {
 		} else {
 			said.Theirs++
 		}
-		out[e.Of] = append(out[e.Of], missing.Decision{ID: e.ID, Decide: e.Decide, Values: e.Values})
+		out[e.Of] = append(out[e.Of], missing.Decision{ID: e.ID, Decide: e.Decide, Values: e.values()})
 	}
 	return out, said, nil
 }
@@ -170,6 +192,17 @@ func (p MissingPlan) fits(i int, e planEntry, c MissingChange, conflicts bool, a
 	return nil
 }
 
+func (e planEntry) values() map[string]*string {
+	if len(e.Values) == 0 {
+		return nil
+	}
+	out := map[string]*string{}
+	for name, v := range e.Values {
+		out[name] = v.text
+	}
+	return out
+}
+
 func (e planEntry) id() [2]string { return [2]string{e.Of, e.ID} }
 
 // place names an entry's row; "" for one without a key.
@@ -179,7 +212,7 @@ func (e planEntry) place() string {
 	}
 	var r Row
 	for name, v := range e.Key {
-		r.Columns, r.Values = append(r.Columns, name), append(r.Values, v)
+		r.Columns, r.Values = append(r.Columns, name), append(r.Values, v.text)
 	}
 	return placeOf(e.Of, e.Table, &r)
 }

@@ -98,6 +98,23 @@ func TestEditedPlan(t *testing.T) {
 	}
 }
 
+// TestValuesStayAsTheyWereWritten: 007 is no 7 in a column of text.
+func TestValuesStayAsTheyWereWritten(t *testing.T) {
+	written := `{balance: 1.10, note: 007}`
+	for _, values := range []string{written, "\n      balance: 1.10\n      note: |-\n        007", `{balance: "1.10", note: '007'}`} {
+		edited := strings.Replace(planOf(t, conflicting()), "decide: keep\n", "decide: theirs\n    values: "+values+"\n", 1)
+		p, err := ParseMissingPlan("p.yaml", "prod", []byte(edited))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _, err := p.Check(changesOf(conflicting()))
+		want := map[string]*string{"balance": textOf("1.10"), "note": textOf("007")}
+		if diff := cmp.Diff(want, got[leftApp][0].Values); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", values, err, diff)
+		}
+	}
+}
+
 // TestBadPlans: each is refused by a sentence that names its line.
 func TestBadPlans(t *testing.T) {
 	good := planOf(t, conflicting())
@@ -116,6 +133,7 @@ func TestBadPlans(t *testing.T) {
 		"left empty":     {"decide: keep\n", "decide:\n", line("decide: keep\n"), "is no decision"},
 		"values of keep": {"decide: keep\n", "decide: keep\n    values: {balance: 1}\n", line("decide: keep\n") + 1, "they need decide: theirs"},
 		"no such column": {"decide: keep\n", "decide: theirs\n    values: {balanc: 1}\n", line("decide: keep\n") + 1, `no column "balanc"`},
+		"no one value":   {"decide: keep\n", "decide: theirs\n    values: {balance: [1]}\n", line("decide: keep\n") + 1, "one value"},
 		"twice":          {`id: "c2"`, `id: "c1"`, line(`id: "c2"`), "decided twice"},
 		"no id":          {`id: "c2"`, `id: ""`, 0, "needs the id"},
 		"stale":          {`id: "c2"`, `id: "c9"`, line(`id: "c2"`), "it is stale"},
