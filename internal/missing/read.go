@@ -31,7 +31,7 @@ func (in *ReadInput) connect(ctx context.Context, database string) (*pgx.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	if _, err := conn.Exec(ctx, Session, pgx.QueryExecModeSimpleProtocol); err != nil {
+	if _, err := conn.Exec(ctx, Session+"; "+lockTimeout, pgx.QueryExecModeSimpleProtocol); err != nil {
 		_ = conn.Close(ctx) // what went wrong is told below
 		return nil, sqlError(err)
 	}
@@ -53,16 +53,16 @@ func (in *ReadInput) somewhere(ctx context.Context) (*pgx.Conn, error) {
 	return nil, first
 }
 
-// stands checks that the copy has replayed exactly to a position.
+// stands checks that the copy has replayed exactly to a position. One that was promoted says so as long as it runs.
 func stands(ctx context.Context, conn *pgx.Conn, at wal.LSN) error {
 	var replayed *string
-	if err := conn.QueryRow(ctx, "select pg_last_wal_replay_lsn()::text where pg_is_in_recovery()").Scan(&replayed); err != nil && err != pgx.ErrNoRows {
+	if err := conn.QueryRow(ctx, "select pg_last_wal_replay_lsn()::text").Scan(&replayed); err != nil {
 		return sqlError(err)
 	}
-	switch {
-	case replayed == nil:
-		return fault.Newf(fault.Invalid, opRead, "the copy does not replay WAL: it is no standby any more").WithHint("Make the copy anew.")
-	case *replayed != at.String():
+	if replayed == nil {
+		return fault.Newf(fault.Invalid, opRead, "the copy did not replay WAL since it was started").WithHint("Make the copy anew.")
+	}
+	if *replayed != at.String() {
 		return fault.Newf(fault.Invalid, opRead, "the copy has replayed to %s, and it should stand at %s", *replayed, at).WithHint("Make the copy anew.")
 	}
 	return nil
@@ -79,8 +79,8 @@ func (in *ReadInput) progress(database, table string, done, total int64) {
 const everyRows = 10_000
 
 // ReadFork reads the copy at the fork, and leaves what ReadTip needs in the folder. It may be called again after it was killed; once all is
-// there it does nothing, wherever the copy stands. It fails with fault.Invalid when the copy stands elsewhere, and with fault.Full when the
-// folder's disk has no room.
+// there it does nothing, wherever the copy stands. It fails with fault.Invalid when the copy stands elsewhere, with fault.Full when the
+// folder's disk has no room, and as Locked tells when the copy has to be promoted.
 func ReadFork(ctx context.Context, in ReadInput) error {
 	rec := newForkRecord(&in)
 	if there, err := rec.kept(in.Dir); err != nil || there {

@@ -109,7 +109,13 @@ func (c *comparison) gone(r *row) error {
 }
 
 // remover is the transaction that removed a row version; 0: not known.
-func (c *comparison) remover(*row) uint32 { return 0 }
+func (c *comparison) remover(r *row) uint32 {
+	at := c.t.plan.fork.Relations[r.Table]
+	if at == nil || c.t.in.Changes.touched(at) == nil {
+		return 0
+	}
+	return c.t.in.Changes.touched(at).Old.XID(r.TID)
+}
 
 // line writes a line, behind that of its transaction.
 func (c *comparison) line(l Line, r *row) error {

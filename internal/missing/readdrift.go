@@ -48,7 +48,7 @@ union all select 'i' || i.indexrelid, 'r' || rel.oid, name, format('index %I', x
 		case when i.indisunique then ' unique' else '' end || case when i.indisvalid then '' else ' invalid' end
 	from rel join pg_index i on i.indrelid = rel.oid join pg_class x on x.oid = i.indexrelid
 	where not exists (select from pg_constraint c where c.conindid = i.indexrelid and c.conrelid = i.indrelid and c.contype in ('p','u','x'))
-union all select 't' || t.oid, 'r' || rel.oid, name, format('trigger %I', t.tgname), pg_get_triggerdef(t.oid) || ' ' || t.tgenabled
+union all select 'g' || t.oid, 'r' || rel.oid, name, format('trigger %I', t.tgname), pg_get_triggerdef(t.oid) || ' ' || t.tgenabled::text
 	from rel join pg_trigger t on t.tgrelid = rel.oid and not t.tgisinternal
 union all select 't' || oid, '', name, '', case typtype when 'e' then
 		'enum of ' || (select string_agg(quote_literal(enumlabel), ', ' order by enumsortorder) from pg_enum where enumtypid = typ.oid)

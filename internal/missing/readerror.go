@@ -9,8 +9,22 @@ import (
 	"github.com/smartdr/smartdr/internal/fault"
 )
 
-// serverFull is the SQLSTATE of a server whose disk is full.
-const serverFull = "53100"
+// SQLSTATEs that say what is to be done.
+const (
+	serverFull   = "53100" // its disk is full
+	lockTimedOut = "55P03"
+)
+
+// lockTimeout is how long reading waits for a lock. On a copy that stands still only transactions that were open there hold any that matter, and
+// none of them ever ends.
+const lockTimeout = "set lock_timeout = '5s'"
+
+// errLocked is in errors that Locked knows.
+var errLocked = errors.New("a transaction that was open there has locked it (TRUNCATE, ALTER TABLE, VACUUM FULL, LOCK TABLE)")
+
+// Locked reports whether a copy that replays WAL can't be read since a transaction which was open where it stands has locked a table. One that
+// was promoted there can be: promotion ends what was open, and what was prepared can be rolled back on it.
+func Locked(err error) bool { return errors.Is(err, errLocked) }
 
 // sqlError judges what a copy answered. A copy that answers wrongly once may do better after a restart: most are transient.
 func sqlError(err error) error {
@@ -18,8 +32,11 @@ func sqlError(err error) error {
 		return nil
 	}
 	var said *pgconn.PgError
-	if errors.As(err, &said) && said.Code == serverFull {
+	switch {
+	case errors.As(err, &said) && said.Code == serverFull:
 		return fault.New(fault.Full, opRead, err)
+	case said != nil && said.Code == lockTimedOut:
+		return fault.Newf(fault.Taken, opRead, "%w: %w", errLocked, err)
 	}
 	return fault.New(fault.Transient, opRead, err)
 }
