@@ -21,32 +21,33 @@ type place struct{ start, end wal.LSN }
 // lastBefore returns the last record of running transactions that ends at or before to and is wanted; false when WAL from there is not kept.
 // visit sees all records between it and to, some before, and some twice; nil: nobody wants them.
 func (b *back) lastBefore(ctx context.Context, to wal.LSN, want func(wal.Running) bool, visit func(wal.Record) error) (last place, found bool, err error) {
-	top, step, grow := to, wal.LSN(b.size), wal.LSN(2)
+	top, step, single := to, wal.LSN(b.size), false
 	for to > b.oldest {
 		from := max(b.oldest, b.size.Start(to-min(to, step)))
 		w := window{to: to, want: want, visit: visit}
 		err := w.read(ctx, b.walk, from)
-		if fault.Is(err, fault.Missing) && to-from > wal.LSN(b.size) {
-			step, grow = wal.LSN(b.size), 1 // a part of it may be there
-			continue
-		}
-		if fault.Is(err, fault.Missing) {
+		switch {
+		case fault.Is(err, fault.Missing) && single:
 			return last, false, nil
-		}
-		if err != nil || w.found {
+		case fault.Is(err, fault.Missing):
+			step, single = 1, true // a part of it may be there: file by file
+			continue
+		case err != nil || w.found:
 			return w.last, w.found, err
+		case from == b.oldest:
+			return last, false, nil
 		}
 		if b.read != nil {
 			b.read(top - from)
 		}
-		if from == b.oldest {
-			break
-		}
-		if w.first == 0 { // a record is longer
+		switch {
+		case w.first == 0: // a record is longer
 			step += wal.LSN(b.size)
-			continue
+		case single:
+			to, step = w.first, 1
+		default:
+			to, step = w.first, 2*step
 		}
-		to, step = w.first, step*grow
 	}
 	return last, false, nil
 }

@@ -38,16 +38,19 @@ type RowChange struct {
 // Rows are row versions of one block. They are valid as long as the record that they come from.
 type Rows struct {
 	Block       uint32
-	first, last uint16 // without a list; 0: there are none
-	list        []byte
+	first, last uint16 // 0: there are none
+	list        []byte // instead, when they need not lie side by side
 }
 
 // Len is how many there are.
 func (r Rows) Len() int {
-	if r.list == nil && r.last == 0 {
+	switch {
+	case r.list != nil:
+		return len(r.list) / 2
+	case r.last == 0:
 		return 0
 	}
-	return int(r.last-r.first) + 1 + len(r.list)/2
+	return int(r.last-r.first) + 1
 }
 
 // Offsets are their numbers in the block, from 1.
@@ -163,7 +166,7 @@ func readMultiInsert(main []byte, at [2]block) (c RowChange, ok bool) {
 	if n == 0 || len(main) < 4+2*n {
 		return c, false
 	}
-	c.New = Rows{Block: at[0].number, first: 1, list: main[4 : 4+2*n]}
+	c.New = Rows{Block: at[0].number, list: main[4 : 4+2*n]}
 	return c, true
 }
 
