@@ -13,8 +13,9 @@ const databasesLong = `List a group's databases: how far each is replicated, and
 stored in the other region, and is absent after a failover.
 
 After a failover there is a second one beside each database that served: app_20261122T221000Z is the continuation of app in the region
-that was lost. It is system-managed: attached to nothing, it goes on receiving what its server wrote and had not been replicated. To see
-into it, make a branch of it. Branches are listed too.
+that was lost. It is system-managed: attached to nothing, it goes on receiving what its server wrote and had not been replicated.
+"smartdr missing-rows" lists what it has and the one that serves lacks, and merges it; to see into it, make a branch of it. Branches are
+listed too.
 
 Names are as in "app", for every workspace that has a database of that name, or "main/app" for the one of workspace main.`
 

@@ -165,10 +165,10 @@ func (a *app) writePlan(ctx context.Context, s *api.Service, in missingFlags, m 
 // args are the words that name the database in a command, after the group's.
 func (in missingFlags) args() (text string) {
 	if in.Database != "" {
-		text = " " + in.Database
+		text = " " + render.ShellWord(in.Database)
 	}
 	if in.Workspace != "" {
-		text += " --workspace " + in.Workspace
+		text += " --workspace " + render.ShellWord(in.Workspace)
 	}
 	return text
 }

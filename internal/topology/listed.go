@@ -46,9 +46,10 @@ type Listed struct {
 	Transactions int64         `json:"transactions"` // system-managed: that the one that serves lacks, of its whole server
 	Bytes        int64         `json:"bytes"`        // system-managed: of WAL, likewise
 	ReadOnly     bool          `json:"readOnly,omitempty"`
-	Endpoint     Endpoint      `json:"endpoint,omitzero"` // attached branches: where clients connect
-	Reason       string        `json:"reason,omitempty"`  // in a sentence: what waits, or why it does not move on
-	Hint         string        `json:"hint,omitempty"`    // the command that comes next
+	Endpoint     Endpoint      `json:"endpoint,omitzero"`     // attached branches: where clients connect
+	Reason       string        `json:"reason,omitempty"`      // in a sentence: what waits, or why it does not move on
+	Hint         string        `json:"hint,omitempty"`        // the command that comes next
+	MissingRows  string        `json:"missingRows,omitempty"` // system-managed, where something waits: the command that lists the rows
 }
 
 // Listed returns the system-managed databases and the branches of a group, by what is known of the tails of its workspaces.
@@ -75,6 +76,9 @@ func (w Waits) listed(g *Group) Listed {
 	if w.Complete {
 		l.State = Complete
 	}
+	if w.SomethingWaits() {
+		l.MissingRows = w.MissingRowsCommand(g)
+	}
 	return l
 }
 
@@ -94,13 +98,27 @@ func (w Waits) Sentence() string {
 	return "goes on receiving"
 }
 
+// SomethingWaits reports whether a system-managed database has what the one that serves lacks, or somebody has to decide about.
+func (w Waits) SomethingWaits() bool {
+	return !w.NothingMissing() && (w.Bytes > 0 || w.Merged != nil && w.Merged.Conflicts > 0)
+}
+
 // BranchCommand is the command that makes a branch of a system-managed database, which is the way to see into it.
 func (s SystemManaged) BranchCommand(g *Group) string {
-	of := s.Name
-	if found := g.FindSystemManaged(of); found != nil && found.Workspace != s.Workspace {
-		of = s.Workspace + "/" + s.Name
+	return fmt.Sprintf("smartdr branch create --group %s --of %s --attach", g.Name, s.nameIn(g))
+}
+
+// MissingRowsCommand is the command that lists the rows of a system-managed database that the one which serves lacks.
+func (s SystemManaged) MissingRowsCommand(g *Group) string {
+	return fmt.Sprintf("smartdr missing-rows %s %s", g.Name, s.nameIn(g))
+}
+
+// nameIn is what names a system-managed database in its group: its name, with its workspace where another one is found by that.
+func (s SystemManaged) nameIn(g *Group) string {
+	if found := g.FindSystemManaged(s.Name); found != nil && found.Workspace != s.Workspace {
+		return s.Workspace + "/" + s.Name
 	}
-	return fmt.Sprintf("smartdr branch create --group %s --of %s --attach", g.Name, of)
+	return s.Name
 }
 
 func (b *Branch) listed(group string) Listed {

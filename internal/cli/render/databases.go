@@ -48,8 +48,12 @@ func (s Style) ownDatabases(dbs []api.Database) string {
 // systemManaged writes what goes on of databases of a region that was lost, and the command that leads into the first.
 func (s Style) systemManaged(dbs []api.Database) string {
 	var rows [][]cell
+	which := ""
 	for _, d := range dbs {
 		l := d.Detached
+		if which == "" && l.MissingRows != "" {
+			which = "\nSee which rows wait there, and merge them: " + l.MissingRows
+		}
 		tint := yellow
 		if l.State == topology.Complete {
 			tint = none
@@ -57,7 +61,7 @@ func (s Style) systemManaged(dbs []api.Database) string {
 		rows = append(rows, []cell{plain(d.Workspace), plain(d.Name), tinted(tint, string(d.State)), plain(l.At.LSN.String()), plain(Moment(l.Time)),
 			plain(waiting(l.Transactions, l.Bytes)), plain(Moment(l.Since)), plain(d.Reason)})
 	}
-	return s.table([]string{"WORKSPACE", "SYSTEM-MANAGED", "STATE", "RECOVERY POINT", "LAST COMMIT", "WAITING", "SINCE", "REASON"}, rows) +
+	return s.table([]string{"WORKSPACE", "SYSTEM-MANAGED", "STATE", "RECOVERY POINT", "LAST COMMIT", "WAITING", "SINCE", "REASON"}, rows) + which +
 		"\nA system-managed database is attached to nothing. See into it by a branch: " + dbs[0].Detached.Hint + "\n"
 }
 
@@ -101,6 +105,9 @@ func (s Style) behind(st topology.GroupStatus) string {
 			tint = none
 		}
 		b.WriteString(s.paint(tint, fmt.Sprintf("%s/%s is system-managed, detached: %s%s", w.Workspace, w.Name, text, w.Sentence())) + "\n")
+		if w.SomethingWaits() {
+			b.WriteString("  which rows: " + w.MissingRowsCommand(&st.Group) + "\n")
+		}
 	}
 	return b.String()
 }

@@ -18,7 +18,7 @@ func missingNext(v MissingView) string {
 	case v.Merged:
 		v.afterMerge(rows, say)
 	case v.Plan != "":
-		say("edit "+v.Plan+", then merge by it", "%s --decisions %s --apply", rows, shellWord(v.Plan))
+		say("edit "+v.Plan+", then merge by it", "%s --decisions %s --apply", rows, ShellWord(v.Plan))
 	case v.Conflicts() > 0:
 		say("merge what does not conflict", "%s --apply", rows)
 		say("decide about each conflict", "%s --plan decisions.yaml", rows)
@@ -56,10 +56,10 @@ func (v MissingView) afterMerge(rows string, say func(what, command string, args
 func nameOf(v MissingView, d api.MissingDatabase) string {
 	for _, other := range v.Databases {
 		if other.Name == d.Name && other.Workspace != d.Workspace {
-			return d.Workspace + "/" + d.Name
+			return ShellWord(d.Workspace + "/" + d.Name)
 		}
 	}
-	return d.Name
+	return ShellWord(d.Name)
 }
 
 func (v MissingView) receiving() bool {
@@ -87,8 +87,8 @@ func nextText(lines [][2]string) string {
 	return b.String()
 }
 
-// shellWord is the name of a file as a shell, and then a program, takes it.
-func shellWord(w string) string {
+// ShellWord is the name of a file as a shell, and then a program, takes it.
+func ShellWord(w string) string {
 	if strings.HasPrefix(w, "-") {
 		w = "./" + w
 	}

@@ -165,7 +165,7 @@ func TestExamplesEndEarly(t *testing.T) {
 
 func TestShellWord(t *testing.T) {
 	for word, want := range map[string]string{"a.yaml": "a.yaml", "my file": "'my file'", "it's": `'it'\''s'`, "": "''", "$(x)": "'$(x)'", "-f": "./-f"} {
-		if got := shellWord(word); got != want {
+		if got := ShellWord(word); got != want {
 			t.Errorf("%q becomes %s, want %s", word, got, want)
 		}
 	}
