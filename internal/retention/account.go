@@ -22,6 +22,9 @@ func (r *round) account(b *Bucket, m Marks, v Verdict) {
 		count(topology.SweptManifests, s.Object, !m.Keys[s.Key] && r.old(s.Object))
 	}
 	eachWAL(b, func(o Object) { count(topology.SweptWAL, o, !m.Keys[o.Key] && r.old(o)) })
+	for _, o := range b.Missing {
+		count(topology.SweptOther, o.Object, !m.Keys[o.Object.Key] && r.old(o.Object))
+	}
 	for _, o := range b.Leftovers {
 		count(topology.SweptOther, o, r.old(o))
 	}

@@ -21,7 +21,7 @@ type Leg struct {
 
 // Marks are what is needed of a Bucket.
 type Marks struct {
-	Keys    map[string]bool // of manifests, segments and history files
+	Keys    map[string]bool // of manifests, segments and history files, and of what tells of missing rows
 	Chunks  Set             // of the snapshots that stay
 	Unknown []string        // snapshots that stay and whose chunks are not known: no pack can be told to be needless
 	Lacking bool            // chunks of a snapshot that stays are in no pack that can be read: one that cannot be may have them
@@ -61,6 +61,7 @@ func Mark(g *topology.Group, workspace, region string, b *Bucket, claims []Claim
 	for _, c := range claims {
 		k.claim(c)
 	}
+	k.missing()
 	k.damaged()
 	k.chunks()
 	k.m.First = k.first(w, region)

@@ -85,7 +85,7 @@ func (r *reader) sort(o Object, name string, info objectstore.Info) bool {
 		r.pack(m[1], m[2], o)
 		return true
 	}
-	return r.wal(o, name, info)
+	return r.missing(o, name) || r.wal(o, name, info)
 }
 
 func (r *reader) pack(id, kind string, o Object) {

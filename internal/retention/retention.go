@@ -26,6 +26,7 @@ type Bucket struct {
 	Snapshots []Snapshot // by id, so oldest first
 	Packs     []Pack     // by id
 	Lineages  map[string]*Lineage
+	Missing   []MissingObject
 	Leftovers []Object // of the known layout, and named by nothing
 	Unknown   []Object // not of the known layout: they are never removed
 	Documents int      // small ones that always stay

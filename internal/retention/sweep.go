@@ -354,6 +354,11 @@ func (r *round) needless(b *Bucket, m Marks) (manifests, rest []Object) {
 			rest = append(rest, o)
 		}
 	})
+	for _, o := range b.Missing {
+		if !m.Keys[o.Object.Key] && r.old(o.Object) {
+			rest = append(rest, o.Object)
+		}
+	}
 	for _, o := range b.Leftovers {
 		if r.old(o) {
 			rest = append(rest, o)

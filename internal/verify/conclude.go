@@ -36,6 +36,8 @@ func (w *walk) altered(ctx context.Context, bad []Altered) error {
 				chunks[name] = map[string]map[snapshot.Hash]bool{}
 			}
 			chunks[name][id] = hashes(a.Chunks)
+		case documentOfPart(a.Key) != nil:
+			f = documentOfPart(a.Key).finding(topology.FindingAltered, a.Key, a.What)
 		default:
 			f.hides = []string{a.Key}
 		}

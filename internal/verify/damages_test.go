@@ -124,6 +124,17 @@ func otherDamages() []damage {
 		{name: "the inventory's content is missing", kind: missing, severity: damaged, plant: func(b *bucket) string { return b.lose(b.keys("inventory/")[0]) }},
 		{name: "the inventory's content is altered", kind: altered, severity: damaged, plant: func(b *bucket) string { return b.flip(b.keys("inventory/")[0], -1) }},
 		{name: "the metadata is missing", kind: missing, severity: damaged, both: true, plant: func(b *bucket) string { return b.lose(prefix + "metadata.json") }},
+		{name: "a part of what leads back from a merge is missing", kind: missing, severity: damaged, says: []string{"leads back from this merge"},
+			plant: func(b *bucket) string { return b.lose(b.comparison(first, kindOfUndo)) }},
+		{name: "a part of a comparison is altered", kind: altered, severity: note, read: topology.VerifyAll, says: []string{"compares again"},
+			plant: func(b *bucket) string { return b.flip(b.comparison(first, kindOfSet), 2) }},
+		{name: "the document of a comparison is altered", kind: altered, severity: note, says: []string{"compares again"},
+			plant: func(b *bucket) string {
+				b.comparison(first, kindOfSet)
+				return b.put(b.keys("missing/", "set.json")[0], []byte("no"))
+			}},
+		{name: "a comparison of a database that is gone", kind: orphaned, severity: note, more: -1,
+			plant: func(b *bucket) string { return b.comparison("0009-00000099", kindOfSet) }},
 		{name: "a pack that nothing needs", kind: orphaned, severity: note, plant: plantOrphan},
 		{name: "the WAL of an unknown lineage", kind: orphaned, severity: note, plant: func(b *bucket) string {
 			b.put(prefix+"wal/0009-00000099/00000001/0000000001000000-0000000001000100.seg", []byte("?"))

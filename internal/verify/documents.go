@@ -61,9 +61,11 @@ var documents = []document{
 }
 
 func documentOf(name string) *document {
-	for i := range documents {
-		if documents[i].pattern.MatchString(name) {
-			return &documents[i]
+	for _, some := range [][]document{documents, missingDocuments} {
+		for i := range some {
+			if some[i].pattern.MatchString(name) {
+				return &some[i]
+			}
 		}
 	}
 	return nil

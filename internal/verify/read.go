@@ -78,6 +78,7 @@ func (r *reader) items(ctx context.Context, w *walk) (items []item, err error) {
 	for _, ws := range w.workspaces {
 		chosen := r.chosen(ws)
 		items = append(items, r.segments(ws, chosen)...)
+		items = append(items, r.missingParts(ws, chosen)...)
 		packs, err := r.packs(ctx, ws, chosen)
 		if err != nil {
 			return nil, err

@@ -78,7 +78,7 @@ func (ws *workspace) run(ctx context.Context) (err error) {
 		return err
 	}
 	ws.leftovers()
-	return nil
+	return ws.missing(ctx)
 }
 
 // sort puts the WAL of known lineages in order, and names that of unknown ones.
