@@ -97,7 +97,7 @@ func (m MissingRows) Failed() (n int) {
 
 // MissingRows compares, or merges if asked to, and waits for it. say is told what is being done. A comparison of the same that
 // is under way is joined; fault.Conflict while another one is. Where nothing has arrived of the old line Temporal is not asked.
-func (s *Service) MissingRows(ctx context.Context, req MissingRequest, say func(string)) (MissingRows, error) {
+func (s *Service) MissingRows(ctx context.Context, req MissingRequest, say func(MissingProgress)) (MissingRows, error) {
 	g, waits, err := s.leftBehind(ctx, req)
 	if err != nil {
 		return MissingRows{}, err

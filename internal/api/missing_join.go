@@ -4,17 +4,28 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
+	"github.com/smartdr/smartdr/activities"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/workflows"
 )
 
+// MissingProgress is what a comparison is doing.
+type MissingProgress struct {
+	Doing string `json:"doing"` // in a sentence
+	activities.MissingProgress
+}
+
+// missingEvery is how often a comparison is asked what it does.
+const missingEvery = 500 * time.Millisecond
+
 // compare starts the workflow, or joins the one that does the same already, and waits for its result.
-func (s *Service) compare(ctx context.Context, in workflows.MissingRowsInput, say func(string), out *workflows.MissingRowsResult) error {
+func (s *Service) compare(ctx context.Context, in workflows.MissingRowsInput, say func(MissingProgress), out *workflows.MissingRowsResult) error {
 	id, what := workflows.MissingRowsID(in.Group), "find missing rows of group "+in.Group
 	if in.Apply {
 		what = "merge missing rows of group " + in.Group
@@ -26,12 +37,45 @@ func (s *Service) compare(ctx context.Context, in workflows.MissingRowsInput, sa
 	if err != nil {
 		return err
 	}
-	telling, stop := context.WithCancel(ctx)
-	told := s.tellDetails(telling, id, say)
-	err = failure(ctx, run.Get(ctx, out))
-	stop()
-	<-told
-	return err
+	done := make(chan error, 1)
+	go func() { done <- run.Get(ctx, out) }()
+	tick := time.NewTicker(missingEvery)
+	defer tick.Stop()
+	for last := (MissingProgress{}); ; {
+		select {
+		case err := <-done:
+			return failure(ctx, err)
+		case <-tick.C:
+			if now := s.missingNow(ctx, run); now != last && now.Doing != "" {
+				last = now
+				say(now)
+			}
+		}
+	}
+}
+
+// missingNow is what a comparison does now; nothing while that is not known.
+func (s *Service) missingNow(ctx context.Context, run client.WorkflowRun) (p MissingProgress) {
+	c, err := s.dial(ctx)
+	if err != nil {
+		return p
+	}
+	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
+	defer cancel()
+	v, err := c.QueryWorkflow(ctx, run.GetID(), run.GetRunID(), workflows.ProgressQuery)
+	var all workflows.MissingRowsProgress
+	if err != nil || v.Get(&all) != nil || len(all.Steps) == 0 {
+		return p
+	}
+	p.Doing = all.Steps[len(all.Steps)-1].What
+	d, err := c.DescribeWorkflowExecution(ctx, run.GetID(), run.GetRunID())
+	if err != nil {
+		return p
+	}
+	for _, a := range d.GetPendingActivities() {
+		p.MissingProgress = detail[activities.MissingProgress](a.GetHeartbeatDetails())
+	}
+	return p
 }
 
 // join returns the run of a workflow that is under way if it was asked for the same; else otherwise, with what can be done about it.

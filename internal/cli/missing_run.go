@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -52,7 +53,7 @@ func (a *app) missingRows(cmd *cobra.Command, in missingFlags) (err error) {
 			return err
 		}
 	}
-	m, err := s.MissingRows(ctx, in.MissingRequest, a.sayMissing)
+	m, err := s.MissingRows(ctx, in.MissingRequest, a.sayMissing())
 	if err != nil {
 		return err
 	}
@@ -87,8 +88,22 @@ func missingCode(m api.MissingRows) error {
 	return nil
 }
 
-// sayMissing tells what is being done.
-func (a *app) sayMissing(doing string) { a.advise("%s", strings.ReplaceAll(doing, "**", "")) }
+// sayMissing returns what tells what is being done: each step as it begins, and how far it is now and then.
+func (a *app) sayMissing() func(api.MissingProgress) {
+	var doing string
+	var last time.Time
+	return func(p api.MissingProgress) {
+		now := a.now()
+		if p.Doing == doing && now.Sub(last) < sayEvery {
+			return
+		}
+		if p.Doing == doing && p.Phase == "" {
+			return
+		}
+		a.advise("%s", render.MissingProgress(p, p.Doing != doing))
+		doing, last = p.Doing, now
+	}
+}
 
 // readDecisions reads the file of decisions, if one was named.
 func (in *missingFlags) readDecisions() ([]byte, error) {
@@ -113,7 +128,7 @@ func (a *app) decide(ctx context.Context, s *api.Service, in *missingFlags, text
 	}
 	asked := in.MissingRequest
 	asked.Apply, asked.OnConflict, asked.WholeTransactions = false, "", false
-	m, err := s.MissingRows(ctx, asked, a.sayMissing)
+	m, err := s.MissingRows(ctx, asked, a.sayMissing())
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +148,7 @@ func (a *app) decide(ctx context.Context, s *api.Service, in *missingFlags, text
 // agrees shows what a merge would do, and asks for the group's name.
 func (a *app) agrees(ctx context.Context, s *api.Service, in missingFlags) error {
 	in.Apply = false
-	m, err := s.MissingRows(ctx, in.MissingRequest, a.sayMissing)
+	m, err := s.MissingRows(ctx, in.MissingRequest, a.sayMissing())
 	if err != nil || m.Missing() == 0 && m.Failed() == 0 {
 		return err // nothing of what is there would change
 	}

@@ -50,3 +50,28 @@ func Decided(d api.Decided, file string, otherwise missing.Policy) string {
 	}
 	return text
 }
+
+// MissingProgress writes what a comparison does on one line; without its step, which was said before, only how far that is.
+func MissingProgress(p api.MissingProgress, step bool) string {
+	var text string
+	if step {
+		text = p.Doing
+	}
+	if p.Phase == "" {
+		return text
+	}
+	far := p.Phase
+	if p.Database != "" {
+		far += ", " + shown(p.Database)
+	}
+	if p.Table != "" {
+		far += ", " + shown(p.Table)
+	}
+	if p.Total > 0 {
+		far += ": " + Percent(100*float64(p.Done)/float64(p.Total))
+	}
+	if text == "" {
+		return "  " + far
+	}
+	return text + " (" + far + ")"
+}

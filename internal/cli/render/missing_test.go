@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/smartdr/smartdr/activities"
 	"github.com/smartdr/smartdr/internal/api"
 	"github.com/smartdr/smartdr/internal/missing"
 	"github.com/smartdr/smartdr/workflows"
@@ -90,6 +91,10 @@ func each(all []api.MissingChange) iter.Seq2[api.MissingChange, error] {
 	}
 }
 
+func progress(doing string) api.MissingProgress {
+	return api.MissingProgress{Doing: doing, MissingProgress: activities.MissingProgress{Phase: "read rows", Database: "app", Table: "public.orders", Done: 1 << 20, Total: 4 << 20}}
+}
+
 func TestMissingGolden(t *testing.T) {
 	merged := foundMissing()
 	merged.Merged = true
@@ -113,18 +118,19 @@ func TestMissingGolden(t *testing.T) {
 	planned := view(foundMissing())
 	planned.Plan, planned.Args = "my decisions.yaml", " app"
 	for name, got := range map[string]string{
-		"missing":         Missing(view(foundMissing()), Style{}),
-		"missing_tty":     Missing(view(foundMissing()), Style{Colour: true}),
-		"missing_merged":  Missing(view(merged), Style{}),
-		"missing_whole":   Missing(MissingView{MissingRows: whole}, Style{}),
-		"missing_settled": Missing(MissingView{MissingRows: settled}, Style{}),
-		"missing_waiting": Missing(MissingView{MissingRows: waiting}, Style{}),
-		"missing_failed":  Missing(MissingView{MissingRows: failed}, Style{}),
-		"missing_only":    Missing(only, Style{}),
-		"missing_planned": Missing(planned, Style{}),
-		"missing_none":    Missing(MissingView{MissingRows: api.MissingRows{Group: "prod"}}, Style{}),
-		"missing_consent": MissingConsent(view(foundMissing()), Style{}),
-		"missing_decided": Decided(api.Decided{Theirs: 2, Kept: 1, Done: 1, Undecided: 3}, "d.yaml", missing.Theirs) + "\n" + Decided(api.Decided{Kept: 1}, "d.yaml", "") + "\n",
+		"missing":          Missing(view(foundMissing()), Style{}),
+		"missing_tty":      Missing(view(foundMissing()), Style{Colour: true}),
+		"missing_merged":   Missing(view(merged), Style{}),
+		"missing_whole":    Missing(MissingView{MissingRows: whole}, Style{}),
+		"missing_settled":  Missing(MissingView{MissingRows: settled}, Style{}),
+		"missing_waiting":  Missing(MissingView{MissingRows: waiting}, Style{}),
+		"missing_failed":   Missing(MissingView{MissingRows: failed}, Style{}),
+		"missing_only":     Missing(only, Style{}),
+		"missing_planned":  Missing(planned, Style{}),
+		"missing_none":     Missing(MissingView{MissingRows: api.MissingRows{Group: "prod"}}, Style{}),
+		"missing_consent":  MissingConsent(view(foundMissing()), Style{}),
+		"missing_progress": MissingProgress(api.MissingProgress{Doing: "Reading"}, true) + "\n" + MissingProgress(progress("Reading"), true) + "\n" + MissingProgress(progress("Reading"), false) + "\n",
+		"missing_decided":  Decided(api.Decided{Theirs: 2, Kept: 1, Done: 1, Undecided: 3}, "d.yaml", missing.Theirs) + "\n" + Decided(api.Decided{Kept: 1}, "d.yaml", "") + "\n",
 	} {
 		t.Run(name, func(t *testing.T) { golden(t, name, got) })
 	}
