@@ -87,6 +87,8 @@ type MergeInput struct {
 	Apply     bool
 	Policy    Policy
 	Decisions []Decision
+	// LockWait is how long to wait for a row that somebody holds; 0: 30 seconds.
+	LockWait time.Duration
 	// Whole keeps transactions together: if one change of a transaction can't be applied, none of it is, nor of those that touch the same rows.
 	Whole bool
 	// Merged are the undo records of earlier merges of the same lineage and database, oldest first: also those that may not have committed, which
