@@ -34,7 +34,7 @@ func (t *Target) planMissing(ctx context.Context, g topology.Group, s topology.S
 	}
 	for _, there := range reached {
 		var why error
-		if plan, why = t.planFork(ctx, g, there, nil); why == nil {
+		if plan, why = t.planFork(ctx, g, there); why == nil {
 			*job = there
 			return plan, notes, nil
 		}
@@ -92,8 +92,8 @@ func (t *Target) missingIn(ctx context.Context, g topology.Group, job MissingJob
 	return job, err
 }
 
-// planFork plans a restore to the fork, without some snapshots.
-func (t *Target) planFork(ctx context.Context, g topology.Group, job MissingJob, without []string) (plan WorkspacePlan, err error) {
+// planFork plans a restore to the fork.
+func (t *Target) planFork(ctx context.Context, g topology.Group, job MissingJob) (plan WorkspacePlan, err error) {
 	p, err := t.branchPlanner(ctx, g, job.Workspace, job.Bucket)
 	if err != nil {
 		return plan, err
@@ -102,7 +102,6 @@ func (t *Target) planFork(ctx context.Context, g topology.Group, job MissingJob,
 	if err != nil && !fault.Is(err, fault.Corrupt) {
 		return plan, err
 	}
-	snapshots = slices.DeleteFunc(snapshots, func(m *snapshot.Manifest) bool { return slices.Contains(without, m.ID) })
 	p.left = job.Fork
 	plan, found, err := p.along(ctx, g.Ancestry(job.Workspace, job.Lineage), snapshots)
 	if err == nil && !found {

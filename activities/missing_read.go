@@ -120,49 +120,54 @@ func (r *reading) counted(walk missing.Walk) missing.Walk {
 	}
 }
 
-// toFork brings the copy to the fork, and reads it there.
+// toFork reads the copy at the fork, unless an earlier attempt has.
 func (r *reading) toFork(ctx context.Context) error {
-	if err := r.begin(ctx); err != nil {
+	if err := r.begin(ctx); err != nil || r.copy.Forked {
 		return err
 	}
-	if !r.copy.Forked {
-		if err := r.readable(ctx); err != nil {
-			return err
-		}
-	}
-	if err := missing.ReadFork(ctx, r.input()); err != nil {
+	if err := r.readAt(ctx, r.in.Fork, func() error { return missing.ReadFork(ctx, r.input()) }); err != nil {
 		return err
 	}
-	r.copy.Forked = true
+	if r.copy.Forked = true; r.copy.Promoted { // it goes nowhere from there
+		return r.again(ctx)
+	}
 	return r.save()
 }
 
-// toTip moves the copy on to the tip, reads it there, and keeps what was found.
+// toTip reads the copy at the tip, and keeps what was found. It counts once all databases were read.
 func (r *reading) toTip(ctx context.Context) error {
-	if err := r.follow(ctx, r.in.Tip); err != nil {
+	var sets map[string]*missing.ObjectWriter
+	var notes []string
+	err := r.readAt(ctx, r.in.Tip, func() (err error) {
+		sets, notes, err = r.readTip(ctx)
+		return err
+	})
+	if err != nil {
 		return err
 	}
+	r.notes = append(r.notes, notes...)
+	for database, set := range sets {
+		if err := set.Publish(ctx, r.object(database, notes)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readTip writes the sets. A database that is not there at the tip has one without contents.
+func (r *reading) readTip(ctx context.Context) (map[string]*missing.ObjectWriter, []string, error) {
 	sets := map[string]*missing.ObjectWriter{}
 	notes, err := missing.ReadTip(ctx, r.input(), func(database string) (io.WriteCloser, error) {
 		of := MissingOf{Database: database}
 		sets[database] = missing.CreateObject(ctx, r.store, r.in.place(of).SetKey(r.in.Full))
 		return sets[database], nil
 	})
-	if err != nil {
-		return err
-	}
-	r.notes = append(r.notes, notes...)
 	for _, of := range r.in.Databases {
 		if sets[of.Database] == nil {
 			sets[of.Database] = missing.CreateObject(ctx, r.store, r.in.place(of).SetKey(r.in.Full))
 		}
 	}
-	for database, set := range sets { // each counts once all were read
-		if err := set.Publish(ctx, r.object(database, notes)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return sets, notes, err
 }
 
 // object is the document of a database's set.
