@@ -39,7 +39,7 @@ func (c *Control) sweepBucket(ctx context.Context, in SweepBucketInput, p *pulse
 	s := retention.Sweep{
 		Store: store, Catalog: c.Catalog, Group: in.Group, Region: in.Region, Controller: c.Controller,
 		Grace: grace, Slack: clockSlack, DryRun: in.DryRun, Log: c.Log,
-		Claims: c.claims(in.Region), Taking: c.taking(in.Group), TailComplete: c.tailComplete(in.Group),
+		Claims: c.claims(in.Region), Taking: c.taking(in.Group), TailComplete: c.tailComplete(in.Group), Needed: c.needed(in.Region),
 		Say: func(what string) { p.say(what) },
 	}
 	swept, err := s.Run(ctx)

@@ -10,6 +10,7 @@ import (
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/internal/wal"
 )
 
 // littered is a bucket with many objects that nothing needs.
@@ -115,5 +116,32 @@ func TestSweepOfAnotherTimeDeletesNothing(t *testing.T) {
 				t.Errorf("%d of 5 are left, want a refusal as %s: %v", w.left(t), c.kind, err)
 			}
 		})
+	}
+}
+
+// A sweep asks the bucket how far back WAL is needed before a fork, once, and is not held up by one that has none of it.
+func TestSweepLooksHowFarBackWALIsNeeded(t *testing.T) {
+	w, c := littered(t, 0)
+	l := topology.Lineage{ID: "0001-00000001", Epoch: 1, Region: "east", SystemID: "1", SegmentSize: 16 << 20, Start: wal.Position{Timeline: 1, LSN: 16 << 20}}
+	fork := wal.Position{Timeline: 1, LSN: 20 << 20}
+	w.update(t, func(g *topology.Group) {
+		ws := g.Workspace("main")
+		ws.Lineage, ws.Lineages = l.ID, []topology.Lineage{l}
+		g.SystemManaged = []topology.SystemManaged{{Name: "app_20261123T100000Z", Workspace: "main", Database: "app", Lineage: l.ID, Fork: fork, Region: "east"}}
+	})
+	for _, known := range []wal.LSN{0, 17 << 20} {
+		w.update(t, func(g *topology.Group) { g.SystemManaged[0].Needs, g.SystemManaged[0].Back = known, nil })
+		dry := atOnce
+		dry.DryRun = true
+		for _, in := range []SweepBucketInput{dry, atOnce} {
+			swept, err := as(t, c.SweepBucket, in)
+			check(t, err)
+			loaded, err := w.Catalog.Load(t.Context(), "prod")
+			check(t, err)
+			here, looked := loaded.Group.SystemManaged[0].Back["east"]
+			if here || looked == in.DryRun || looked != (len(swept.Workspaces[0].Notes) > 0) || loaded.Group.SystemManaged[0].Needs != known {
+				t.Errorf("dry run %v, needs %s: it is on record as %+v, and told: %q", in.DryRun, known, loaded.Group.SystemManaged[0], swept.Workspaces[0].Notes)
+			}
+		}
 	}
 }

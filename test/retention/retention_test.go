@@ -44,7 +44,8 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	majors, err := devenv.Majors()
 	must(t, err)
-	w := &world{t: t, pg: devtest.Postgres(t, devenv.PostgresOptions{Major: majors[0]}), faults: &objectstore.Faults{}}
+	w := &world{t: t, faults: &objectstore.Faults{}}
+	w.pg = devtest.Postgres(t, devenv.PostgresOptions{Major: majors[0], Settings: map[string]string{"max_prepared_transactions": "2"}})
 	w.store = devtest.Store(t)
 	w.catalog = &catalog.Catalog{Stores: map[string]objectstore.Store{"east": w.store}, Timeout: 10 * time.Second}
 	w.prepare()
