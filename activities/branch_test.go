@@ -152,7 +152,7 @@ func TestBranchesCountOnTheirHost(t *testing.T) {
 	if files, err := ownerFiles(target.DataDir, "prod", "main"); err != nil || len(files) != 0 {
 		t.Errorf("it is taken for a workspace's server: %v, %v", files, err)
 	}
-	port, err := target.freePort(7001, nil)
+	port, err := target.freePort(owner{}, 7001, nil)
 	if err != nil || port != 7002 {
 		t.Errorf("port %d was chosen, %v", port, err)
 	}

@@ -134,7 +134,7 @@ func (t *Target) unkept(all []keptPort) (int, error) {
 	for _, k := range all {
 		kept[k.Port] = true
 	}
-	port, err := t.freePort(0, kept)
+	port, err := t.freePort(owner{}, 0, kept)
 	if err == nil && kept[port] {
 		err = fault.Newf(fault.Invalid, "keep a place", "every free port from %d to %d is kept for a workspace already", t.FirstPort, t.LastPort).
 			WithHint("Widen the worker's range of ports.")

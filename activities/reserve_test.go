@@ -1,6 +1,8 @@
 package activities
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -41,9 +43,19 @@ func TestAHostKeepsPortsForWorkspaces(t *testing.T) {
 	if err != nil || mine != prod || !others[test] || others[prod] {
 		t.Errorf("of prod is %d, of others %v, %v", mine, others, err)
 	}
-	if port, err := host.freePort(0, map[int]bool{prod: true, test: true}); err != nil || port == prod || port == test {
+	if port, err := host.freePort(owner{}, 0, map[int]bool{prod: true, test: true}); err != nil || port == prod || port == test {
 		t.Errorf("a server of somebody else gets %d, %v", port, err)
 	}
+	before := filepath.Join(host.DataDir, "prod", "main", "e1")
+	check(t, os.MkdirAll(before, 0o755))
+	check(t, writeState(before, ownerFile, owner{Group: "prod", Workspace: "main", Epoch: 1, Port: prod}))
+	if port, err := host.freePort(owner{Group: "prod", Workspace: "main", Epoch: 3}, prod, nil); err != nil || port != prod {
+		t.Errorf("the workspace comes back at %d and was at %d, %v", port, prod, err)
+	}
+	if port, err := host.freePort(owner{Group: "prod", Workspace: "other"}, prod, nil); err != nil || port == prod {
+		t.Errorf("another workspace gets %d, %v", port, err)
+	}
+	check(t, os.RemoveAll(before))
 
 	moved := keep("prod", first+15) // it came up elsewhere than was kept
 	if moved != first+15 || keep("prod", 0) != moved {

@@ -106,7 +106,7 @@ func (t *Target) choosePort(dir string, o *owner) error {
 	if err != nil {
 		return err
 	}
-	if o.Port, err = t.freePort(wanted, kept); err != nil {
+	if o.Port, err = t.freePort(*o, wanted, kept); err != nil {
 		return err
 	}
 	return writeState(dir, ownerFile, *o)
@@ -152,7 +152,7 @@ func socketDir(dir string, port int) string {
 
 // freePort returns a port of the range that no instance has and nothing listens on: wanted if it can be, 0 for any. One that is
 // kept for another workspace is the last choice.
-func (t *Target) freePort(wanted int, kept map[int]bool) (int, error) {
+func (t *Target) freePort(of owner, wanted int, kept map[int]bool) (int, error) {
 	taken := map[int]bool{}
 	files, err := ownerFiles(t.DataDir, "*", "*")
 	if err != nil {
@@ -167,7 +167,7 @@ func (t *Target) freePort(wanted int, kept map[int]bool) (int, error) {
 		if _, err := readState(filepath.Dir(f), ownerFile, &o); err != nil {
 			return 0, err
 		}
-		taken[o.Port] = taken[o.Port] || !o.Retired // one that will not run again leaves its port to who follows it
+		taken[o.Port] = taken[o.Port] || !o.leavesPort(of)
 	}
 	if t.FirstPort <= wanted && wanted <= t.LastPort && !taken[wanted] && free(wanted) {
 		return wanted, nil
@@ -181,6 +181,12 @@ func (t *Target) freePort(wanted int, kept map[int]bool) (int, error) {
 	}
 	return 0, fault.Newf(fault.Invalid, "choose port", "no port from %d to %d is free", t.FirstPort, t.LastPort).
 		WithHint("widen the worker's range of ports")
+}
+
+// leavesPort reports whether a folder's port is there for another: its server will not run again, or the other is what the same workspace comes back
+// as, for whose sake nobody starts this one.
+func (o owner) leavesPort(to owner) bool {
+	return o.Retired || o.Branch == "" && to.Branch == "" && o.Group == to.Group && o.Workspace == to.Workspace
 }
 
 func free(port int) bool {
