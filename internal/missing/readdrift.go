@@ -81,7 +81,11 @@ func drift(fork, tip []item) []Drift {
 	}
 	for _, i := range tip {
 		_, there := was[i.ID]
-		if _, whole := was[i.Of]; !there && (i.Of == "" || whole) {
+		of, whole := was[i.Of]
+		if whole {
+			i.Object = of.Object // as on the fork
+		}
+		if !there && (i.Of == "" || whole) {
 			all = append(all, i.says("was added"))
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -25,6 +24,7 @@ const segment = wal.SegmentSize(16 << 20)
 type oldLine struct {
 	t               *testing.T
 	old, copy       *postgres.Server
+	spare           *postgres.Server // a second copy, that has not been started
 	base, fork, tip wal.LSN
 	dir             string
 }
@@ -37,7 +37,7 @@ func newOldLine(t *testing.T, bin postgres.Binaries, sql string) *oldLine {
 	postgrestest.Check(t, old.Stop(t.Context(), postgres.Fast))
 	control, err := old.ControlData(t.Context())
 	postgrestest.Check(t, err)
-	l := &oldLine{t: t, old: old, copy: postgrestest.Copy(t, old), dir: t.TempDir(), base: control.Checkpoint.LSN}
+	l := &oldLine{t: t, old: old, copy: postgrestest.Copy(t, old), spare: postgrestest.Copy(t, old), dir: t.TempDir(), base: control.Checkpoint.LSN}
 	postgrestest.Check(t, old.Start(t.Context()))
 	l.exec("checkpoint") // which says what transactions are open
 	return l
@@ -177,8 +177,9 @@ func (l *oldLine) between(before string, behind ...string) {
 	l.tip = l.here()
 }
 
-func deadline(t *testing.T, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
+// promote ends the copy's recovery where it stands.
+func (l *oldLine) promote() {
+	l.t.Helper()
+	postgrestest.Check(l.t, l.copy.Promote(l.t.Context()))
+	postgrestest.Check(l.t, l.copy.WaitPromoted(l.t.Context()))
 }

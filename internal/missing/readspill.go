@@ -103,7 +103,7 @@ func readRows(path string, visit func(*row) error) error {
 		return fault.New(fault.Corrupt, opRead, err)
 	}
 	defer z.Close()
-	in := rowReader{in: bufio.NewReaderSize(z, 1<<16)}
+	in := newRowReader(z)
 	for {
 		r, err := in.next()
 		if err == io.EOF {
@@ -126,6 +126,8 @@ type rowReader struct {
 	n    uint64
 	err  error
 }
+
+func newRowReader(from io.Reader) *rowReader { return &rowReader{in: bufio.NewReaderSize(from, 1<<16)} }
 
 func (r *rowReader) number(limit uint64) uint64 {
 	if r.err != nil {
