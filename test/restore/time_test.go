@@ -27,7 +27,7 @@ func TestPointsInTime(t *testing.T) {
 	w.record(20)
 	w.Stop()
 	w.shipped()
-	attached, resolved := 6, 40
+	attached, resolved := 4, 24
 	if os.Getenv("SMARTDR_TEST_FULL") == "1" {
 		attached, resolved = 100, 200
 	}
