@@ -24,5 +24,5 @@ func (a *app) consents(op, shown, kind, name string) error {
 		what = "nobody answered"
 	}
 	return api.As(api.Unsafe, fault.Newf(fault.Invalid, op, "%s; nothing was changed", what).
-		WithHint("In scripts, --yes agrees to what would be lost."))
+		WithHint("In scripts, --yes agrees to it."))
 }

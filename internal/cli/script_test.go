@@ -46,10 +46,12 @@ type world struct {
 
 func startWorld(t *testing.T) *world {
 	t.Helper()
-	return &world{
+	w := &world{
 		gateways: map[string]*devenv.Gateway{"east": devtest.Gateway(t), "west": devtest.Gateway(t)},
 		temporal: devtest.Temporal(t),
 	}
+	startCanned(t, w.temporal.Addr())
+	return w
 }
 
 const configText = `temporal:
@@ -78,7 +80,8 @@ const northText = `  north:
 `
 
 // setup gives each script a configuration, with a prefix of its own in both buckets. smartdr.yaml has a Temporal that
-// does not answer, temporal.yaml one that does, north.yaml a third region whose bucket is lost.
+// does not answer, temporal.yaml one that does, missing.yaml one whose comparisons have a known outcome, north.yaml a third region whose
+// bucket is lost.
 func (w *world) setup(e *testscript.Env) error {
 	prefix := prefixOf(e.WorkDir)
 	for region, upper := range map[string]string{"east": "EAST", "west": "WEST"} {
@@ -92,7 +95,8 @@ func (w *world) setup(e *testscript.Env) error {
 		return fmt.Sprintf(configText, address, east.Bucket, east.Endpoint, prefix, west.Bucket, west.Endpoint, prefix)
 	}
 	for file, text := range map[string]string{
-		"smartdr.yaml": text("127.0.0.1:9"), "temporal.yaml": text(w.temporal.Addr()), "north.yaml": text("127.0.0.1:9") + northText,
+		"smartdr.yaml": text("127.0.0.1:9"), "temporal.yaml": text(w.temporal.Addr()),
+		"missing.yaml": inMissing(text(w.temporal.Addr())), "north.yaml": text("127.0.0.1:9") + northText,
 	} {
 		if err := os.WriteFile(filepath.Join(e.WorkDir, file), []byte(text), 0o644); err != nil {
 			return err

@@ -14,7 +14,7 @@ import (
 
 // seed writes a group into the buckets. The states are those that a group goes through: created, pending, lost (it was
 // replicated, and nothing has been heard for an hour), alive, busy (a failover runs), done (one has ended), failed over,
-// half (a failover has brought back one workspace of two); besides: mixed (adopted, managed, suspended and terminated
+// half (a failover has brought back one workspace of two), behind (one has left a system-managed database behind); besides: mixed (adopted, managed, suspended and terminated
 // workspaces), terminated, optionless.
 func (w *world) seed(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
@@ -34,6 +34,7 @@ func (w *world) seed(ts *testscript.TestScript, neg bool, args []string) {
 		"alive":      {s.create, s.configure, s.synced(0)},
 		"busy":       {s.create, s.configure, s.synced(time.Hour), s.begin},
 		"branches":   {s.create, s.configure, s.synced(time.Hour), s.change(branch)},
+		"behind":     {s.create, s.configure, s.synced(time.Hour), s.change(moved), s.arrive, s.report},
 		"done":       {s.create, s.configure, s.synced(time.Hour), s.begin, s.end},
 	}[args[1]]
 	if steps == nil {

@@ -115,7 +115,10 @@ func missingSaid(v MissingView, d api.MissingDatabase) string {
 	case d.Missing() == 0:
 		return "Nothing is missing."
 	}
-	text := fmt.Sprintf("%s of %s missing", counted(d.Missing(), "change"), are(sum.Transactions, "transaction"))
+	text := are(d.Missing(), "change") + " missing"
+	if sum.Transactions > 0 {
+		text += ", of " + counted(sum.Transactions, "transaction")
+	}
 	if sum.Conflicts > 0 {
 		text += fmt.Sprintf("; %s with what was written since", conflict(sum.Conflicts))
 	}

@@ -28,7 +28,7 @@ func MissingConsent(v MissingView, s Style) string {
 			fmt.Fprintf(&b, ", and %s moved on", are(int64(len(sum.Sequences)), "sequence"))
 		}
 		if sum.Conflicts > 0 {
-			fmt.Fprintf(&b, "; %s left as they are", are(sum.Conflicts, "conflict"))
+			fmt.Fprintf(&b, "; of %s what is active stays", counted(sum.Conflicts, "conflict"))
 		}
 		b.WriteString(". What leads back is kept.\n")
 	}
