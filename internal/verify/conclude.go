@@ -138,7 +138,7 @@ func (ws *workspace) consequences(ctx context.Context) ([]topology.Lost, error) 
 
 // follow says what follows from one finding.
 func (ws *workspace) follow(f *finding, p *possible, keys []string) {
-	lost := p.without(keys...)
+	lost, blind := p.without(keys...), ws.blind(keys)
 	for _, l := range lost {
 		f.Consequence = append(f.Consequence, l.Text)
 	}
@@ -151,6 +151,9 @@ func (ws *workspace) follow(f *finding, p *possible, keys []string) {
 	case len(f.spoils) > 0:
 		f.Severity = topology.SeverityDamaged
 		f.Consequence = append(f.Consequence, "No moment is lost: an older snapshot and the WAL behind it lead to the same ones, which takes longer.")
+	case len(blind) > 0:
+		f.Severity = topology.SeverityDamaged
+		f.Consequence = append(f.Consequence, "No moment is lost.")
 	case packOf(f.Key) != "":
 		f.Severity = topology.SeverityDamaged
 		f.Consequence = append(f.Consequence, "Nothing is lost: no snapshot needs what it has lost, or another pack holds the same.")
@@ -160,6 +163,9 @@ func (ws *workspace) follow(f *finding, p *possible, keys []string) {
 	default:
 		f.Severity = topology.SeverityDamaged
 		f.Consequence = append(f.Consequence, "Nothing is lost: another object holds the same, or nothing that is kept needs it.")
+	}
+	if len(blind) > 0 {
+		f.Consequence = append(f.Consequence, comparedWhole(blind))
 	}
 }
 

@@ -70,18 +70,18 @@ func (w *walk) peek(ctx context.Context, key string, into any) bool {
 // holes finds the WAL that ought to be there and is not.
 func (ws *workspace) holes() {
 	for _, known := range ws.knownLineages() {
-		floor := ws.Floor(ws.Region, known.ID)
+		l, floor := ws.known(known), ws.Floor(ws.Region, known.ID)
 		if floor == topology.Gone {
+			ws.lacksBackward(l, floor)
 			continue
 		}
-		l := ws.lineages[known.ID]
-		if l == nil {
-			l = &lineage{Lineage: known, archive: archive.Open(ws.here, ws.Group.Name, ws.Name, known.ID), heads: map[string]head{}, listed: &retention.Lineage{}}
-		}
 		ws.lacksHistory(l)
-		if from, ok := ws.needed(l, floor); ok {
-			ws.lacksWAL(l, from)
+		from, ok := ws.needed(l, floor)
+		if !ok {
+			continue
 		}
+		ws.lacksBackward(l, from)
+		ws.lacksWAL(l, from)
 	}
 }
 

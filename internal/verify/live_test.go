@@ -18,6 +18,7 @@ import (
 	"github.com/smartdr/smartdr/internal/snapshot"
 	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/verify"
+	"github.com/smartdr/smartdr/internal/wal"
 )
 
 // meddling is a bucket in which something happens while it is walked.
@@ -255,6 +256,11 @@ func restores(t *testing.T, w *world) {
 }
 
 // swept is a bucket of which retention has removed what came before its window, but for what a branch needs.
+// forkAlone says that nothing was open at a fork.
+func forkAlone(_ context.Context, _ *topology.Group, sm topology.SystemManaged) (wal.LSN, error) {
+	return sm.Fork.LSN, nil
+}
+
 func swept(t *testing.T, w *world) {
 	b := &bucket{copyOf(t, w.west), t, w}
 	east := copyOf(t, w.east)
@@ -262,7 +268,7 @@ func swept(t *testing.T, w *world) {
 	c := &catalog.Catalog{Stores: map[string]objectstore.Store{"east": east, "west": b}}
 	before := len(b.keys(".seg"))
 	for range 2 {
-		_, err := retention.Sweep{Store: b, Catalog: c, Group: "prod", Region: "west", Grace: time.Nanosecond, Window: time.Nanosecond, Clock: later}.Run(t.Context())
+		_, err := retention.Sweep{Store: b, Catalog: c, Group: "prod", Region: "west", Grace: time.Nanosecond, Window: time.Nanosecond, Clock: later, Needed: forkAlone}.Run(t.Context())
 		check(t, err)
 	}
 	loaded, err := c.Load(t.Context(), "prod")

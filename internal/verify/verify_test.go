@@ -217,6 +217,7 @@ func TestVerify(t *testing.T) {
 	t.Run("undamaged", func(t *testing.T) { undamaged(t, w) })
 	t.Run("alive", func(t *testing.T) { alive(t, w) })
 	t.Run("branches", func(t *testing.T) { branches(t, w) })
+	t.Run("looking back", func(t *testing.T) { lookingBack(t, w) })
 	t.Run("swept", func(t *testing.T) { swept(t, w) })
 	t.Run("resumed", func(t *testing.T) { resumed(t, w) })
 	t.Run("restores", func(t *testing.T) { restores(t, w) })
