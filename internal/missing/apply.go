@@ -13,7 +13,7 @@ func (m *merger) apply(ctx context.Context) error {
 		return err
 	}
 	for i, t := range m.tables {
-		m.progress("apply", i, len(m.tables))
+		m.progress("merge "+t.said(), i, len(m.tables))
 		if !merges(t) {
 			continue
 		}

@@ -126,7 +126,7 @@ func (m *merger) converge(ctx context.Context) error {
 		return err
 	}
 	for round := 1; ; round++ {
-		m.progress("check", round, round)
+		m.progress("check keys and references", round-1, 0)
 		n, err := m.round(ctx)
 		if err != nil || n == 0 {
 			return err

@@ -14,7 +14,7 @@ func (m *merger) classify(ctx context.Context) error {
 		return err
 	}
 	for i, t := range m.tables {
-		m.progress("compare", i, len(m.tables))
+		m.progress("compare "+t.said(), i, len(m.tables))
 		if t.changes == 0 {
 			continue
 		}

@@ -162,6 +162,7 @@ func (h *mergeHistory) columns(conn *pgx.Conn, t *missing.Table) {
 		if h.hide[c.Name] {
 			return nil
 		}
+		c.Text = c.Type == "json" || c.Type == "xml" || c.Type == "point"
 		if place >= 0 {
 			keys[place] = len(t.Columns)
 		}

@@ -49,11 +49,14 @@ func (m *merger) stage(ctx context.Context) error {
 func (m *merger) stageLines(ctx context.Context, s *lineSource) error {
 	staged := map[int]bool{}
 	for i := 0; ; i++ {
-		m.progress("read", i, len(m.tables))
 		t, err := s.table(m.tables)
-		if err != nil || t == nil {
-			return errors.Join(err, m.pairRest(ctx, staged))
+		if err != nil {
+			return err
 		}
+		if t == nil {
+			return m.pairRest(ctx, staged)
+		}
+		m.progress("read what is missing of "+t.said(), i, len(m.tables))
 		if staged[t.n] {
 			return fault.Newf(fault.Corrupt, opMerge, "the set's lines are not grouped by table: %s comes twice", t.said()).WithHint("Compare again.")
 		}
