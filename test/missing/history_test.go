@@ -23,6 +23,7 @@ type history struct {
 	major    int
 	active   bool // on the side that serves: it makes no prepared transactions
 	beyond   bool // the fork is behind it
+	wild     bool // prepared transactions may lock tables
 
 	clients  [3]*client
 	prepared []prepared
@@ -218,6 +219,19 @@ func (h *history) otherAtFork(server *postgres.Server) *history {
 	return &history{
 		ctx: h.ctx, server: server, database: h.database, schema: h.schema, number: h.number, major: h.major, active: true, beyond: true,
 		r: random("active", h.major, h.number), items: maps.Clone(h.atFork.items), writers: map[string]string{}, gids: h.atFork.gids,
+	}
+}
+
+// unlock ends transactions that have locked tables so that nobody could read them.
+func (h *history) unlock() {
+	for _, c := range h.clients {
+		switch {
+		case c == nil || !c.inside() || !c.wild || h.err != nil:
+		case c.failed:
+			c.rollback()
+		default:
+			c.commit()
+		}
 	}
 }
 

@@ -2,10 +2,10 @@ package missing_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"strings"
 	"testing"
 
@@ -27,6 +27,8 @@ type opening struct {
 	base      map[string]state
 	tips      []tip
 	active    *postgres.Server
+	// locks says that transactions may be open at the fork, and at tips, that have locked tables, so that a copy which replays can't be read.
+	locks bool
 }
 
 // tip is a moment of the old server behind the fork.
@@ -37,9 +39,9 @@ type tip struct {
 }
 
 // open runs histories on an old server, in so many schemas of each database: to the fork, and then to each of some tips.
-func open(t testing.TB, bin postgres.Binaries, schemas, tips int, settings map[string]string) *opening {
+func open(t testing.TB, bin postgres.Binaries, schemas, tips int, locks bool, settings map[string]string) *opening {
 	t.Helper()
-	o := &opening{line: startLine(t, bin, settings), bin: bin}
+	o := &opening{line: startLine(t, bin, settings), bin: bin, locks: locks}
 	o.begin(schemas)
 	o.run(o.histories, 24)
 	o.fork = o.position()
@@ -77,10 +79,9 @@ func (o *opening) look() {
 	o.active = o.activeAt(o.fork)
 	o.base = statesOf(o.t, o.active)
 	for i := range o.tips {
-		s := o.activeAt(o.tips[i].at)
-		o.tips[i].states = statesOf(o.t, s)
-		check(o.t, s.Kill(o.t.Context()))
-		check(o.t, os.RemoveAll(s.DataDir))
+		r := o.readingPromoted(o.tips[i].at)
+		o.tips[i].states = statesOf(o.t, r.s)
+		r.stop()
 		agree(o.t, o.histories, o.tips[i].items, o.tips[i].states)
 	}
 	atFork := make([]map[string][]*string, len(o.histories))
@@ -95,7 +96,7 @@ func (o *opening) begin(schemas int) {
 		for i := range schemas {
 			n := d*schemasPerDatabase + i
 			o.histories = append(o.histories, &history{
-				ctx: o.t.Context(), server: o.old, database: database, schema: schemaName(i), number: n, major: o.bin.Major(),
+				ctx: o.t.Context(), server: o.old, database: database, schema: schemaName(i), number: n, wild: o.locks, major: o.bin.Major(),
 				r: random(o.t.Name(), o.bin.Major(), n), items: map[string][]*string{}, writers: map[string]string{},
 			})
 		}
@@ -110,6 +111,9 @@ func (o *opening) run(histories []*history, steps int) {
 	for _, h := range histories {
 		g.Go(func() error {
 			err := h.run(steps)
+			if !o.locks {
+				h.unlock()
+			}
 			h.closeIdle()
 			return err
 		})
@@ -210,24 +214,22 @@ func (o *opening) scan(tip wal.LSN, walk missing.Walk) *missing.Changes {
 // sets are change sets by database.
 type sets map[string][]byte
 
-// readInput is what ReadFork and ReadTip are given.
-func (o *opening) readInput(r *reading, changes *missing.Changes, dir string) missing.ReadInput {
-	return missing.ReadInput{Changes: changes, Connect: r.connect, Databases: databases, Dir: dir, Workspace: "db1", Lineage: "old"}
+// readInput is what ReadFork and ReadTip are given, but for the copy.
+func (o *opening) readInput(changes *missing.Changes, dir string) missing.ReadInput {
+	return missing.ReadInput{Changes: changes, Databases: databases, Dir: dir, Workspace: "db1", Lineage: "old"}
 }
 
-func (o *opening) readTip(in missing.ReadInput) sets {
-	o.t.Helper()
+func readTip(ctx context.Context, in missing.ReadInput) (sets, error) {
 	buffers := map[string]*bytes.Buffer{}
-	_, err := missing.ReadTip(o.t.Context(), in, func(database string) (io.WriteCloser, error) {
+	_, err := missing.ReadTip(ctx, in, func(database string) (io.WriteCloser, error) {
 		buffers[database] = &bytes.Buffer{}
 		return nopCloser{buffers[database]}, nil
 	})
-	check(o.t, err)
 	out := sets{}
 	for d, b := range buffers {
 		out[d] = b.Bytes()
 	}
-	return out
+	return out, err
 }
 
 type nopCloser struct{ io.Writer }
@@ -237,16 +239,43 @@ func (nopCloser) Close() error { return nil }
 // find scans for all that changed up to a tip, and reads it; once for each way of walking.
 func (o *opening) find(tip tip, walks ...missing.Walk) (found []sets) {
 	o.t.Helper()
-	r := o.readingAt(o.fork)
-	defer r.stop()
 	inputs := make([]missing.ReadInput, len(walks))
 	for i, walk := range walks {
-		inputs[i] = o.readInput(r, o.scan(tip.at, walk), o.t.TempDir())
-		check(o.t, missing.ReadFork(o.t.Context(), inputs[i]))
+		inputs[i] = o.readInput(o.scan(tip.at, walk), o.t.TempDir())
 	}
+	r := o.readingAt(o.fork)
+	defer func() { r.stop() }()
+	read := func(at wal.LSN, what func() error) {
+		err := what()
+		if missing.Locked(err) && o.locks {
+			o.t.Logf("at %s: %v", at, err)
+			r.stop()
+			r = o.readingPromoted(at)
+			err = what()
+		}
+		check(o.t, err)
+	}
+	read(o.fork, func() error {
+		for i := range inputs {
+			inputs[i].Connect = r.connect
+			if err := missing.ReadFork(o.t.Context(), inputs[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	r.moveTo(tip.at)
-	for _, in := range inputs {
-		found = append(found, o.readTip(in))
-	}
+	read(tip.at, func() error {
+		found = nil
+		for _, in := range inputs {
+			in.Connect = r.connect
+			sets, err := readTip(o.t.Context(), in)
+			if err != nil {
+				return err
+			}
+			found = append(found, sets)
+		}
+		return nil
+	})
 	return found
 }

@@ -10,7 +10,7 @@ import (
 
 // prepare prepares what a client is in the middle of.
 func (h *history) prepare(c *client) {
-	if h.active || !h.beyond || c.wild {
+	if h.active || !h.beyond || c.wild && !h.wild {
 		return
 	}
 	done := c.whole()

@@ -187,6 +187,28 @@ func (r *reading) connect(ctx context.Context, database string) (*pgx.Conn, erro
 	return r.s.Open(ctx, database)
 }
 
+// readingPromoted starts a copy that was promoted at a position, so that nothing is locked there.
+func (l *line) readingPromoted(at wal.LSN) *reading {
+	l.t.Helper()
+	r := &reading{l: l, s: l.activeAt(at)}
+	for gid, database := range preparedOn(l.t, r.s) {
+		postgrestest.Exec(l.t, r.s, database, "rollback prepared '"+gid+"'")
+	}
+	return r
+}
+
+// preparedOn returns the prepared transactions of a server, with their databases.
+func preparedOn(t testing.TB, s *postgres.Server) map[string]string {
+	t.Helper()
+	conn := postgrestest.Open(t, s, "postgres")
+	defer conn.Close(context.Background())
+	found := map[string]string{}
+	for _, row := range query(t, conn, "select gid, database from pg_prepared_xacts")[0].Rows {
+		found[string(row[0])] = string(row[1])
+	}
+	return found
+}
+
 func (r *reading) stop() { check(r.l.t, r.s.Stop(r.l.t.Context(), postgres.Immediate)) }
 
 // position asks the old server how far it has written. What is behind it may not be on disk yet.
