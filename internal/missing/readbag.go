@@ -20,6 +20,8 @@ func newBag() *bag {
 	return b
 }
 
+func (b *bag) clear() { clear(b.counts) }
+
 // hash is of the values at places.
 func (b *bag) hash(values [][]byte, places []int) [2]uint64 {
 	b.a.Reset()

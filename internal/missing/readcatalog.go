@@ -22,6 +22,7 @@ type catalog struct {
 	Relations map[uint32]*relation
 	Items     []item                   // what schema drift is told by
 	Values    map[uint32]sequenceValue // of sequences; nil: they were not read
+	Kept      map[uint32]uint64        // how many old row versions the folder has, by OID of what tables are listed as
 }
 
 // relation is a table, a sequence or a materialized view.

@@ -14,9 +14,8 @@ type comparison struct {
 	table  int
 	g      *group
 	bag    *bag
-	file   string // old row versions
-	single bool   // places are of the table itself, not of partitions
-	same   []int  // places in a row that count, of old rows and of new ones
+	single bool  // places are of the table itself, not of partitions
+	same   []int // places in a row that count, of old rows and of new ones
 	news   []int
 }
 
@@ -32,7 +31,6 @@ func (t *tipReading) group(ctx context.Context, i int, g *group) error {
 		}
 	}
 	if g.old != nil {
-		c.file = rowsFile(t.in.Dir, t.plan.fork.Database.OID, g.old.top.OID)
 		c.single = g.old.top.Kind == "r"
 	} else {
 		c.single = t.plan.tip.root(g.members[0].at).Kind == "r"
@@ -41,34 +39,69 @@ func (t *tipReading) group(ctx context.Context, i int, g *group) error {
 }
 
 func (c *comparison) run(ctx context.Context) error {
-	if c.g.old != nil && len(c.g.members) > 0 {
-		if err := readRows(c.file, func(r *row) error { c.bag.add(c.bag.hash(r.Values, c.same)); return nil }); err != nil {
-			return err
-		}
+	at := sides{old: func(visit func(*row) error) error { return c.kept(visit) }, new: func(visit func(*row) error) error { return c.members(ctx, visit) }}
+	if n := c.t.plan.fork.Kept[c.root()]; n > bagRows {
+		return c.parted(at, int(min(n/bagRows+1, maxParts)))
 	}
-	for _, m := range c.g.members {
-		if err := c.member(ctx, m); err != nil {
-			return err
-		}
+	return c.compare(at)
+}
+
+// sides read the row versions that the fork and the tip have, as often as wanted.
+type sides struct {
+	old, new func(visit func(*row) error) error
+}
+
+// compare writes what only one side has.
+func (c *comparison) compare(of sides) error {
+	c.bag.clear()
+	if err := of.old(func(r *row) error { c.bag.add(c.bag.hash(r.Values, c.same)); return nil }); err != nil {
+		return err
 	}
-	if c.g.old == nil || len(c.g.members) == 0 {
+	if err := of.new(c.made); err != nil {
+		return err
+	}
+	return of.old(c.gone)
+}
+
+// root is the OID at the fork of what is listed; 0: it was not there.
+func (c *comparison) root() uint32 {
+	if c.g.old == nil {
+		return 0
+	}
+	return c.g.old.top.OID
+}
+
+// kept reads the old row versions.
+func (c *comparison) kept(visit func(*row) error) error {
+	if c.t.plan.fork.Kept[c.root()] == 0 || len(c.g.members) == 0 {
 		return nil
 	}
-	return readRows(c.file, c.gone)
+	return readRows(rowsFile(c.t.in.Dir, c.t.plan.fork.Database.OID, c.root()), visit)
+}
+
+// members reads the new row versions.
+func (c *comparison) members(ctx context.Context, visit func(*row) error) error {
+	for _, m := range c.g.members {
+		if err := c.member(ctx, m, visit); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // member reads the new row versions of one table or partition.
-func (c *comparison) member(ctx context.Context, m member) error {
+func (c *comparison) member(ctx context.Context, m member, visit func(*row) error) error {
 	q := &rowQuery{conn: c.t.conn, table: m.at, columns: c.expressions(m)}
-	total := m.at.Rows
-	if m.places != nil {
-		total = m.places.Len()
-	}
-	visit := c.t.in.counted(c.t.name, m.at, total, func(r *row) error { return c.made(m, r) })
 	if m.whole {
-		return q.whole(ctx, visit)
+		return q.whole(ctx, c.t.in.counted(c.t.name, m.at, m.at.Rows, visit))
 	}
-	return q.at(ctx, m.places, visit)
+	return q.at(ctx, m.places, c.t.in.counted(c.t.name, m.at, m.places.Len(), func(r *row) error {
+		if _, committed := c.t.in.Changes.Commits[r.XID]; !committed {
+			return fault.Newf(fault.Corrupt, opRead, "row version (%d,%d) of %s is of transaction %d, which did not commit after the fork: WAL was read wrongly",
+				r.TID.Block, r.TID.Offset, m.at.object(), r.XID)
+		}
+		return visit(r)
+	}))
 }
 
 func (c *comparison) expressions(m member) []string {
@@ -84,17 +117,12 @@ func (c *comparison) expressions(m member) []string {
 }
 
 // made takes in a row version at the tip, and writes it if the fork has none like it.
-func (c *comparison) made(m member, r *row) error {
-	_, committed := c.t.in.Changes.Commits[r.XID]
-	if !committed && !m.whole {
-		return fault.Newf(fault.Corrupt, opRead, "row version (%d,%d) of %s is of transaction %d, which did not commit after the fork: WAL was read wrongly",
-			r.TID.Block, r.TID.Offset, m.at.object(), r.XID)
-	}
+func (c *comparison) made(r *row) error {
 	if c.bag.take(c.bag.hash(r.Values, c.news)) {
 		return nil
 	}
 	l := Line{Side: New, Values: values(r.Values, nil)}
-	if committed {
+	if _, committed := c.t.in.Changes.Commits[r.XID]; committed {
 		l.XID = r.XID
 	}
 	return c.line(l, r)

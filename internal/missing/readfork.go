@@ -119,23 +119,25 @@ func (in *ReadInput) forkDatabase(ctx context.Context, d database) error {
 			return err
 		}
 	}
-	for _, g := range c.oldGroups() {
+	c.Kept = map[uint32]uint64{}
+	for oid, g := range c.oldGroups() {
 		if !g.old(in.Changes) {
 			continue
 		}
-		if err := in.forkGroup(ctx, conn, d, g); err != nil {
+		if c.Kept[oid], err = in.forkGroup(ctx, conn, d, g); err != nil {
 			return fmt.Errorf("%s: %w", g.top.object(), err)
 		}
 	}
 	return writeJSON(catalogFile(in.Dir, d.OID), c)
 }
 
-// forkGroup keeps the row versions of a table, or of the partitions of one, that may be gone at the tip.
-func (in *ReadInput) forkGroup(ctx context.Context, conn *pgx.Conn, d database, g *oldGroup) error {
+// forkGroup keeps the row versions of a table, or of the partitions of one, that may be gone at the tip, and returns how many they are.
+func (in *ReadInput) forkGroup(ctx context.Context, conn *pgx.Conn, d database, g *oldGroup) (uint64, error) {
 	w, err := newRowWriter(rowsFile(in.Dir, d.OID, g.top.OID))
 	if err != nil {
-		return err
+		return 0, err
 	}
+	defer w.abandon()
 	for _, m := range g.members {
 		q := &rowQuery{conn: conn, table: m, columns: g.expressions(m)}
 		keep := in.counted(d.Name, m, in.Changes.oldRows(m), w.write)
@@ -146,11 +148,10 @@ func (in *ReadInput) forkGroup(ctx context.Context, conn *pgx.Conn, d database, 
 			err = q.at(ctx, &t.Old, keep)
 		}
 		if err != nil {
-			w.abandon()
-			return err
+			return 0, err
 		}
 	}
-	return w.close()
+	return w.n, w.close()
 }
 
 // oldRows estimates how many rows of a table are read at the fork.

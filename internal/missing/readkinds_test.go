@@ -2,6 +2,7 @@ package missing_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -79,6 +80,7 @@ func TestASetOfEveryKindOfTable(t *testing.T) {
 		checkReplaced(t, s)
 		checkSchema(t, s)
 		in.Changes.Expired = true
+		missing.HoldFewRows(t, 1)
 		l.whole(in, s)
 	})
 }
@@ -177,6 +179,9 @@ func (l *oldLine) whole(in missing.ReadInput, byWAL *changeSet) {
 	l.copy = l.spare
 	all, _ := l.sets(in)
 	s := all["postgres"]
+	if left, _ := filepath.Glob(filepath.Join(in.Dir, "*.zst.*")); len(left) > 0 {
+		l.t.Errorf("files are left behind: %v", left)
+	}
 	if !s.Whole {
 		l.t.Error("the header does not say that all was compared as a whole")
 	}

@@ -95,6 +95,7 @@ type plan struct {
 	old       map[uint32]*oldGroup
 	groups    map[uint32]*group // by OID of the root: at the fork if it was there
 	blind     []Blind
+	dropped   map[string]*relation // what the fork lists and the tip does not have, by name
 }
 
 // newPlan says which tables are read at the tip, and how.
@@ -160,12 +161,15 @@ func (p *plan) addMade(r *relation) {
 
 // predecessor is a table of the fork that was dropped, and that another one of the same name stands for.
 func (p *plan) predecessor(top *relation) *relation {
-	for _, g := range p.old {
-		if g.top.Schema == top.Schema && g.top.Name == top.Name && p.tip.Relations[g.top.OID] == nil {
-			return g.top
+	if p.dropped == nil {
+		p.dropped = map[string]*relation{}
+		for _, g := range p.old {
+			if p.tip.Relations[g.top.OID] == nil {
+				p.dropped[g.top.object()] = g.top
+			}
 		}
 	}
-	return nil
+	return p.dropped[top.object()]
 }
 
 // group returns what a table of the fork is listed as.

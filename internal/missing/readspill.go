@@ -79,20 +79,19 @@ func (w *rowWriter) close() error {
 		}
 	}
 	if err != nil {
-		w.abandon()
 		return fileError(err)
 	}
 	return fileError(os.Rename(w.path+".part", w.path))
 }
 
-// abandon leaves the file without its name, to be made again.
+// abandon leaves the file without its name, to be made again. Once it is closed that does nothing.
 func (w *rowWriter) abandon() { _ = w.file.Close() } // what was written is not used
 
-// readRows calls visit for each row of a file. Without the file there are none.
+// readRows calls visit for each row of a file.
 func readRows(path string, visit func(*row) error) error {
 	f, err := os.Open(path)
 	if os.IsNotExist(err) {
-		return nil
+		return fault.New(fault.Missing, opRead, err).WithHint("Compare again.")
 	}
 	if err != nil {
 		return fileError(err)
