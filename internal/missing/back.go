@@ -18,7 +18,8 @@ type back struct {
 // place is that of a record.
 type place struct{ start, end wal.LSN }
 
-// lastBefore returns the last record of running transactions that ends at or before to and is wanted; false when WAL from there is not kept.
+// lastBefore returns the last record of running transactions (wal.Running) that ends at or before to and is wanted; false when WAL from there
+// is not kept.
 // visit sees all records between it and to, some before, and some twice; nil: nobody wants them.
 func (b *back) lastBefore(ctx context.Context, to wal.LSN, want func(wal.Running) bool, visit func(wal.Record) error) (last place, found bool, err error) {
 	top, step, single := to, wal.LSN(b.size), false

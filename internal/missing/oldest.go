@@ -9,14 +9,16 @@ import (
 
 // OldestNeeded returns the LSN from which WAL has to be kept so that a later Scan can begin, for any fork at or behind the one given: what is
 // known is only WAL up to there. A transaction that is open at the fork may commit on the old line; its first record is not before the
-// RUNNING_XACTS record that is returned. oldest is the first LSN from which records can be read; fault.Missing when what is needed lies
-// before it.
+// one that is returned, which says which transactions run. oldest is the first LSN from which records can be read; fault.Missing when what
+// is needed lies before it.
 func OldestNeeded(ctx context.Context, walk Walk, fork, oldest wal.LSN, size wal.SegmentSize) (wal.LSN, error) {
 	b := back{walk: walk, oldest: oldest, size: size}
 	var open uint32
 	last, found, err := b.lastBefore(ctx, fork, func(x wal.Running) bool {
-		open = x.OldestXID
-		return true
+		if x.OldestXID != 0 {
+			open = x.OldestXID
+		}
+		return x.OldestXID != 0
 	}, nil)
 	if err != nil {
 		return 0, judge(err)

@@ -27,6 +27,7 @@ type writer struct {
 
 	fork, tip wal.LSN
 	before    state
+	oids      map[string]uint32 // of tables
 }
 
 // newWriter starts one with small files of WAL, so that records cross them.
@@ -44,7 +45,7 @@ func newWriter(t testing.TB, bin postgres.Binaries, settings map[string]string, 
 	postgrestest.Check(t, s.WriteHBA(postgrestest.TrustLocal))
 	postgrestest.Check(t, s.Start(t.Context()))
 	w.conn = w.open()
-	w.do(sql)
+	w.do("set lock_timeout = '20s'", sql)
 	return w
 }
 
@@ -143,15 +144,16 @@ func (w *writer) look() state {
 	w.t.Helper()
 	s := state{map[version]bool{}, map[uint32]missing.Node{}}
 	database := value[uint32](w.t, w.conn, "select oid from pg_database where datname = current_database()")
-	rows, err := w.conn.Query(w.t.Context(), `select oid, relname, pg_relation_filenode(oid) from pg_class
-		where relkind in ('r', 'm') and relnamespace in ('public'::regnamespace, 'pg_toast'::regnamespace)`)
+	rows, err := w.conn.Query(w.t.Context(), `select oid, oid::regclass::text, pg_relation_filenode(oid) from pg_class
+		where oid >= 16384 and relkind in ('r', 'm', 't') and relnamespace in ('public'::regnamespace, 'pg_toast'::regnamespace)`)
 	postgrestest.Check(w.t, err)
 	var oid, file uint32
 	var name string
 	tables := map[string]missing.Node{}
+	w.oids = map[string]uint32{}
 	_, err = pgx.ForEachRow(rows, []any{&oid, &name, &file}, func() error {
 		s.files[oid] = missing.Node{Tablespace: 1663, Database: database, Relation: file}
-		tables[name] = s.files[oid]
+		tables[name], w.oids[name] = s.files[oid], oid
 		return nil
 	})
 	postgrestest.Check(w.t, err)

@@ -13,20 +13,25 @@ const (
 	xlogOverwrite = 0xD0 // XLOG_OVERWRITE_CONTRECORD
 )
 
-// Running is what XLOG_RUNNING_XACTS says: no record of transaction NextXID, or of a later one, precedes it, since no number is given out
-// while it is written (GetRunningTransactionData). All that was open has numbers from OldestXID on. Numbers are compared modulo 2^32.
+// Running is what a record says of transactions that run: no record of transaction NextXID, or of a later one, precedes it. Numbers are
+// compared modulo 2^32. XLOG_RUNNING_XACTS is one, since no number is given out while it is written (GetRunningTransactionData); all that
+// was open then has numbers from OldestXID on. The checkpoint of a shutdown, or at the end of crash recovery, is one without OldestXID (0):
+// nothing runs but transactions that are prepared.
 type Running struct{ NextXID, OldestXID uint32 }
 
 // Running returns what the record says of the transactions that run. It can be asked only during the visit.
 func (r Record) Running() (x Running, ok bool, err error) {
-	if !r.is(rmStandby, infoMask, standbyRunning) {
+	shutdown := r.is(rmXLOG, infoMask, xlogShutdown)
+	if !shutdown && !r.is(rmStandby, infoMask, standbyRunning) {
 		return x, false, nil
 	}
-	main := mainData(r.raw)
-	if len(main) < 24 {
-		return x, false, r.damaged("a list of running transactions of %d bytes", len(main))
+	main, le := mainData(r.raw), binary.LittleEndian
+	switch {
+	case shutdown && len(main) >= 32:
+		return Running{NextXID: le.Uint32(main[24:])}, true, nil // CheckPoint's FullTransactionId, without its epoch
+	case shutdown, len(main) < 24:
+		return x, false, r.damaged("a record of running transactions of %d bytes", len(main))
 	}
-	le := binary.LittleEndian
 	return Running{le.Uint32(main[12:]), le.Uint32(main[16:])}, true, nil
 }
 
