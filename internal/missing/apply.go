@@ -21,10 +21,13 @@ func (m *merger) apply(ctx context.Context) error {
 			return err
 		}
 	}
-	return m.applyLarge(ctx)
+	return nil
 }
 
 func (m *merger) applyTable(ctx context.Context, t *mergeTable) error {
+	if t.large() {
+		return m.applyOwners(ctx, t)
+	}
 	if err := m.findMovers(ctx, t); err != nil {
 		return err
 	}

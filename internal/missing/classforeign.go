@@ -34,6 +34,7 @@ const foreignSQL = `select x.conname::text, coalesce(nullif(pg_partition_root(x.
 	order by x.oid`
 
 func (m *merger) readForeign(ctx context.Context, byOID map[uint32]*mergeTable, oids []uint32) error {
+	m.foreign = largeForeign(byOID)
 	var k foreignKey
 	var child, parent uint32
 	return m.rows(ctx, foreignSQL, []any{oids}, []any{&k.name, &child, &parent, &k.childName, &k.parentName, &k.full, &k.from, &k.to, &k.operators, &k.same, &k.period},
@@ -45,7 +46,7 @@ func (m *merger) readForeign(ctx context.Context, byOID map[uint32]*mergeTable, 
 }
 
 // merges reports whether the set has changes of a table that can be applied.
-func merges(t *mergeTable) bool { return t != nil && t.changes > 0 && t.usable() && !t.system() }
+func merges(t *mergeTable) bool { return t != nil && t.changes > 0 && t.usable() }
 
 // refers says that a child's row refers to a parent's.
 func (k foreignKey) refers(parent, child string) string {

@@ -15,7 +15,7 @@ const numbered = `"smartdr n"`
 // form makes the rows that are to be, with the types and the constraints of the active side. A row that these refuse is drift.
 func (m *merger) form(ctx context.Context) error {
 	for _, t := range m.tables {
-		if t.changes == 0 || !t.usable() || t.system() {
+		if !merges(t) {
 			continue
 		}
 		if err := m.formTable(ctx, t); err != nil {
@@ -68,7 +68,7 @@ func (t *mergeTable) formSQL() string {
 	for i, c := range t.columns {
 		if c.written() {
 			names = append(names, quote(c.name))
-			values = append(values, fmt.Sprintf("((coalesce(w.v, c.t))[%d])::%s", i+1, c.cast))
+			values = append(values, c.value(fmt.Sprintf("(coalesce(w.v, c.t))[%d]", i+1)))
 		}
 	}
 	join := ""
@@ -91,11 +91,11 @@ func (m *merger) probe(ctx context.Context, t *mergeTable, fill string) error {
 			select coalesce(max(n), lo) into hi from (select n from %[2]s where n >= lo order by n limit %[1]d) h;
 			begin
 				%[3]s and c.n between lo and hi;
-			exception when data_exception or integrity_constraint_violation or raise_exception then
+			exception when data_exception or integrity_constraint_violation or undefined_object or raise_exception then
 				for r in select n from %[2]s where n between lo and hi order by n loop
 					begin
 						%[3]s and c.n = r;
-					exception when data_exception or integrity_constraint_violation or raise_exception then
+					exception when data_exception or integrity_constraint_violation or undefined_object or raise_exception then
 						update pg_temp.smartdr_s s set p = false, class = 'schema-drift', why = 'the active side refuses the row: ' || sqlerrm where s.n = r;
 					end;
 				end loop;

@@ -37,7 +37,7 @@ func (m *merger) readIndexes(ctx context.Context) error {
 	byOID := map[uint32]*mergeTable{}
 	var oids []uint32
 	for _, t := range m.tables {
-		if t.kind != "" && !t.system() {
+		if t.kind != "" {
 			byOID[t.oid], oids = t, append(oids, t.oid)
 		}
 	}
@@ -136,7 +136,7 @@ func (m *merger) converge(ctx context.Context) error {
 
 func (m *merger) round(ctx context.Context) (total int64, err error) {
 	for _, t := range m.tables {
-		if t.changes == 0 || !t.usable() || t.system() {
+		if !merges(t) {
 			continue
 		}
 		for _, u := range t.indexes {

@@ -58,7 +58,7 @@ func (m *merger) meetKeys(ctx context.Context, t *mergeTable) error {
 	const sql = `insert into %s select c.n, a.tableoid, a.ctid, %s from %s c join %s a on %s where %s order by c.n`
 	held := heldSQL(m.waitingList())
 	found := fmt.Sprintf(sql, t.temp("a"), t.values("a"), t.temp("c"), t.from(), t.active("a", "c"), "true")
-	if m.in.Apply && !t.system() {
+	if m.in.Apply {
 		if _, err := m.exec(ctx, fmt.Sprintf(sql, t.temp("a"), t.values("a"), t.temp("c"), t.from(), t.active("a", "c"), "not "+held)+" for update of a"); err != nil {
 			return err
 		}

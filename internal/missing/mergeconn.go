@@ -70,10 +70,10 @@ func code(err error) string {
 	return ""
 }
 
-// refused reports whether a value, or a row, was refused by its type or by a constraint.
+// refused reports whether a value, or a row, was refused by its type, by a constraint, or since it names a role that is not there.
 func refused(err error) bool {
 	c := code(err)
-	return strings.HasPrefix(c, "22") || strings.HasPrefix(c, "23")
+	return strings.HasPrefix(c, "22") || strings.HasPrefix(c, "23") || c == "42704"
 }
 
 // raced reports whether somebody else took a key between the look and the write.

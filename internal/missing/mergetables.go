@@ -32,7 +32,8 @@ type mergeColumn struct {
 	generated bool
 	identity  string
 	required  bool   // it takes no null, and has no default
-	reads     string // an expression over a, of what is no plain column
+	reads     string // an expression over a, where the set has something else than what the column holds
+	writes    string // an expression that makes of a value %s of the set what the column holds
 }
 
 // serverState is what is known of the active server.
@@ -217,6 +218,14 @@ func (c mergeColumn) text(alias string) string {
 		x = strings.ReplaceAll(c.reads, "a.", alias+".")
 	}
 	return fmt.Sprintf("case when num_nulls(%s) = 0 then format('%%s', %[1]s) end", x)
+}
+
+// value is an expression that reads a text as the column's type.
+func (c mergeColumn) value(text string) string {
+	if c.writes != "" {
+		return fmt.Sprintf(c.writes, text)
+	}
+	return "(" + text + ")::" + c.cast
 }
 
 // values is an expression for all of a row's values.
