@@ -26,6 +26,7 @@ type options struct {
 	runs     int
 	load     time.Duration
 	replayMB int64
+	rows     int64
 	major    int
 	only     string
 	short    bool
@@ -55,15 +56,16 @@ func readOptions() options {
 	flag.IntVar(&o.runs, "n", 3, "runs; the result is their median")
 	flag.DurationVar(&o.load, "load", 30*time.Second, "how long each load lasts")
 	flag.Int64Var(&o.replayMB, "replay", 1500, "MB of WAL to fetch and to replay at most")
+	flag.Int64Var(&o.rows, "rows", 5_000_000, "rows of the table of which some are missing")
 	flag.IntVar(&o.major, "pg", 0, "PostgreSQL major (default: the newest one that has pg_basebackup, else the newest)")
-	flag.StringVar(&o.only, "only", "snapshot,incremental,wal,restore,failover,moves", "what to measure; restore needs snapshot and wal")
+	flag.StringVar(&o.only, "only", "snapshot,incremental,wal,restore,failover,moves,missing", "what to measure; restore needs snapshot and wal")
 	flag.BoolVar(&o.short, "short", false, "a quick check of about a minute: 100 MB, one run, loads of 5 s, nothing kept")
 	flag.StringVar(&o.dir, "dir", os.TempDir(), "where the servers' data goes, in a folder that is removed at the end")
 	flag.StringVar(&o.out, "out", "bench/results", "folder for the results; empty writes none")
 	flag.StringVar(&o.profile, "profile", "", "folder for a CPU profile of each measured process")
 	flag.Parse()
 	if o.short {
-		o.sizeMB, o.runs, o.load, o.replayMB, o.out = 100, 1, 5*time.Second, 200, ""
+		o.sizeMB, o.runs, o.load, o.replayMB, o.rows, o.out = 100, 1, 5*time.Second, 200, 200_000, ""
 		o.only = strings.NewReplacer(",failover", "", ",moves", "").Replace(o.only)
 	}
 	return o
@@ -103,9 +105,11 @@ func (b *bench) measure(ctx context.Context) (err error) {
 	}
 	defer func() { b.place.close() }()
 	b.rec.Machine.Postgres = b.place.version
-	note("filling a database of %d MB", b.sizeMB)
-	if err := b.place.fill(ctx, b.sizeMB); err != nil {
-		return fmt.Errorf("fill the database: %w", err)
+	if b.only != "missing" { // which has a server of its own
+		note("filling a database of %d MB", b.sizeMB)
+		if err := b.place.fill(ctx, b.sizeMB); err != nil {
+			return fmt.Errorf("fill the database: %w", err)
+		}
 	}
 	for n := 1; n <= b.runs; n++ {
 		err := b.oneRun(ctx, n)

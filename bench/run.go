@@ -42,7 +42,7 @@ func (b *bench) oneRun(ctx context.Context, n int) (err error) {
 	for _, step := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{"snapshot", r.measureSnapshots}, {"incremental", r.measureIncremental}, {"wal", r.measureWAL}, {"restore", r.measureRestore}, {"failover", r.measureFailover}, {"moves", r.measureMoves}} {
+	}{{"snapshot", r.measureSnapshots}, {"incremental", r.measureIncremental}, {"wal", r.measureWAL}, {"restore", r.measureRestore}, {"failover", r.measureFailover}, {"moves", r.measureMoves}, {"missing", r.measureMissing}} {
 		if !r.wants(step.name) {
 			continue
 		}
