@@ -43,6 +43,8 @@ type Table struct {
 	// no name, and are counted by what they hold.
 	Key []int `json:"key,omitempty"`
 	How How   `json:"how"`
+	// Unique are the places in Columns of what else no two rows may have alike, as far as a merge has found it in the active database.
+	Unique []int `json:"unique,omitempty"`
 }
 
 // How says in which way a table's changes were found.
