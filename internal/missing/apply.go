@@ -13,10 +13,10 @@ func (m *merger) apply(ctx context.Context) error {
 		return err
 	}
 	for i, t := range m.tables {
-		m.progress("merge "+t.said(), i, len(m.tables))
 		if !merges(t) {
 			continue
 		}
+		m.progress("merge "+t.said(), i, len(m.tables))
 		if err := m.applyTable(ctx, t); err != nil {
 			return err
 		}

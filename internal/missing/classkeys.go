@@ -65,6 +65,19 @@ func (t *mergeTable) ofKey(u uniqueIndex) bool {
 	return true
 }
 
+// unique returns the places of the columns, beside those of the key, that other rows may not have alike: all of them where an index is over
+// expressions.
+func (t *mergeTable) unique() (all []int) {
+	for _, u := range t.indexes {
+		for i, c := range t.columns {
+			if !t.ofKey(u) && !slices.Contains(all, i) && (slices.Contains(u.numbers, c.number) || slices.Contains(u.numbers, 0) || u.predicate != "") {
+				all = append(all, i)
+			}
+		}
+	}
+	return all
+}
+
 // elementsOf selects the index' elements as u1, u2, ... of the rows that it covers.
 func (u uniqueIndex) elementsOf(columns, from string) string {
 	for i, e := range u.elements {

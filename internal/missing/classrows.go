@@ -14,10 +14,10 @@ func (m *merger) classify(ctx context.Context) error {
 		return err
 	}
 	for i, t := range m.tables {
-		m.progress("compare "+t.said(), i, len(m.tables))
 		if t.changes == 0 {
 			continue
 		}
+		m.progress("compare "+t.said(), i, len(m.tables))
 		if err := m.meet(ctx, t); err != nil {
 			return err
 		}

@@ -116,9 +116,9 @@ var mergeCases = []mergeCase{
 		name: "large objects",
 		schema: `create table bytes (loid oid, got bytea); select lo_from_bytea(50001, repeat('a', 5000)::bytea), lo_from_bytea(50002, 'two'), lo_from_bytea(50003, 'three'),
 			lo_from_bytea(50004, 'four'), lo_from_bytea(50005, 'five')`,
-		old: `select lo_put(50001, 4096, 'new'), lo_unlink(50002), lo_unlink(50003), lo_from_bytea(50006, repeat('s', 3000)::bytea), lo_put(50004, 0, 'FOUR'), lo_put(50005, 0, 'FIVE'); 
+		old: `select lo_put(50001, 4096, 'new'), lo_unlink(50002), lo_unlink(50003), lo_from_bytea(50006, repeat('s', 3000)::bytea), lo_put(50004, 0, 'FOUR'), lo_put(50005, 0, 'FIVE'), lo_from_bytea(50007, 'alike');
 			grant select on large object 50006 to public`,
-		active: `select lo_put(50003, 0, 'THREE'), lo_put(50004, 0, 'foUR'), lo_unlink(50005)`,
+		active: `select lo_put(50003, 0, 'THREE'), lo_put(50004, 0, 'foUR'), lo_unlink(50005), lo_from_bytea(50007, 'alike')`,
 		said: `missing update pg_largeobject 50001 2 +
 missing delete pg_largeobject 50002 0 +
 deleted-updated delete pg_largeobject 50003 0
@@ -126,10 +126,12 @@ both-updated update pg_largeobject 50004 0
 updated-deleted update pg_largeobject 50005 0
 missing insert pg_largeobject 50006 0 +
 missing insert pg_largeobject 50006 1 +
+same insert pg_largeobject 50007 0
 missing delete pg_largeobject_metadata 50002 +
 fk-child delete pg_largeobject_metadata 50003
-missing insert pg_largeobject_metadata 50006 +`,
+missing insert pg_largeobject_metadata 50006 +
+same insert pg_largeobject_metadata 50007`,
 		table: "(select oid, length(lo_get(oid)), right(convert_from(lo_get(oid), 'UTF8'), 7), lomacl is null from pg_largeobject_metadata)",
-		rows:  "(50001,5000,aaaaaaa,t) (50003,5,THREE,t) (50004,4,foUR,t) (50006,3000,sssssss,f)",
+		rows:  "(50001,5000,aaaaaaa,t) (50003,5,THREE,t) (50004,4,foUR,t) (50006,3000,sssssss,f) (50007,5,alike,t)",
 	},
 }

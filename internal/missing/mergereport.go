@@ -137,7 +137,7 @@ func (t *mergeTable) activeTable() Table {
 	if t.kind == "" {
 		return a
 	}
-	a.Schema, a.Name, a.Columns = t.schema, t.name, slices.Clone(a.Columns)
+	a.Schema, a.Name, a.Columns, a.Unique = t.schema, t.name, slices.Clone(a.Columns), t.unique()
 	for i, c := range t.columns {
 		if c.number != 0 {
 			a.Columns[i].Name, a.Columns[i].Type, a.Columns[i].Generated, a.Columns[i].Identity = c.name, c.typ, c.generated, c.identity

@@ -30,7 +30,6 @@ func SQL(w io.Writer, h Header, changes iter.Seq2[Change, error]) error {
 	s := newScript(w, h.Tables)
 	s.printf("-- What the old line committed in database %s, up to %s, and the active database lacks.\n", oneLine(h.Database), h.Tip)
 	s.printf("-- Each statement does nothing where its row is not as the comparison saw it, but those of tables without a key.\n")
-	s.printf("-- Rows that exchange the values of a unique column stop the script, which then changes nothing: leave these to a merge.\n")
 	s.printf("-- Run it with: psql -v ON_ERROR_STOP=1 -f FILE\n\n%s", scriptSettings)
 	if err := s.steps(changes, func(c Change) (have, want []*string) { return c.Active, c.wanted() }); err != nil {
 		return err
@@ -77,6 +76,7 @@ func (c Change) wanted() []*string {
 type script struct {
 	w      *bufio.Writer
 	tables map[string]Table
+	moved  []string // tables of which rows are taken out for a while
 	err    error
 }
 
@@ -103,17 +103,30 @@ func (s *script) steps(changes iter.Seq2[Change, error], way func(Change) (have,
 				return err
 			}
 			have, want := way(c)
-			if !c.Applied {
-				s.comment(pass, c)
-			} else if pass == passOf(have, want) {
-				s.step(c, have, want)
-			}
+			s.change(pass, c, have, want)
 			if s.err != nil {
 				return s.err
 			}
 		}
 	}
+	s.putBack()
 	return nil
+}
+
+// change writes what a pass does about a change. A row of which a unique column changes is taken out and put in again, so that another one can
+// take what it had, and the other way round.
+func (s *script) change(pass int, c Change, have, want []*string) {
+	t := s.tables[c.Schema+"."+c.Table]
+	switch {
+	case !c.Applied:
+		s.comment(pass, c)
+	case pass == 0 && t.moves(have, want):
+		s.takeOut(t, have)
+	case pass == 1 && t.moves(have, want):
+		s.printf("update %s set %s where %s;\n", s.aside(t), t.assignments(have, want), t.matches(have))
+	case pass == passOf(have, want):
+		s.step(c, have, want)
+	}
 }
 
 func passOf(have, want []*string) int {
@@ -218,7 +231,7 @@ func (t Table) assignments(have, want []*string) string {
 	var parts []string
 	for i, c := range t.Columns {
 		h, w := at(have, i), at(want, i)
-		if !c.Generated && !(h == w || h != nil && w != nil && *h == *w) {
+		if !c.Generated && !alike(h, w) {
 			parts = append(parts, quote(c.Name)+" = "+show(w))
 		}
 	}
