@@ -26,6 +26,7 @@ type expected struct {
 type model struct {
 	base, theirs, active state
 	policy               missing.Policy
+	earlier              *merges // what earlier merges brought
 	// twoPhase are the rows that prepared transactions wrote which were open at the fork and ended later, by table and key.
 	twoPhase map[string]bool
 
@@ -35,6 +36,9 @@ type model struct {
 
 // compare finds the changes, and which of them can be merged.
 func (m *model) compare() {
+	if m.earlier == nil {
+		m.earlier = &merges{}
+	}
 	m.merging = map[string]map[string]*expected{}
 	names := map[string]bool{}
 	for n := range m.base {
@@ -74,12 +78,17 @@ func (m *model) compareKeyed(name string, base, theirs *tableState) {
 		ours = active.byKey(theirs.key, columns)
 	}
 	before, after := base.byKey(theirs.key, columns), theirs.byKey(theirs.key, columns)
-	for _, key := range union(before, after) {
+	brought := m.earlier.rows[name]
+	for _, key := range union2(union3(before, after), brought) {
 		e := &expected{table: name, key: key, base: before[key], theirs: after[key], active: ours[key], op: opOf(before[key], after[key])}
-		if whole(e.base) == whole(e.theirs) {
+		was := e.base
+		if row, ok := brought[key]; ok {
+			was = row
+		}
+		if whole(e.base) == whole(e.theirs) && whole(was) == whole(e.theirs) {
 			continue
 		}
-		class := e.compare()
+		class := e.compare(was)
 		if lost {
 			class = missing.SchemaDrift
 		} else if m.twoPhase[name+" "+key] && class != missing.Same {
@@ -111,12 +120,12 @@ func opOf(base, theirs []*string) missing.Op {
 	return missing.Update
 }
 
-// compare compares a change with what is active.
-func (e *expected) compare() missing.Class {
+// compare compares a change with what is active. A row that an earlier merge brought was what that made of it.
+func (e *expected) compare(was []*string) missing.Class {
 	switch {
 	case whole(e.active) == whole(e.theirs):
 		return missing.Same
-	case whole(e.active) == whole(e.base):
+	case whole(e.active) == whole(e.base), whole(e.active) == whole(was):
 		return missing.Missing
 	case e.base == nil:
 		return missing.BothInserted
@@ -136,7 +145,10 @@ func (e *expected) divergent() bool {
 func (m *model) compareBag(name string, base, theirs *tableState) {
 	columns := common(base, theirs)
 	before, after, ours := base.counts(columns), theirs.counts(columns), m.active[name].counts(columns)
-	rows := contents(columns, base, theirs)
+	rows := contents(columns, base, theirs, m.active[name])
+	for content, n := range m.earlier.counts[name] {
+		before[content] += n
+	}
 	for _, content := range union(before, after) {
 		gone := ours[content]
 		for range after[content] - before[content] {
@@ -163,6 +175,15 @@ func contents(columns []string, tables ...*tableState) map[string][]*string {
 			row = pick(row, ts.places(columns))
 			out[whole(row)] = row
 		}
+	}
+	return out
+}
+
+// union3 is a map of both maps' keys.
+func union3[V any](a, b map[string]V) map[string]bool {
+	out := map[string]bool{}
+	for _, k := range union(a, b) {
+		out[k] = true
 	}
 	return out
 }

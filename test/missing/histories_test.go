@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/smartdr/smartdr/internal/missing"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -66,7 +68,12 @@ func (o *opening) mergeAndBack(database string, set []byte, policy missing.Polic
 }
 
 func (o *opening) model(tip tip, database string, active state, policy missing.Policy) *model {
-	m := &model{base: o.base[database], theirs: tip.states[database], active: active, policy: policy, twoPhase: map[string]bool{}}
+	return o.modelAfter(tip, database, active, policy, &merges{})
+}
+
+// modelAfter is the model of a merge that follows on earlier ones.
+func (o *opening) modelAfter(tip tip, database string, active state, policy missing.Policy, earlier *merges) *model {
+	m := &model{earlier: earlier, base: o.base[database], theirs: tip.states[database], active: active, policy: policy, twoPhase: map[string]bool{}}
 	for _, h := range o.histories {
 		for _, p := range h.ended {
 			for _, key := range p.keys {
@@ -180,7 +187,12 @@ func (o *opening) undo(database string, done outcome, before state) {
 		o.t.Errorf("%s: undo: %v", database, err)
 		return
 	}
-	postgrestest.Exec(o.t, o.active, database, sql.String())
+	conn := postgrestest.Open(o.t, o.active, database)
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(o.t.Context(), sql.String(), pgx.QueryExecModeSimpleProtocol); err != nil {
+		o.t.Errorf("%s: undo: %v", database, err)
+		return
+	}
 	if diff := diffStates(before, stateOf(o.t, o.active, database)); diff != "" {
 		o.t.Errorf("%s, undone:\n%s", database, diff)
 	}

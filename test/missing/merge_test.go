@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/smartdr/smartdr/internal/missing"
 )
 
@@ -36,6 +38,11 @@ func (o *opening) tryMerge(ctx context.Context, set []byte, database string, in 
 		return outcome{}, err
 	}
 	defer conn.Close(context.Background())
+	return o.mergeOver(ctx, conn, set, in)
+}
+
+// mergeOver merges over a connection.
+func (o *opening) mergeOver(ctx context.Context, conn *pgx.Conn, set []byte, in missing.MergeInput) (outcome, error) {
 	var out outcome
 	in.Conn = conn
 	in.Open = func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(set)), nil }
@@ -50,6 +57,7 @@ func (o *opening) tryMerge(ctx context.Context, set []byte, database string, in 
 		}
 		return err
 	}
+	var err error
 	out.summary, err = missing.Merge(ctx, in)
 	return out, err
 }

@@ -158,7 +158,7 @@ func diffTexts(want, got map[string]string) string {
 	var b strings.Builder
 	for _, k := range union(want, got) {
 		if want[k] != got[k] {
-			fmt.Fprintf(&b, "  %q: want %.300q, got %.300q\n", k, want[k], got[k])
+			fmt.Fprintf(&b, "  %.120q: want %.120q, got %.120q\n", k, want[k], got[k])
 		}
 	}
 	return b.String()
@@ -264,7 +264,12 @@ func (o *opening) find(tip tip, walks ...missing.Walk) (found []sets) {
 		}
 		return nil
 	})
-	r.moveTo(tip.at)
+	if r.promoted {
+		r.stop()
+		r = o.readingAt(tip.at)
+	} else {
+		r.moveTo(tip.at)
+	}
 	read(tip.at, func() error {
 		found = nil
 		for _, in := range inputs {

@@ -142,8 +142,9 @@ func (l *line) activeAt(fork wal.LSN) *postgres.Server {
 
 // reading is the copy that only reads.
 type reading struct {
-	l *line
-	s *postgres.Server
+	l        *line
+	s        *postgres.Server
+	promoted bool // it stays where it is
 }
 
 // readingAt starts a copy for reading, which stands still at a position.
@@ -190,7 +191,7 @@ func (r *reading) connect(ctx context.Context, database string) (*pgx.Conn, erro
 // readingPromoted starts a copy that was promoted at a position, so that nothing is locked there.
 func (l *line) readingPromoted(at wal.LSN) *reading {
 	l.t.Helper()
-	r := &reading{l: l, s: l.activeAt(at)}
+	r := &reading{l: l, s: l.activeAt(at), promoted: true}
 	for gid, database := range preparedOn(l.t, r.s) {
 		postgrestest.Exec(l.t, r.s, database, "rollback prepared '"+gid+"'")
 	}
