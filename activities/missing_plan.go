@@ -28,7 +28,15 @@ func (t *Target) planMissing(ctx context.Context, g topology.Group, s topology.S
 			reached = append(reached, there)
 		}
 	}
-	slices.SortStableFunc(reached, func(a, b MissingJob) int { return b.Tip.Compare(a.Tip) })
+	slices.SortStableFunc(reached, func(a, b MissingJob) int {
+		if c := b.Tip.Compare(a.Tip); c != 0 || s.Back[a.Bucket] == s.Back[b.Bucket] {
+			return c
+		}
+		if s.Back[a.Bucket] { // it has WAL as far back as transactions go that were open at the fork
+			return -1
+		}
+		return 1
+	})
 	if len(reached) == 0 {
 		return plan, notes, t.nothingArrived(ctx, g, s, notes)
 	}

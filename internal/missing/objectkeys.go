@@ -72,12 +72,14 @@ type Key struct {
 	Kind    Kind
 	Lineage string  // empty for decisions, as is what follows
 	Tip     wal.LSN // 0 likewise
+	// Database is the part of the key that stands for the database.
+	Database string
 	// Part is the SHA-256 that the object must have, in hexadecimal; empty for the document that names the parts.
 	Part string
 }
 
 var (
-	objectFile = regexp.MustCompile(`^(\d{4,}-[0-9a-f]{8})/([0-9A-F]{16})/[a-z0-9_.-]+/(set|report|undo)(-[a-z0-9-]+)?(?:\.json|/\d{6}-([0-9a-f]{64}))$`)
+	objectFile = regexp.MustCompile(`^(\d{4,}-[0-9a-f]{8})/([0-9A-F]{16})/([a-z0-9_.-]+)/(set|report|undo)(-[a-z0-9-]+)?(?:\.json|/\d{6}-([0-9a-f]{64}))$`)
 	choiceFile = regexp.MustCompile(`^decisions-[0-9a-f]{64}\.json$`)
 )
 
@@ -91,7 +93,7 @@ func ParseKey(name string) (k Key, ok bool) {
 		return Key{}, false
 	}
 	tip, err := strconv.ParseUint(m[2], 16, 64)
-	return Key{Kind: Kind(m[3]), Lineage: m[1], Tip: wal.LSN(tip), Part: m[5]}, err == nil
+	return Key{Kind: Kind(m[4]), Lineage: m[1], Tip: wal.LSN(tip), Database: m[3], Part: m[6]}, err == nil
 }
 
 // UndoKeys returns the keys of all undo records of a database of a lineage, oldest first: of older tips, and of runs whose names begin with the

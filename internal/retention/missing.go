@@ -25,7 +25,7 @@ func (r *reader) missing(o Object, name string) bool {
 }
 
 // missing keeps what tells of the rows that system-managed databases have: of merges what leads back, and of comparisons those of the newest tip
-// of which there is a set, and of later ones.
+// of which there is a set of the database, and of later ones.
 func (k *marker) missing() {
 	left := map[string]bool{}
 	for _, sm := range k.g.SystemManaged {
@@ -33,14 +33,15 @@ func (k *marker) missing() {
 			left[sm.Lineage] = true
 		}
 	}
-	newest := map[string]wal.LSN{}
+	type of struct{ lineage, database string }
+	newest := map[of]wal.LSN{}
 	for _, o := range k.b.Missing {
-		if o.Kind == missing.SetObject && o.Part == "" {
-			newest[o.Lineage] = max(newest[o.Lineage], o.Tip)
+		if at := (of{o.Lineage, o.Database}); o.Kind == missing.SetObject && o.Part == "" {
+			newest[at] = max(newest[at], o.Tip)
 		}
 	}
 	for _, o := range k.b.Missing {
-		if left[o.Lineage] && (o.Kind == missing.UndoObject || o.Tip >= newest[o.Lineage]) || o.Kind == missing.DecisionsObject && len(left) > 0 {
+		if left[o.Lineage] && (o.Kind == missing.UndoObject || o.Tip >= newest[of{o.Lineage, o.Database}]) || o.Kind == missing.DecisionsObject && len(left) > 0 {
 			k.m.Keys[o.Object.Key] = true
 		}
 	}

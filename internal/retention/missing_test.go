@@ -35,7 +35,9 @@ func TestWhatIsKeptOfMissingRows(t *testing.T) {
 	}
 	const here, gone = "0001-00000001", "0002-00000002"
 	older, newer, beyond, other := at(here, 5*mb), at(here, 9*mb), at(here, 10*mb), at(gone, 7*mb)
-	for _, p := range []missing.Place{older, newer, other} {
+	crm := older // another database, which nobody has looked at since
+	crm.Database = "crm"
+	for _, p := range []missing.Place{older, newer, other, crm} {
 		keepMissing(t, store, p.SetKey(false), missing.SetObject)
 		keepMissing(t, store, p.ReportKey("r-1"), missing.ReportObject)
 		keepMissing(t, store, p.UndoKey("r-1", 7), missing.UndoObject)
@@ -65,7 +67,8 @@ func TestWhatIsKeptOfMissingRows(t *testing.T) {
 		}
 		return names
 	}
-	want := []string{older.UndoKey("r-1", 7), newer.SetKey(false), newer.ReportKey("r-1"), newer.UndoKey("r-1", 7), beyond.ReportKey("r-2")}
+	want := []string{older.UndoKey("r-1", 7), newer.SetKey(false), newer.ReportKey("r-1"), newer.UndoKey("r-1", 7), beyond.ReportKey("r-2"),
+		crm.SetKey(false), crm.ReportKey("r-1"), crm.UndoKey("r-1", 7)}
 	slices.Sort(want)
 	got := kept()
 	if n := len(got); n == 0 || !slices.Equal(got[:n-1], want) {
