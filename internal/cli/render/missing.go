@@ -107,7 +107,7 @@ func missingSaid(v MissingView, d api.MissingDatabase) string {
 	case !d.Compared:
 		return "Nothing is known to be missing."
 	case v.Merged && (sum.Applied > 0 || sum.Conflicts > 0):
-		text := fmt.Sprintf("%s merged in one transaction.", were(sum.Applied, "change"))
+		text := fmt.Sprintf("%s merged in one transaction%s.", were(sum.Applied, "change"), settledAmong(sum))
 		if sum.Conflicts > 0 {
 			text += fmt.Sprintf(" %s left, where what is active stays.", are(sum.Conflicts, "conflict"))
 		}
@@ -123,6 +123,20 @@ func missingSaid(v MissingView, d api.MissingDatabase) string {
 		text += fmt.Sprintf("; %s with what was written since", conflict(sum.Conflicts))
 	}
 	return text + "."
+}
+
+// settledAmong says how many of the changes that were merged had been conflicts.
+func settledAmong(sum missing.Summary) string {
+	n := -sum.Conflicts
+	for class, count := range sum.Classes {
+		if class.Conflict() {
+			n += count
+		}
+	}
+	if n <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %s among them settled", counted(n, "conflict"))
 }
 
 // missingKnown says up to where that is known, and whether more may come.

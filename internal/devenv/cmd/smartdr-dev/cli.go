@@ -51,6 +51,7 @@ func (d *demo) command(ctx context.Context, args []string) (*exec.Cmd, error) {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Dir = d.dir
 	cmd.Env = append(os.Environ(), "SMARTDR_CONFIG="+d.env.ConfigPath())
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second

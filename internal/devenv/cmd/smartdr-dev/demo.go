@@ -47,13 +47,13 @@ type demo struct {
 	op       topology.Operation            // the failover
 	served   time.Time                     // when an ordinary user could query again
 	ledger   map[string]ledger.Report
-	behind   behind
+	after    map[string][]ledger.Commit // by database: acknowledged on the other side
 	home     wayHome
 	broken   []string // promises that were not kept
 }
 
 func runDemo(ctx context.Context, args []string) (err error) {
-	d := &demo{began: time.Now(), loads: map[string]*ledger.Load{}, held: map[string]catalogs.Inventory{}, ledger: map[string]ledger.Report{}}
+	d := &demo{began: time.Now(), loads: map[string]*ledger.Load{}, held: map[string]catalogs.Inventory{}, ledger: map[string]ledger.Report{}, after: map[string][]ledger.Commit{}}
 	f := flag.NewFlagSet("demo", flag.ContinueOnError)
 	f.DurationVar(&d.flags.load, "load", 8*time.Second, "")
 	f.IntVar(&d.flags.size, "size", 150, "")
@@ -70,7 +70,7 @@ func runDemo(ctx context.Context, args []string) (err error) {
 	if err := os.Chmod(d.dir, 0o755); err != nil { // as root, PostgreSQL runs as another account
 		return err
 	}
-	for _, step := range []func(context.Context) error{d.start, d.createGroup, d.configure, d.serve, d.lose, d.failOver, d.connect, d.check, d.goOn, d.comeBack, d.lookBehind, d.goHome} {
+	for _, step := range []func(context.Context) error{d.start, d.createGroup, d.configure, d.serve, d.lose, d.failOver, d.connect, d.check, d.goOn, d.comeBack, d.lookBehind, d.bringHome, d.goHome} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -288,6 +288,7 @@ func (d *demo) goOn(ctx context.Context) error {
 			d.broken = append(d.broken, fmt.Sprintf("%s takes no writes after the failover: %d commits, %v", db, len(commits), errs))
 			continue
 		}
+		d.after[db] = commits
 		last[workspaces[db]] = max(last[workspaces[db]], commits[len(commits)-1].After)
 	}
 	return d.waitShipped(ctx, last)

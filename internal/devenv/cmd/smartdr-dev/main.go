@@ -16,7 +16,7 @@ const usage = `usage: smartdr-dev up | down | demo
 
   up     start two regions, Temporal and a primary PostgreSQL, and leave them running
   down   end what "up" started, and remove its data
-  demo   lose a region, fail over, see in a branch what was left behind, and come home, checked by a ledger
+  demo   lose a region, fail over, merge the rows that were left behind, and come home, checked by a ledger of every commit
 
   demo takes: -load 8s   how long the workload runs after replication is in sync
               -size 150  MB of data in the databases

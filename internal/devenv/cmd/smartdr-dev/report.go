@@ -43,7 +43,7 @@ func (d *demo) report() error {
 	if len(d.broken) > 0 {
 		return fmt.Errorf("%d promises are broken:\n  %s", len(d.broken), strings.Join(d.broken, "\n  "))
 	}
-	fmt.Printf("\n  Every commit at or before the recovery point is there, none is half there, roles, rights and the firewall\n  were as before in %s, and the group is home again: %s serves, %s holds a bucket and no compute.\n", devenv.Secondary, devenv.Primary, devenv.Secondary)
+	fmt.Printf("\n  Every commit at or before the recovery point was there, none was half there, and what the failover had not brought back is\n  merged: every commit that was ever acknowledged is there. Roles, rights and the firewall were as before in %s,\n  and the group is home again: %s serves, %s holds a bucket and no compute.\n", devenv.Secondary, devenv.Primary, devenv.Secondary)
 	fmt.Printf("\n[%5.1fs] Done.\n", time.Since(d.began).Seconds())
 	return nil
 }
