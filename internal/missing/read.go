@@ -31,7 +31,7 @@ func (in *ReadInput) connect(ctx context.Context, database string) (*pgx.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	if _, err := conn.Exec(ctx, Session+"; "+lockTimeout, pgx.QueryExecModeSimpleProtocol); err != nil {
+	if _, err := conn.Exec(ctx, Session+reading, pgx.QueryExecModeSimpleProtocol); err != nil {
 		_ = conn.Close(ctx) // what went wrong is told below
 		return nil, sqlError(err)
 	}

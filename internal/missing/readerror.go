@@ -15,9 +15,9 @@ const (
 	lockTimedOut = "55P03"
 )
 
-// lockTimeout is how long reading waits for a lock. On a copy that stands still only transactions that were open there hold any that matter, and
-// none of them ever ends.
-const lockTimeout = "set lock_timeout = '5s'"
+// reading is what sessions set that read copies. On a copy that stands still only transactions that were open there hold locks that matter,
+// and none of them ever ends. Many places in a small table would have it scanned as a whole for each batch of them.
+const reading = "; set lock_timeout = '5s'; set enable_seqscan = off"
 
 // errLocked is in errors that Locked knows.
 var errLocked = errors.New("a transaction that was open there has locked it (TRUNCATE, ALTER TABLE, VACUUM FULL, LOCK TABLE)")
