@@ -45,6 +45,8 @@ type Table struct {
 	How How   `json:"how"`
 	// Unique are the places in Columns of what else no two rows may have alike, as far as a merge has found it in the active database.
 	Unique []int `json:"unique,omitempty"`
+	// Partitioned says that its rows lie in partitions there, and not in itself. Tables that inherit from others are no partitions.
+	Partitioned bool `json:"partitioned,omitempty"`
 }
 
 // How says in which way a table's changes were found.
