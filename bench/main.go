@@ -125,7 +125,7 @@ func (b *bench) measure(ctx context.Context) (err error) {
 	return nil
 }
 
-func (b *bench) wants(what string) bool { return slices.Contains(strings.Split(b.only, ","), what) }
+func (o options) wants(what string) bool { return slices.Contains(strings.Split(o.only, ","), what) }
 
 func note(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%s  "+format+"\n", append([]any{time.Now().Format("15:04:05")}, args...)...)

@@ -25,6 +25,7 @@ type record struct {
 	Began        time.Time         `json:"began"`
 	Ended        time.Time         `json:"ended"`
 	SizeMB       int64             `json:"sizeMB"`
+	Rows         int64             `json:"rows,omitempty"` // of the table of which some are missing, where that was measured
 	Runs         int               `json:"runs"`
 	Load         string            `json:"load"`         // how long each load lasted
 	LoadAverages []string          `json:"loadAverages"` // of the machine, over 1, 5 and 15 minutes, at each run's beginning
@@ -43,10 +44,14 @@ type machine struct {
 }
 
 func newRecord(o options) *record {
-	return &record{
+	r := &record{
 		Machine: describeMachine(), Commit: commitID(), Began: time.Now().UTC(), SizeMB: o.sizeMB, Runs: o.runs, Load: o.load.String(),
 		Costs: map[string][]cost{},
 	}
+	if o.wants("missing") {
+		r.Rows = o.rows
+	}
+	return r
 }
 
 func describeMachine() machine {
@@ -138,8 +143,12 @@ func (r *record) finish() {
 
 func (r *record) headline() string {
 	m := r.Machine
-	return fmt.Sprintf("PostgreSQL %s, database of %d MB, %d runs, loads of %s; %d cores (%s), %.0f GB, %s, %s; commit %s, %s to %s UTC",
-		m.Postgres, r.SizeMB, r.Runs, r.Load, m.Cores, m.Processor, m.MemoryGB, m.Kernel, m.Go, r.Commit,
+	data := fmt.Sprintf("database of %d MB", r.SizeMB)
+	if r.Rows > 0 {
+		data += ", table of " + millions(r.Rows) + " rows"
+	}
+	return fmt.Sprintf("PostgreSQL %s, %s, %d runs, loads of %s; %d cores (%s), %.0f GB, %s, %s; commit %s, %s to %s UTC",
+		m.Postgres, data, r.Runs, r.Load, m.Cores, m.Processor, m.MemoryGB, m.Kernel, m.Go, r.Commit,
 		r.Began.Format("2006-01-02 15:04"), r.Ended.Format("15:04"))
 }
 
