@@ -47,6 +47,9 @@ func (m *merger) formTable(ctx context.Context, t *mergeTable) error {
 	if err := m.roundTrip(ctx, t); err != nil {
 		return err
 	}
+	if err := m.placeless(ctx, t); err != nil {
+		return err
+	}
 	return m.script(ctx, fmt.Sprintf("create index on %s (%s); analyze %[1]s", t.temp("f"), numbered))
 }
 
@@ -110,6 +113,21 @@ func (m *merger) probe(ctx context.Context, t *mergeTable, fill string) error {
 	if err == nil && why != "" {
 		err = fault.Newf(fault.Invalid, opDecide, "values that were chosen for a row of table %s cannot be written: %s", t.said(), why)
 	}
+	return err
+}
+
+// placeless gives up on rows for which a partitioned table has no partition.
+func (m *merger) placeless(ctx context.Context, t *mergeTable) error {
+	if t.kind != "p" {
+		return nil
+	}
+	var anywhere string
+	err := m.rows(ctx, `select coalesce(string_agg('(' || coalesce(pg_get_partition_constraintdef(relid), 'true') || ')', ' or '), 'false')
+		from pg_partition_tree($1::oid::regclass) where isleaf`, []any{t.oid}, []any{&anywhere}, func() error { return nil })
+	if err != nil {
+		return err
+	}
+	_, err = m.drop(ctx, SchemaDrift, "'the active side has no partition for the row'", fmt.Sprintf("select %s from %s where (%s) is not true", numbered, t.temp("f"), anywhere))
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +31,9 @@ type mergeHistory struct {
 	lastUndo          *mergeRecord
 	changes           []missing.Change
 	header            missing.Header
-	hide              map[string]bool // columns that the set knows nothing of
+	user              string            // who merges; empty: the superuser
+	rowXIDs           map[string]string // by the first column of a new version, or of an old one behind "old "
+	hide              map[string]bool   // columns that the set knows nothing of
 }
 
 type mergeRecord struct {
@@ -96,7 +99,7 @@ func (h *mergeHistory) ask(sql string) string {
 // rows is the content of a table of the active side, a row per line.
 func (h *mergeHistory) rows(table string) string {
 	h.t.Helper()
-	return h.ask("select coalesce(string_agg(r::text, ' ' order by r::text), '') from " + table + " r")
+	return h.ask("select coalesce(string_agg(row_of_it::text, ' ' order by row_of_it::text collate \"C\"), '') from " + table + " row_of_it")
 }
 
 const mergeColumnsOf = `select a.attname::text, format_type(a.atttypid, a.atttypmod), a.attgenerated <> '', a.attidentity::text, a.attnum,
@@ -253,18 +256,40 @@ func (h *mergeHistory) write(w *missing.Writer, i int, t missing.Table, from []*
 			all := versions[key]
 			for _, v := range all[min(len(all), len(other[key])):] {
 				l := missing.Line{Table: i, Side: side, Values: v.values}
-				if side == missing.New {
-					l.XID = v.xid
-					if !seen[v.xid] {
-						seen[v.xid] = true
-						c := missing.Commit{XID: v.xid, Time: time.Unix(int64(v.xid), 0).UTC(), LSN: 7}
-						postgrestest.Check(h.t, w.Write(missing.Line{Commit: &c}))
-					}
+				if l.XID = h.xidOf(side, v); l.XID != 0 && !seen[l.XID] {
+					seen[l.XID] = true
+					c := missing.Commit{XID: l.XID, Time: time.Unix(int64(l.XID), 0).UTC(), LSN: 7}
+					postgrestest.Check(h.t, w.Write(missing.Line{Commit: &c}))
 				}
 				postgrestest.Check(h.t, w.Write(l))
 			}
 		}
 	}
+}
+
+// xidOf is the transaction that made a new version. Which one removed an old one is not known, but where a test says so.
+func (h *mergeHistory) xidOf(side missing.Side, v mergeVersion) uint32 {
+	name := ""
+	if v.values[0] != nil {
+		name = *v.values[0]
+	}
+	if side == missing.Old {
+		name = "old " + name
+	}
+	switch xid := h.rowXIDs[name]; {
+	case xid != "":
+		return number(h.t, xid)
+	case side == missing.Old:
+		return 0
+	}
+	return v.xid
+}
+
+func number(t testing.TB, s string) uint32 {
+	t.Helper()
+	n, err := strconv.ParseUint(s, 10, 32)
+	postgrestest.Check(t, err)
+	return uint32(n)
 }
 
 func mergeKeys[V any](m map[string]V) iter.Seq[string] {
@@ -318,8 +343,20 @@ func withApply(in *missing.MergeInput)  { in.Apply = true }
 func withTheirs(in *missing.MergeInput) { in.Policy = missing.Theirs }
 func withWhole(in *missing.MergeInput)  { in.Whole = true }
 
+func (h *mergeHistory) open() *pgx.Conn {
+	if h.user == "" {
+		return postgrestest.Open(h.t, h.server, h.active)
+	}
+	cfg, err := pgx.ParseConfig(postgrestest.Source(h.server, "postgres", h.active).ConnString)
+	postgrestest.Check(h.t, err)
+	cfg.User = h.user
+	conn, err := pgx.ConnectConfig(h.t.Context(), cfg)
+	postgrestest.Check(h.t, err)
+	return conn
+}
+
 func (h *mergeHistory) try(change ...func(*missing.MergeInput)) (missing.Summary, error) {
-	conn := postgrestest.Open(h.t, h.server, h.active)
+	conn := h.open()
 	defer conn.Close(context.Background())
 	return missing.Merge(h.t.Context(), h.input(conn, change...))
 }

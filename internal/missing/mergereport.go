@@ -138,6 +138,7 @@ func (t *mergeTable) activeTable() Table {
 		return a
 	}
 	a.Schema, a.Name, a.Columns, a.Unique = t.schema, t.name, slices.Clone(a.Columns), t.unique()
+	a.Partitioned = t.kind == "p"
 	for i, c := range t.columns {
 		if c.number != 0 {
 			a.Columns[i].Name, a.Columns[i].Type, a.Columns[i].Generated, a.Columns[i].Identity = c.name, c.typ, c.generated, c.identity

@@ -124,7 +124,7 @@ func (s *script) change(pass int, c Change, have, want []*string) {
 		s.takeOut(t, have)
 	case pass == 1 && t.moves(have, want):
 		s.printf("update %s set %s where %s;\n", s.aside(t), t.assignments(have, want), t.matches(have))
-	case pass == passOf(have, want):
+	case pass == passOf(have, want) && !t.owners() || pass == 2 && t.owners():
 		s.step(c, have, want)
 	}
 }
@@ -166,18 +166,17 @@ func (s *script) step(c Change, have, want []*string) {
 	if c.Commit != nil {
 		s.printf("-- transaction %d, committed %s at %s\n", c.Commit.XID, c.Commit.Time.UTC().Format(time.RFC3339Nano), c.Commit.LSN)
 	}
-	name := quote(c.Schema) + "." + quote(c.Table)
 	switch {
-	case c.Schema == "pg_catalog":
-		s.large(c, have, want)
+	case t.owners():
+		s.owner(t, have, want)
 	case want == nil && len(t.Key) == 0:
-		s.printf("delete from %s where (tableoid, ctid) = (select tableoid, ctid from %[1]s where %s limit 1);\n", name, t.matches(have))
+		s.printf("delete from %s where (tableoid, ctid) = (select tableoid, ctid from %[1]s where %s limit 1);\n", t.only(), t.matches(have))
 	case want == nil:
-		s.printf("delete from %s where %s;\n", name, t.matches(have))
+		s.printf("delete from %s where %s;\n", t.only(), t.matches(have))
 	case have == nil:
-		s.printf("insert into %s (%s) overriding system value select %s%s;\n", name, t.list(), t.literals(want), t.unlessThere(name, want))
+		s.printf("insert into %s (%s) overriding system value select %s%s;\n", t.full(), t.list(), t.literals(want), t.unlessThere(want))
 	default:
-		s.printf("update %s set %s where %s;\n", name, t.assignments(have, want), t.matches(have))
+		s.printf("update %s set %s where %s;\n", t.only(), t.assignments(have, want), t.matches(have))
 	}
 }
 
@@ -239,7 +238,7 @@ func (t Table) assignments(have, want []*string) string {
 }
 
 // unlessThere keeps a row from being inserted where its key is there.
-func (t Table) unlessThere(name string, values []*string) string {
+func (t Table) unlessThere(values []*string) string {
 	var parts []string
 	for _, k := range t.Key {
 		parts = append(parts, quote(t.Columns[k].Name)+" = "+show(at(values, k)))
@@ -247,7 +246,7 @@ func (t Table) unlessThere(name string, values []*string) string {
 	if len(parts) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" where not exists (select from %s where %s)", name, strings.Join(parts, " and "))
+	return fmt.Sprintf(" where not exists (select from %s where %s)", t.only(), strings.Join(parts, " and "))
 }
 
 // sequence moves a sequence on.
@@ -258,18 +257,4 @@ func (s *script) sequence(q Sequence) {
 	}
 	name := quote(q.Schema) + "." + quote(q.Name)
 	s.printf("select setval(%s, %s(last_value, %d)) from %s;\n", literal(name), which, q.Last, name)
-}
-
-// large writes what becomes of a large object, or of a page of it.
-func (s *script) large(c Change, have, want []*string) {
-	switch {
-	case c.Table == largeObjectOwners && have == nil:
-		s.printf("select lo_create(%s) where not exists (select from pg_largeobject_metadata where oid = %[1]s);\n", show(at(c.Key, 0)))
-	case c.Table == largeObjectOwners && want == nil:
-		s.printf("select lo_unlink(oid) from pg_largeobject_metadata where oid = %s;\n", show(at(c.Key, 0)))
-	case c.Table == LargeObjects && want != nil:
-		s.printf("select lo_put(oid, %s * 2048::int8, %s) from pg_largeobject_metadata where oid = %s;\n", show(at(c.Key, 1)), show(at(want, 2)), show(at(c.Key, 0)))
-	default:
-		s.printf("-- large object %s: leave it to a merge\n", oneLine(show(at(c.Key, 0))))
-	}
 }
