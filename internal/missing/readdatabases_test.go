@@ -169,3 +169,45 @@ func TestACopyWithALockedTableSaysSo(t *testing.T) {
 		all["postgres"].expect(t, "t", want...)
 	})
 }
+
+func TestValuesOfOtherEncodings(t *testing.T) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
+		l := newOldLine(t, bin, "select 1")
+		for d, encoding := range map[string]string{"latin": "LATIN1", "ascii": "SQL_ASCII"} {
+			l.in("postgres", fmt.Sprintf("create database %s encoding '%s' locale 'C' template template0", d, encoding))
+			l.in(d, "create table t (v text)")
+		}
+		l.fork = l.here()
+		l.in("latin", `insert into t values (U&'\00e9')`)
+		l.in("ascii", "insert into t values ('é')")
+		l.tip = l.here()
+		in := l.input(l.scan())
+		in.Databases = []string{"latin", "ascii"}
+		all, _ := l.sets(in)
+		all["latin"].expect(t, "t", "n é")
+		all["ascii"].expect(t, "t", "n é")
+		l.in("ascii", `insert into t values (e'\xe9')`)
+		l.tip, l.copy = l.here(), l.spare
+		in = l.input(l.scan())
+		in.Databases = []string{"ascii"}
+		l.play(l.fork)
+		postgrestest.Check(t, missing.ReadFork(t.Context(), in))
+		l.play(l.tip)
+		out := &failing{}
+		_, err := missing.ReadTip(t.Context(), in, func(string) (io.WriteCloser, error) { return out, nil })
+		expectKind(t, err, fault.Invalid, "of bytes that are no UTF-8")
+		if out.closed || out.err == nil {
+			t.Errorf("a set that failed was closed: %v, with %v", out.closed, out.err)
+		}
+	})
+}
+
+// failing is a set's object that learns how it ends.
+type failing struct {
+	closed bool
+	err    error
+}
+
+func (f *failing) Write(b []byte) (int, error)    { return len(b), nil }
+func (f *failing) Close() error                   { f.closed = true; return nil }
+func (f *failing) CloseWithError(err error) error { f.err = err; return nil }

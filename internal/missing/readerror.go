@@ -13,6 +13,8 @@ import (
 const (
 	serverFull   = "53100" // its disk is full
 	lockTimedOut = "55P03"
+	notEncoded   = "22021" // a value is not in the encoding that it ought to be in
+	notInUnicode = "22P05" // a character of its encoding that UTF-8 lacks
 )
 
 // reading is what sessions set that read copies. On a copy that stands still only transactions that were open there hold locks that matter,
@@ -35,6 +37,8 @@ func sqlError(err error) error {
 	switch {
 	case errors.As(err, &said) && said.Code == serverFull:
 		return fault.New(fault.Full, opRead, err)
+	case said != nil && (said.Code == notEncoded || said.Code == notInUnicode):
+		return fault.New(fault.Invalid, opRead, err).WithHint("A database whose encoding is SQL_ASCII can be compared as far as it holds UTF-8: leave it out, or compare it by hand.")
 	case said != nil && said.Code == lockTimedOut:
 		return fault.Newf(fault.Taken, opRead, "%w: %w", errLocked, err)
 	}
