@@ -85,7 +85,7 @@ func TestCutsUnderLoad(t *testing.T) {
 		if full() {
 			n, d = 20, 20*time.Second
 		}
-		o := &opening{line: startLine(t, bin, map[string]string{"autovacuum": "on", "autovacuum_naptime": "1s", "bgwriter_delay": "10ms"}), bin: bin}
+		o := &opening{line: startLine(t, bin, variant{settings: map[string]string{"autovacuum": "on", "autovacuum_naptime": "1s", "bgwriter_delay": "10ms"}}), bin: bin}
 		began := o.position()
 		o.load(databases[0], 6, d)
 		end := o.end()

@@ -18,19 +18,12 @@ import (
 // exactly the state that the model says. Once more, there is nothing left to do; undone, all is as before.
 func TestHistories(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
-		for i := range openings() {
-			t.Run(fmt.Sprint(i), func(t *testing.T) {
-				testHistories(t, open(t, bin, schemasPerDatabase, 1, (i+bin.Major())%2 == 1, nil))
+		for i, v := range variants(bin) {
+			t.Run(v.name, func(t *testing.T) {
+				testHistories(t, open(t, bin, schemasPerDatabase, 1, (i+bin.Major())%2 == 1, v))
 			})
 		}
 	})
-}
-
-func openings() int {
-	if full() {
-		return 4
-	}
-	return 1
 }
 
 func testHistories(t *testing.T, o *opening) {

@@ -20,7 +20,7 @@ import (
 // that nothing happened to.
 func TestAMergeIsKilledAtEachStep(t *testing.T) {
 	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
-		o := open(t, bin, 3, 1, false, nil)
+		o := open(t, bin, 3, 1, false, variant{})
 		o.goOn(16)
 		found := o.find(o.tips[0], o.walk)[0]
 		for i, d := range databases {

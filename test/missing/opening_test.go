@@ -39,9 +39,9 @@ type tip struct {
 }
 
 // open runs histories on an old server, in so many schemas of each database: to the fork, and then to each of some tips.
-func open(t testing.TB, bin postgres.Binaries, schemas, tips int, locks bool, settings map[string]string) *opening {
+func open(t testing.TB, bin postgres.Binaries, schemas, tips int, locks bool, v variant) *opening {
 	t.Helper()
-	o := &opening{line: startLine(t, bin, settings), bin: bin, locks: locks}
+	o := &opening{line: startLine(t, bin, v), bin: bin, locks: locks}
 	o.begin(schemas)
 	o.run(o.histories, 24)
 	o.fork = o.position()

@@ -37,11 +37,14 @@ type line struct {
 	old  *postgres.Server
 }
 
-// startLine starts an old server, with settings beside the usual ones.
-func startLine(t testing.TB, bin postgres.Binaries, settings map[string]string) *line {
+// startLine starts an old server.
+func startLine(t testing.TB, bin postgres.Binaries, v variant) *line {
 	t.Helper()
 	l := &line{t: t, base: template(t, bin)}
-	l.old = l.copy(settings)
+	if v.nextXID != 0 {
+		l.base = l.turned(v.nextXID)
+	}
+	l.old = l.copy(v.settings)
 	check(t, l.old.Start(t.Context()))
 	return l
 }

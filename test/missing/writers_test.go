@@ -37,7 +37,7 @@ delete from number where id > 250 and id <= 300`
 // While clients write to the tables that are merged, keys hold, nothing that a client committed is lost, and what is said to be merged is.
 func TestWritersDuringAMerge(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
-		o := &opening{line: startLine(t, bin, nil), bin: bin}
+		o := &opening{line: startLine(t, bin, variant{}), bin: bin}
 		d := databases[0]
 		postgrestest.Exec(t, o.old, d, race)
 		fork := o.position()
