@@ -1,15 +1,19 @@
 package missingrows_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/smartdr/smartdr/internal/api"
 	"github.com/smartdr/smartdr/internal/devenv"
@@ -20,28 +24,51 @@ import (
 	"github.com/smartdr/smartdr/internal/wal"
 )
 
-// TestMissingRowsAreMerged lets a cut-off primary acknowledge commits that no failover could have, and merges them into what serves, while clients go
-// on writing there. The worker that does it is killed twice.
+// TestMissingRowsAreMerged lets a cut-off primary acknowledge commits that no failover could have, and merges them into what serves, as they arrive in
+// two instalments, while clients go on writing there. The worker that does it is killed twice.
 func TestMissingRowsAreMerged(t *testing.T) {
 	w := newWorld(t)
-	w.loseRegion()
-	commits := w.stuck.Commits()
-	w.checkMissing(commits)
-	devtest.Within(t, patience, "what was written to arrive", func() bool { return w.behind().Detached.At.LSN >= lastEnd(commits) })
-
+	first := w.loseRegion()
+	w.checkMissing(first)
+	w.waitBehind(first)
 	found := w.missing(w.killReader)
 	w.checkFound(found)
 	if n := w.ask("select count(*)::text from notes where text = 'old'"); n != "0" {
 		t.Errorf("a comparison has changed %s rows", n)
 	}
+	if os.Getenv("SMARTDR_TEST_FULL") == "1" {
+		whole := w.missing(nil, "--full")
+		if diff := cmp.Diff(found.Databases[0].Summary.Classes, whole.Databases[0].Summary.Classes); diff != "" || !whole.Databases[0].Summary.Whole {
+			t.Errorf("compared as a whole: %v %s", whole.Databases[0].Summary.Whole, diff)
+		}
+	}
 	merged := w.missing(w.killMerger, "--apply", "--yes")
-	w.checkMerged(merged, commits)
+	w.checkMerged(merged, first)
 	again := w.missing(nil, "--apply", "--yes")
 	if n := again.Databases[0].Summary.Applied; n != 0 {
 		t.Errorf("merged again, it applied %d changes", n)
 	}
+	w.late()
 	w.nothingLeft()
 	w.checkEvents()
+}
+
+// late lets the rest of the old region come back, and merges what its server had not shipped.
+func (w *world) late() {
+	w.t.Helper()
+	all := w.stuck.Commits()
+	check(w.t, w.env.Regions[devenv.Primary].StartWorker(w.t.Context(), w.env.Temporal))
+	w.waitBehind(all)
+	devtest.Within(w.t, patience, "all of it to arrive", func() bool { return w.waits().Complete })
+	if waits := w.waits(); waits.NothingMissing() || waits.Commits < 40 || waits.Bytes == 0 {
+		w.t.Errorf("more has arrived, and the catalog says %+v", waits)
+	}
+	w.checkMerged(w.missing(nil, "--apply", "--yes"), all)
+}
+
+func (w *world) waitBehind(commits []ledger.Commit) {
+	w.t.Helper()
+	devtest.Within(w.t, patience, "what was written to arrive", func() bool { return w.behind().Detached.At.LSN >= lastEnd(commits) })
 }
 
 // missing runs the command, with what is to happen meanwhile. Exit codes that say what is left are no errors.
@@ -165,6 +192,9 @@ func (w *world) checkMerged(m api.MissingRows, commits []ledger.Commit) {
 	if got, want := w.ask("select string_agg(id || text, ' ' order by id) from notes"), "1new 3new 4old"; got != want {
 		w.t.Errorf("the notes are %q, want %q", got, want)
 	}
+	if got := w.ask("select string_agg(id || text, ' ' order by id) from held"); got != "1after 2after" {
+		w.t.Errorf("a transaction that was open at the fork has left %q", got)
+	}
 	waits := w.waits()
 	if waits.Merged == nil || waits.Commits != 0 || waits.Bytes != 0 || waits.Merged.Commits < 40 || waits.Merged.Applied != s.Applied {
 		w.t.Errorf("the catalog says %+v of a merge %+v", waits, waits.Merged)
@@ -203,5 +233,9 @@ func (w *world) nothingLeft() {
 	}))
 	if !met {
 		w.t.Error("no host has made a folder for a comparison: look for it elsewhere")
+	}
+	log, err := os.ReadFile(filepath.Join(w.env.Dir, "regions", devenv.Secondary, "worker.log"))
+	if err != nil || !bytes.Contains(log, []byte("the copy is promoted where it is read")) {
+		w.t.Errorf("a table was locked at the fork, and the copy was not promoted there: %v", err)
 	}
 }

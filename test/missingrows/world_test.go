@@ -104,11 +104,13 @@ func (w *world) ask(query string) (text string) {
 	return text
 }
 
-// loseRegion cuts a primary off that goes on taking writes, and fails over. Its bucket comes back, and the rest of its region does not.
-func (w *world) loseRegion() {
+// loseRegion cuts a primary off that goes on taking writes, and fails over. Its bucket comes back, without what was written last. It returns what the
+// clients were told of which the bucket has all.
+func (w *world) loseRegion() []ledger.Commit {
 	w.t.Helper()
 	w.sql(w.old, "create table notes (id int primary key, text text)", "insert into notes values (1, 'both'), (2, 'both'), (3, 'both')",
-		"create table events (client text, n int, primary key (client, n))")
+		"create table events (client text, n int, primary key (client, n))", "create table held (id int primary key, text text)", "insert into held values (1, 'before')")
+	commit := w.hold()
 	var err error
 	w.stuck, err = ledger.Start(w.t.Context(), func(ctx context.Context) (*pgx.Conn, error) { return w.connect(ctx, w.old) },
 		ledger.Options{Name: "cut" + rand.Text()[:6], Pause: 5 * time.Millisecond})
@@ -118,6 +120,7 @@ func (w *world) loseRegion() {
 	w.env.Cuts.Isolate(devenv.Refusing)
 	w.more()
 	w.sql(w.old, "update notes set text = 'old' where id = 1", "delete from notes where id = 2", "insert into notes values (4, 'old')")
+	commit()
 	_, err = w.Operate(w.t.Context(), estate.Failover)
 	check(w.t, err)
 	w.more()
@@ -125,11 +128,29 @@ func (w *world) loseRegion() {
 	check(w.t, err)
 	w.sql(w.new, "update notes set text = 'new' where id = 1", "update notes set text = 'new' where id = 3")
 	w.fresh = startEvents(w)
-	w.stuck.Stop()
-	w.waitOwnBucket()
-	check(w.t, w.old.Kill(w.t.Context()))
+	commits := w.stuck.Commits()
+	w.waitOwnBucket(lastEnd(commits))
 	check(w.t, w.env.Regions[devenv.Primary].Worker.Kill())
+	w.more()
+	w.stuck.Stop()
 	w.env.Cuts.Heal()
+	return commits
+}
+
+// hold begins a transaction on the old server that locks a table, and changes it, and returns what commits it. It is open at the fork: no standby lets
+// anybody read that table there.
+func (w *world) hold() (commit func()) {
+	w.t.Helper()
+	conn, err := w.connect(w.t.Context(), w.old)
+	check(w.t, err)
+	_, err = conn.Exec(w.t.Context(), "begin; lock table held; update held set text = 'after'; insert into held values (2, 'after')")
+	check(w.t, err)
+	return func() {
+		w.t.Helper()
+		_, err := conn.Exec(w.t.Context(), "commit")
+		check(w.t, err)
+		check(w.t, conn.Close(w.t.Context()))
+	}
 }
 
 // more waits until more was acknowledged to the clients of the old server.
@@ -163,10 +184,9 @@ func (w *world) waitArrived(end wal.LSN) {
 	}))
 }
 
-// waitOwnBucket waits until the bucket beside the old server holds all that its clients were told.
-func (w *world) waitOwnBucket() {
+// waitOwnBucket waits until the bucket beside the old server holds what was written up to an end.
+func (w *world) waitOwnBucket(end wal.LSN) {
 	w.t.Helper()
-	end := lastEnd(w.stuck.Commits())
 	store := objectstore.Sub(devtest.Open(w.t, w.env.Regions[devenv.Primary].Gateway), objectstore.Root)
 	a := archive.Open(store, estate.Group, w.space.Name, w.left.ID)
 	devtest.Within(w.t, patience, "the bucket beside the old server to hold what was written", func() bool {
