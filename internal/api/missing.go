@@ -116,8 +116,10 @@ func (s *Service) MissingRows(ctx context.Context, req MissingRequest, say func(
 	return s.missingFound(ctx, g, waits, req, result)
 }
 
-// arrived reports whether there is anything to compare.
-func arrived(w topology.Waits) bool { return w.At.LSN > w.Fork.LSN && !w.NothingMissing() }
+// arrived reports whether there is anything to compare. What was merged once is compared again: somebody may have taken the merge back.
+func arrived(w topology.Waits) bool {
+	return w.At.LSN > w.Fork.LSN && (w.Merged != nil || !w.NothingMissing())
+}
 
 // leftBehind returns the system-managed databases that a request means, with how far each is.
 func (s *Service) leftBehind(ctx context.Context, req MissingRequest) (topology.Group, []topology.Waits, error) {

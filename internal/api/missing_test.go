@@ -281,4 +281,8 @@ func TestNothingHasArrived(t *testing.T) {
 	if w.Complete = true; arrived(w) {
 		t.Error("its server wrote no commit, and a comparison is made")
 	}
+	w.Merged = &topology.Merged{}
+	if !arrived(w) {
+		t.Error("it was merged, perhaps taken back since, and no comparison is made")
+	}
 }

@@ -177,13 +177,19 @@ func (a *app) writePlan(ctx context.Context, s *api.Service, in missingFlags, m 
 	return nil
 }
 
-// args are the words that name the database in a command, after the group's.
+// args are the words that say in a command what is compared, after the group's name.
 func (in missingFlags) args() (text string) {
 	if in.Database != "" {
 		text = " " + render.ShellWord(in.Database)
 	}
 	if in.Workspace != "" {
 		text += " --workspace " + render.ShellWord(in.Workspace)
+	}
+	if in.WholeTransactions {
+		text += " --whole-transactions"
+	}
+	if in.Full {
+		text += " --full"
 	}
 	return text
 }

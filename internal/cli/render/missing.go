@@ -104,7 +104,7 @@ func lineOf(line string) string {
 func missingSaid(v MissingView, d api.MissingDatabase) string {
 	sum := d.Summary
 	switch {
-	case !d.Compared:
+	case !d.Compared && !d.Complete:
 		return "Nothing is known to be missing."
 	case v.Merged && (sum.Applied > 0 || sum.Conflicts > 0):
 		text := fmt.Sprintf("%s merged in one transaction%s.", were(sum.Applied, "change"), settledAmong(sum))
@@ -119,8 +119,11 @@ func missingSaid(v MissingView, d api.MissingDatabase) string {
 	if sum.Transactions > 0 {
 		text += ", of " + counted(sum.Transactions, "transaction")
 	}
-	if sum.Conflicts > 0 {
-		text += fmt.Sprintf("; %s with what was written since", conflict(sum.Conflicts))
+	if n := sum.Conflicts - sum.Classes[missing.Held]; n > 0 {
+		text += fmt.Sprintf("; %s with what was written since", conflict(n))
+	}
+	if n := sum.Classes[missing.Held]; n > 0 {
+		text += fmt.Sprintf(", and %s held back with their transactions", are(n, "other"))
 	}
 	return text + "."
 }
@@ -262,7 +265,7 @@ func (s Style) missingAsides(v MissingView, sum missing.Summary) string {
 		say(yellow, "What cannot be seen: %s: %s.", shown(d.Object), shown(d.Reason))
 	}
 	if sum.Whole {
-		say(yellow, "Whole tables were compared, not what WAL says was changed: transactions and moments of changes are not known, and it takes as long as the tables are large.")
+		say(yellow, "Whole tables were compared, since WAL of transactions that were open at the fork is not kept any more, or because it was asked for. Nothing was missed by that; it takes as long as tables are large.")
 	}
 	for _, n := range sum.Notes {
 		say(yellow, "%s", shown(n))

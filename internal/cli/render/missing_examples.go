@@ -125,7 +125,7 @@ func (s Style) missingChange(c api.MissingChange) string {
 		b.WriteString("    " + shown(c.Why) + "\n")
 	}
 	switch {
-	case (c.Class.Conflict() || c.Class == missing.Kept) && len(c.Differs) > 0:
+	case (c.Class.Conflict() || c.Class == missing.Kept) && c.Class != missing.Held && len(c.Differs) > 0:
 		b.WriteString(s.versions(c))
 	case c.Op == missing.Update:
 		b.WriteString("    " + clip(updates(c), lineWidth) + "\n")
