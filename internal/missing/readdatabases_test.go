@@ -91,7 +91,12 @@ func TestReadingIsRefusedWhereTheCopyStandsElsewhere(t *testing.T) {
 		}
 		l.copy = l.spare
 		l.play(l.fork)
+		remains := filepath.Join(in.Dir, "db-1-2.rows.zst.part") // of a call that was killed
+		postgrestest.Check(t, os.WriteFile(remains, []byte("part"), 0o600))
 		postgrestest.Check(t, missing.ReadFork(t.Context(), in))
+		if _, err := os.Stat(remains); err == nil {
+			t.Error("what a killed call left is still there")
+		}
 		_, err = missing.ReadTip(t.Context(), in, func(string) (io.WriteCloser, error) { panic("a set was begun") })
 		expectKind(t, err, fault.Invalid, "at the fork")
 		l.play(l.tip)
@@ -194,7 +199,7 @@ func TestValuesOfOtherEncodings(t *testing.T) {
 		postgrestest.Check(t, missing.ReadFork(t.Context(), in))
 		l.play(l.tip)
 		out := &failing{}
-		_, err := missing.ReadTip(t.Context(), in, func(string) (io.WriteCloser, error) { return out, nil })
+		_, err := missing.ReadTip(t.Context(), in, out.open)
 		expectKind(t, err, fault.Invalid, "of bytes that are no UTF-8")
 		if out.closed || out.err == nil {
 			t.Errorf("a set that failed was closed: %v, with %v", out.closed, out.err)
@@ -207,6 +212,8 @@ type failing struct {
 	closed bool
 	err    error
 }
+
+func (f *failing) open(string) (io.WriteCloser, error) { return f, nil }
 
 func (f *failing) Write(b []byte) (int, error)    { return len(b), nil }
 func (f *failing) Close() error                   { f.closed = true; return nil }

@@ -29,11 +29,13 @@ type oldLine struct {
 	dir             string
 }
 
-// newOldLine starts an old server which has run some SQL when the copy is made.
-func newOldLine(t *testing.T, bin postgres.Binaries, sql string) *oldLine {
+// newOldLine starts an old server which has run some SQL, each text by itself, when the copy is made.
+func newOldLine(t *testing.T, bin postgres.Binaries, sql ...string) *oldLine {
 	t.Helper()
-	old := postgrestest.Start(t, bin, map[string]string{"max_prepared_transactions": "10", "wal_keep_size": "1GB", "autovacuum": "off"})
-	postgrestest.Exec(t, old, "postgres", sql)
+	old := postgrestest.Start(t, bin, map[string]string{"max_prepared_transactions": "10", "wal_keep_size": "1GB", "autovacuum": "off", "allow_in_place_tablespaces": "on"})
+	for _, one := range sql {
+		postgrestest.Exec(t, old, "postgres", one)
+	}
 	postgrestest.Check(t, old.Stop(t.Context(), postgres.Fast))
 	control, err := old.ControlData(t.Context())
 	postgrestest.Check(t, err)
