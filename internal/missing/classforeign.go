@@ -141,6 +141,8 @@ func (m *merger) dropParents(ctx context.Context, _ int, k foreignKey) (int64, e
 		refers, again = "o."+k.to[0]+" "+k.operators[0]+" c."+k.from[0], "true"
 	}
 	why := literal(fmt.Sprintf("a row of %s refers to it by %s", strings.TrimPrefix(k.childName, "only "), k.name))
-	return m.drop(ctx, ForeignChild, why, fmt.Sprintf(`select y.n from %s x join pg_temp.smartdr_s y using (n) join %s o on o.ctid = x.ct and o.tableoid = x.tb join %s c on %s
-		where y.p and %s and %s`, k.parent.temp("a"), k.parentName, k.childName, refers, again, stays))
+	// The children of rows whose key stays need not be looked for.
+	return m.drop(ctx, ForeignChild, why, fmt.Sprintf(`with o as materialized (select y.n as %s, o.* from %s x join pg_temp.smartdr_s y using (n)
+			join %s o on o.ctid = x.ct and o.tableoid = x.tb where y.p and %s)
+		select o.%[1]s from o join %[5]s c on %[6]s where %[7]s`, numbered, k.parent.temp("a"), k.parentName, again, k.childName, refers, stays))
 }

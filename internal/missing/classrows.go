@@ -3,6 +3,7 @@ package missing
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -92,15 +93,28 @@ func (m *merger) meetBag(ctx context.Context, t *mergeTable) error {
 	_, err := m.exec(ctx, fmt.Sprintf(`insert into %s select c.n, a.tb, a.ct, a.full_v from (
 			select n, v, row_number() over (partition by v order by n) as r from (select n, %s as v from %s where o is not null and not me) c) c
 		join (select tb, ct, full_v, v, row_number() over (partition by v order by tb, ct) as r from (
-			select tb, ct, v as full_v, %s as v from (select a.tableoid as tb, a.ctid as ct, %s as v from %s a) a) a
+			select tb, ct, v as full_v, %s as v from (select a.tableoid as tb, a.ctid as ct, %s as v from %s a where %[7]s) a) a
 			where v in (select %[2]s from %[3]s where o is not null and not me)) a on a.v = c.v and a.r = c.r`,
-		t.temp("a"), t.compared("o"), t.temp("c"), t.compared("v"), t.values("a"), t.from()))
+		t.temp("a"), t.compared("o"), t.temp("c"), t.compared("v"), t.values("a"), t.from(), t.likely()))
 	if err != nil || !m.in.Apply {
 		return err
 	}
 	_, err = m.exec(ctx, fmt.Sprintf(`with held as materialized (select x.n from %s x join %s a on a.ctid = x.ct and a.tableoid = x.tb for update of a)
 		delete from %[1]s x where not exists (select from held where held.n = x.n)`, t.temp("a"), t.from()))
 	return err
+}
+
+// likely says of an active row a that it may be one to delete: by columns that are compared fast, so that not every row has to be written out.
+func (t *mergeTable) likely() string {
+	fast := []string{"smallint", "integer", "bigint", "text", "character varying", "uuid", "date", "timestamp without time zone", "timestamp with time zone"}
+	condition := "true"
+	for i, c := range t.columns {
+		if c.compared() && c.typ == c.Type && slices.Contains(fast, c.cast) {
+			name := "a." + quote(c.name)
+			condition += fmt.Sprintf(" and (%s is null or %[1]s in (select (o[%d])::%s from %s where o is not null and not me))", name, i+1, c.cast, t.temp("c"))
+		}
+	}
+	return condition
 }
 
 // classSQL writes down the class of each change, and the transactions that made it: x the last, y the one that removed what the fork had.

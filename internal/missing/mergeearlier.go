@@ -107,6 +107,7 @@ func (s *earlierSource) Values() ([]any, error) {
 	if s.m.decided[c.ID] {
 		s.m.known[c.ID] = true
 	}
+	e.table.earlier = true
 	s.m.earlier++
 	return []any{s.m.earlier, int32(e.table.n), c.ID, e.values(c.Base), e.values(c.Theirs), e.values(c.Written)}, nil
 }

@@ -3,7 +3,7 @@ package missing
 import (
 	"context"
 	"fmt"
-	"slices"
+	"strings"
 
 	"github.com/smartdr/smartdr/internal/fault"
 )
@@ -67,12 +67,12 @@ func (m *merger) firing(ctx context.Context) error {
 	}
 	var names []string
 	var name string
-	err := m.rows(ctx, `select t.tgrelid::regclass || '.' || quote_ident(t.tgname) from pg_trigger t where t.tgenabled in ('A', 'R') and not t.tgisinternal
-		and t.tgrelid in (select coalesce(p.relid, o) from unnest($1::oid[]) o left join lateral pg_partition_tree(o) p on true) order by 1`, []any{oids}, []any{&name},
-		func() error { names = append(names, name); return nil })
+	err := m.rows(ctx, `with merged as (select coalesce(p.relid, o) as o from unnest($1::oid[]) o left join lateral pg_partition_tree(o) p on true)
+		select tgrelid::regclass || '.' || quote_ident(tgname) from pg_trigger where tgenabled in ('A', 'R') and not tgisinternal and tgrelid in (select o from merged)
+		union all select ev_class::regclass || '.' || quote_ident(rulename) from pg_rewrite where ev_enabled in ('A', 'R') and ev_class in (select o from merged) order by 1`,
+		[]any{oids}, []any{&name}, func() error { names = append(names, name); return nil })
 	if err == nil && len(names) > 0 {
-		slices.Sort(names)
-		m.note("Triggers that are enabled ALWAYS or for replicas fire in a merge as well: %v.", names)
+		m.note("Triggers and rules that are enabled ALWAYS or for replicas act in a merge as well: %s.", strings.Join(names, ", "))
 	}
 	return err
 }

@@ -58,7 +58,8 @@ func (m *merger) run(ctx context.Context) error {
 	if err := m.check(); err != nil {
 		return err
 	}
-	if err := m.script(ctx, Session); err != nil {
+	// transaction_timeout is known to PostgreSQL 17 and later.
+	if err := m.script(ctx, Session+`; select set_config(name, '0', false) from pg_settings where name = 'transaction_timeout'`); err != nil {
 		return err
 	}
 	if err := m.begin(ctx); err != nil {
@@ -108,7 +109,19 @@ func (m *merger) begin(ctx context.Context) error {
 	if err := m.readServer(ctx); err != nil {
 		return err
 	}
+	if err := m.beAlone(ctx); err != nil {
+		return err
+	}
 	return m.beReplica(ctx)
+}
+
+// beAlone waits for a merge whose client is gone while the server has not noticed, or still commits: what it merged has to be known to this one.
+// 0x736d61727464726d is "smartdrm".
+func (m *merger) beAlone(ctx context.Context) error {
+	if !m.in.Apply {
+		return nil
+	}
+	return m.script(ctx, "select pg_advisory_xact_lock(x'736d61727464726d'::int8)")
 }
 
 // beReplica keeps triggers, rules and foreign keys from firing, also the event triggers of temporary tables.

@@ -73,7 +73,7 @@ func (m *merger) stageLines(ctx context.Context, s *lineSource) error {
 // pairRest pairs what only earlier merges know of, and counts the transactions.
 func (m *merger) pairRest(ctx context.Context, staged map[int]bool) error {
 	for _, t := range m.tables {
-		if !staged[t.n] {
+		if !staged[t.n] && t.earlier {
 			if err := m.pair(ctx, t); err != nil {
 				return err
 			}

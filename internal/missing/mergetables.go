@@ -20,6 +20,7 @@ type mergeTable struct {
 	indexes []uniqueIndex
 	refusal string // why nothing of it can be compared
 	changes int64
+	earlier bool // earlier merges brought some of its rows
 }
 
 // mergeColumn is a column of a set beside the one of the active database.
