@@ -29,6 +29,8 @@ type model struct {
 	earlier              *merges // what earlier merges brought
 	// twoPhase are the rows that prepared transactions wrote which were open at the fork and ended later, by table and key.
 	twoPhase map[string]bool
+	// writers are the transactions that wrote rows last, by table and key, where the histories know them.
+	writers map[string]string
 
 	changes []*expected
 	merging map[string]map[string]*expected // of tables with keys, by key: what is merged

@@ -66,7 +66,7 @@ func (o *opening) model(tip tip, database string, active state, policy missing.P
 
 // modelAfter is the model of a merge that follows on earlier ones.
 func (o *opening) modelAfter(tip tip, database string, active state, policy missing.Policy, earlier *merges) *model {
-	m := &model{earlier: earlier, base: o.base[database], theirs: tip.states[database], active: active, policy: policy, twoPhase: map[string]bool{}}
+	m := &model{writers: tip.writers[database], earlier: earlier, base: o.base[database], theirs: tip.states[database], active: active, policy: policy, twoPhase: map[string]bool{}}
 	for _, h := range o.histories {
 		for _, p := range h.ended {
 			for _, key := range p.keys {

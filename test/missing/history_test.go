@@ -19,6 +19,7 @@ type history struct {
 	database string
 	schema   string
 	number   int // among all histories
+	kinds    []kind
 	r        *rand.Rand
 	major    int
 	active   bool // on the side that serves: it makes no prepared transactions
@@ -217,7 +218,7 @@ type forkPoint struct {
 // otherAtFork returns the history that goes on from the fork on the side that serves.
 func (h *history) otherAtFork(server *postgres.Server) *history {
 	return &history{
-		ctx: h.ctx, server: server, database: h.database, schema: h.schema, number: h.number, major: h.major, active: true, beyond: true,
+		ctx: h.ctx, server: server, database: h.database, schema: h.schema, number: h.number, kinds: h.kinds, major: h.major, active: true, beyond: true,
 		r: random("active", h.major, h.number), items: maps.Clone(h.atFork.items), writers: map[string]string{}, gids: h.atFork.gids,
 	}
 }

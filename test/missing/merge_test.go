@@ -96,6 +96,7 @@ func merged(undos ...*missing.Undo) iter.Seq2[missing.Undo, error] {
 type reported struct {
 	missing.Change
 	theirs, base, active []*string
+	how                  missing.How
 }
 
 // byName finds the changes of each table and key. Rows without a key are under their content.
@@ -112,7 +113,7 @@ func (out outcome) byName(m *model) (map[string][]reported, error) {
 			return nil, fmt.Errorf("a change of %s, which is not at the tip: %s", name, c.Op)
 		}
 		columns := common(m.base[name], m.theirs[name])
-		r := reported{c, choose(c.Theirs, table, columns), choose(c.Base, table, columns), choose(c.Active, table, columns)}
+		r := reported{c, choose(c.Theirs, table, columns), choose(c.Base, table, columns), choose(c.Active, table, columns), table.How}
 		key := keyOf(r, m.theirs[name], columns)
 		found[name+" "+key] = append(found[name+" "+key], r)
 	}
@@ -168,8 +169,25 @@ func (m *model) judge(out outcome) []string {
 	var wrong []string
 	for _, name := range union2(wanted, found) {
 		wrong = append(wrong, judgeOne(name, wanted[name], found[name])...)
+		if xid, known := m.writers[name]; known && len(found[name]) == 1 {
+			wrong = append(wrong, judgeCommit(name, xid, found[name][0])...)
+		}
 	}
 	return wrong
+}
+
+// judgeCommit compares the transaction that a change is said to be of with the one that the history knows. What replaced
+// a file is the writer of all of its rows.
+func judgeCommit(name, xid string, f reported) []string {
+	switch {
+	case f.how != missing.ByWAL:
+		return nil
+	case f.Commit == nil:
+		return []string{fmt.Sprintf("%q: no transaction, want %s", name, xid)}
+	case fmt.Sprint(f.Commit.Top) != xid, f.Commit.Time.IsZero(), f.Commit.LSN == 0:
+		return []string{fmt.Sprintf("%q: of %+v, want the transaction %s", name, *f.Commit, xid)}
+	}
+	return nil
 }
 
 func union2[A, B any](a map[string]A, b map[string]B) []string {

@@ -36,6 +36,8 @@ type tip struct {
 	at     wal.LSN
 	items  []map[string][]*string // of each history, as it counts itself
 	states map[string]state
+	// writers are the transactions that wrote rows last, by database, table and key.
+	writers map[string]map[string]string
 }
 
 // open runs histories on an old server, in so many schemas of each database: to the fork, and then to each of some tips.
@@ -50,7 +52,7 @@ func open(t testing.TB, bin postgres.Binaries, schemas, tips int, locks bool, v 
 	}
 	for range tips {
 		o.run(o.histories, 36/tips)
-		now := tip{at: o.position(), items: o.items()}
+		now := tip{at: o.position(), items: o.items(), writers: o.writers()}
 		o.tips = append(o.tips, now)
 	}
 	o.end()
@@ -68,6 +70,20 @@ func (o *opening) items() []map[string][]*string {
 	var out []map[string][]*string
 	for _, h := range o.histories {
 		out = append(out, maps.Clone(h.items))
+	}
+	return out
+}
+
+// writers are the transactions that wrote rows last, as the histories know them.
+func (o *opening) writers() map[string]map[string]string {
+	out := map[string]map[string]string{}
+	for _, h := range o.histories {
+		if out[h.database] == nil {
+			out[h.database] = map[string]string{}
+		}
+		for id, xid := range h.writers {
+			out[h.database][h.schema+".items "+id+"|"] = xid
+		}
 	}
 	return out
 }
@@ -96,7 +112,7 @@ func (o *opening) begin(schemas int) {
 		for i := range schemas {
 			n := d*schemasPerDatabase + i
 			o.histories = append(o.histories, &history{
-				ctx: o.t.Context(), server: o.old, database: database, schema: schemaName(i), number: n, wild: o.locks, major: o.bin.Major(),
+				ctx: o.t.Context(), server: o.old, database: database, schema: schemaName(i), number: n, kinds: kindsOf(i), wild: o.locks, major: o.bin.Major(),
 				r: random(o.t.Name(), o.bin.Major(), n), items: map[string][]*string{}, writers: map[string]string{},
 			})
 		}

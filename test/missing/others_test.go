@@ -6,23 +6,13 @@ import (
 	"strings"
 )
 
-// kinds are the tables, or groups of tables, beside items. Each history has a few of them, so that its statements meet.
-var kinds = []func(h *history) string{
-	(*history).family, (*history).tree, (*history).bag, (*history).parts, (*history).moves, (*history).ident, (*history).toasty,
-	(*history).slots, (*history).docs, (*history).twokey, (*history).inherited, (*history).others,
-}
-
-// kindsPerHistory is how many of them one history has.
-const kindsPerHistory = 3
-
 // changeOthers runs a statement over one of the other tables.
 func changeOthers(h *history, c *client) {
 	if h.r.IntN(20) == 0 {
 		c.copyBag()
 		return
 	}
-	kind := (h.number + h.r.IntN(kindsPerHistory)*(1+h.number/len(kinds))) % len(kinds)
-	_, _ = c.run(kinds[kind](h))
+	_, _ = c.run(h.kinds[h.r.IntN(len(h.kinds))].change(h))
 }
 
 // family are tables with foreign keys between them.

@@ -103,7 +103,7 @@ func makeTemplate(t testing.TB, bin postgres.Binaries) *postgres.Server {
 func makeDatabases(t testing.TB, s *postgres.Server) {
 	postgrestest.Exec(t, s, "postgres", "create database "+databases[0])
 	for i := range schemasPerDatabase {
-		postgrestest.Exec(t, s, databases[0], zoo(schemaName(i), s.Bin.Major()))
+		postgrestest.Exec(t, s, databases[0], zoo(i, s.Bin.Major()))
 	}
 	for _, d := range databases[1:] {
 		postgrestest.Exec(t, s, "postgres", fmt.Sprintf("create database %s template %s strategy file_copy", d, databases[0]))
