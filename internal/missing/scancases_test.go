@@ -104,8 +104,9 @@ func TestAScanNamesReplacedFilesAndSequences(t *testing.T) {
 			files[name] = w.file(name)
 		}
 		run(t, early, "commit")
-		w.do("truncate a", "vacuum full c", "alter table d add x int default random() * 10", "refresh materialized view m", "select nextval('s')", "select nextval('off')",
-			"begin; truncate keep; rollback")
+		w.do("truncate a", "vacuum full c", "alter table d add x int default random() * 10", "refresh materialized view m", "select nextval('s')", "select nextval('off')", "begin; truncate keep")
+		undone := w.file("keep") // the file that is not to be
+		w.do("rollback")
 		w.tip = w.at()
 		c := w.scan()
 		w.compare(c)
@@ -113,6 +114,9 @@ func TestAScanNamesReplacedFilesAndSequences(t *testing.T) {
 			if c.Replaced[file] != (name != "keep") {
 				t.Errorf("%s: replaced %t", name, c.Replaced[file])
 			}
+		}
+		if c.Replaced[undone] {
+			t.Error("a file that was rolled back is named")
 		}
 		for name, moved := range map[string]bool{"s": true, "young": true, "quiet": false} {
 			if c.Sequences[w.file(name)] != moved {
