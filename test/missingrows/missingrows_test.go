@@ -49,6 +49,7 @@ func TestMissingRowsAreMerged(t *testing.T) {
 		t.Errorf("merged again, it applied %d changes", n)
 	}
 	w.late()
+	w.keepsWAL()
 	w.nothingLeft()
 	w.checkEvents()
 }
