@@ -59,9 +59,8 @@ type merging struct {
 
 // mergedBefore is a merge of this run that an earlier attempt has made.
 type mergedBefore struct {
-	undo    string // key; empty: there is none
-	xid     uint64
-	changes int64
+	undo string // key; empty: there is none
+	xid  uint64
 }
 
 func (s *Source) mergeMissing(ctx context.Context, in MergeMissingInput, p *pulse) (r MergeMissingResult, err error) {
@@ -169,15 +168,21 @@ func (m *merging) finish(ctx context.Context, r MergeMissingResult) (MergeMissin
 			return r, err
 		}
 	}
-	if r.Undo = m.undo; m.before.undo != "" {
-		r.Summary.Applied += m.before.changes
+	r.Undo, r.Report = m.undo, m.reportKey()
+	if m.before.undo != "" {
+		var err error
+		if r.Summary, err = m.retold(ctx, r.Summary); err != nil {
+			return r, err
+		}
 		if r.Undo == "" {
 			r.Undo, r.Summary.XID = m.before.undo, m.before.xid
 		}
 	}
-	r.Report = m.reportKey()
-	if err := missing.Describe(ctx, m.store, r.Report, r.Summary); err != nil || !m.in.Apply {
+	if err := missing.Describe(ctx, m.store, r.Report, r.Summary); err != nil {
 		return r, err
+	}
+	if r.Summary = brief(r.Summary); !m.in.Apply {
+		return r, nil
 	}
 	var at string
 	if err := m.conn.QueryRow(ctx, "select pg_current_wal_insert_lsn()::text").Scan(&at); err != nil {

@@ -173,7 +173,7 @@ func TestAMergeWithoutTheOtherBucket(t *testing.T) {
 	check(t, err)
 	check(t, m.openReport(t.Context()))
 	w.faults["east"].Add(objectstore.Rule{Ops: objectstore.OpPut, Fail: fault.Newf(fault.Transient, "put", "the region is gone")})
-	check(t, m.keepUndo(t.Context(), missing.Undo{XID: 7}))
+	check(t, m.keepUndo(t.Context(), missing.Undo{XID: 7, Moved: []missing.MovedValue{{Name: "s"}}}))
 	if u, err := missing.ReadUndo(t.Context(), w.Stores["west"], m.undo); err != nil || u.XID != 7 {
 		t.Errorf("the bucket that serves has %+v: %v", u, err)
 	}

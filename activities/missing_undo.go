@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"io"
 	"iter"
 	"path"
 	"slices"
@@ -13,38 +14,24 @@ import (
 	"github.com/smartdr/smartdr/internal/objectstore"
 )
 
-// keepUndo keeps what leads back from a merge, and the report of it, right before the merge commits, unless that is not to be any more.
+// keepUndo keeps what leads back from a merge, and the report of it, right before the merge commits, unless that is not to be any more. A merge that
+// changes nothing leaves nothing to lead back from.
 func (m *merging) keepUndo(ctx context.Context, u missing.Undo) error {
-	m.undo = m.in.Job.place(m.in.Of).UndoKey(m.in.Run, u.XID)
-	w := missing.CreateObject(ctx, m.store, m.undo)
-	lines, err := missing.NewLineWriter(w)
+	key := m.in.Job.place(m.in.Of).UndoKey(m.in.Run, u.XID)
+	w := missing.CreateObject(ctx, m.store, key)
+	n, err := writeUndo(w, u)
 	if err != nil {
 		return err
 	}
-	n := int64(0)
-	all := u.Changes
-	u.Changes = func(yield func(missing.Change, error) bool) {
-		if all == nil {
-			return
+	if n > 0 || len(u.Moved) > 0 {
+		o := missing.Object{Kind: missing.UndoObject, SystemManaged: m.in.Of.Name, Database: m.in.Of.Database, Lineage: m.in.Job.Lineage,
+			Fork: m.in.Job.Fork.LSN, Tip: m.in.Job.Tip.LSN, MadeAt: now().UTC(), XID: u.XID, Changes: n}
+		if err := w.Publish(ctx, o); err != nil {
+			return err
 		}
-		for c, err := range all {
-			if n++; !yield(c, err) {
-				return
-			}
-		}
+		m.undo = key
+		m.spread(ctx, key)
 	}
-	if err := missing.WriteUndo(lines, u); err != nil {
-		return err
-	}
-	if err := lines.Close(); err != nil {
-		return err
-	}
-	o := missing.Object{Kind: missing.UndoObject, SystemManaged: m.in.Of.Name, Database: m.in.Of.Database, Lineage: m.in.Job.Lineage,
-		Fork: m.in.Job.Fork.LSN, Tip: m.in.Job.Tip.LSN, MadeAt: now().UTC(), XID: u.XID, Changes: n}
-	if err := w.Publish(ctx, o); err != nil {
-		return err
-	}
-	m.spread(ctx, m.undo)
 	if err := m.publish(ctx); err != nil { // what was reported is told also when nobody hears that it has committed
 		return err
 	}
@@ -53,6 +40,27 @@ func (m *merging) keepUndo(ctx context.Context, u missing.Undo) error {
 	}
 	_, _, err = m.permitted(ctx)
 	return err
+}
+
+// writeUndo writes a record, and returns how many changes it has.
+func writeUndo(w io.Writer, u missing.Undo) (n int64, err error) {
+	lines, err := missing.NewLineWriter(w)
+	if err != nil {
+		return 0, err
+	}
+	if all := u.Changes; all != nil {
+		u.Changes = func(yield func(missing.Change, error) bool) {
+			for c, err := range all {
+				if n++; !yield(c, err) {
+					return
+				}
+			}
+		}
+	}
+	if err := missing.WriteUndo(lines, u); err != nil {
+		return n, err
+	}
+	return n, lines.Close()
 }
 
 // spread copies a record to the other region's bucket, if that answers: whoever merges there after a failover has to know of it.
@@ -132,7 +140,7 @@ func (m *merging) earlier(ctx context.Context) (c mergedBefore, err error) {
 			return c, sqlError(opMissing, err)
 		}
 		if done {
-			c = mergedBefore{key, o.XID, c.changes + o.Changes}
+			c = mergedBefore{key, o.XID}
 		}
 	}
 	return c, nil
