@@ -19,8 +19,7 @@ type back struct {
 type place struct{ start, end wal.LSN }
 
 // lastBefore returns the last record of running transactions (wal.Running) that ends at or before to and is wanted; false when WAL from there
-// is not kept.
-// visit sees all records between it and to, some before, and some twice; nil: nobody wants them.
+// is not kept. visit sees all records between it and to, some before, and some twice; nil: nobody wants them.
 func (b *back) lastBefore(ctx context.Context, to wal.LSN, want func(wal.Running) bool, visit func(wal.Record) error) (last place, found bool, err error) {
 	top, step, single := to, wal.LSN(b.size), false
 	for to > b.oldest {
@@ -33,13 +32,14 @@ func (b *back) lastBefore(ctx context.Context, to wal.LSN, want func(wal.Running
 		case fault.Is(err, fault.Missing):
 			step, single = 1, true // a part of it may be there: file by file
 			continue
-		case err != nil || w.found:
-			return w.last, w.found, err
-		case from == b.oldest:
-			return last, false, nil
+		case err != nil:
+			return last, false, err
 		}
 		if b.read != nil {
 			b.read(top - from)
+		}
+		if w.found || from == b.oldest {
+			return w.last, w.found, nil
 		}
 		switch {
 		case w.first == 0: // a record is longer
