@@ -36,9 +36,8 @@ type relation struct {
 	Root        uint32 // of a partition tree, also of the root itself; 0: it is in none
 	Method      string // the access method's name
 	Heap        bool
-	Node        Node    // its file; Relation is 0 when it has none
-	PerPage     float64 // live rows on a page, as estimated by statistics; 0: not known
-	Rows        int64   // as estimated by statistics
+	Node        Node  // its file; Relation is 0 when it has none
+	Rows        int64 // as estimated by statistics
 	Columns     []attribute
 	Keys        []key
 }
@@ -75,7 +74,7 @@ const ours = `(c.relkind in ('r','p','m','f','S') and c.relpersistence <> 't' an
 const relationsSQL = `select c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text, c.relispartition,
 	coalesce(pg_partition_root(c.oid)::oid, 0), coalesce(a.amname::text, ''), coalesce(a.amhandler::regproc::text = 'heap_tableam_handler', false),
 	coalesce(nullif(c.reltablespace, 0), d.dattablespace), d.oid, coalesce(pg_relation_filenode(c.oid), 0),
-	case when c.relpages > 0 then greatest(c.reltuples, 0) / c.relpages else 0 end::float8, greatest(c.reltuples, 0)::int8
+	greatest(c.reltuples, 0)::int8
 	from pg_class c join pg_namespace n on n.oid = c.relnamespace left join pg_am a on a.oid = c.relam
 	join pg_database d on d.datname = current_database() where ` + ours
 
@@ -120,7 +119,7 @@ func readCatalog(ctx context.Context, conn *pgx.Conn, d database) (*catalog, err
 func (c *catalog) readRelations(ctx context.Context, conn *pgx.Conn) error {
 	var r relation
 	to := []any{&r.OID, &r.Schema, &r.Name, &r.Kind, &r.Persistence, &r.Partition, &r.Root, &r.Method, &r.Heap,
-		&r.Node.Tablespace, &r.Node.Database, &r.Node.Relation, &r.PerPage, &r.Rows}
+		&r.Node.Tablespace, &r.Node.Database, &r.Node.Relation, &r.Rows}
 	return each(ctx, conn, relationsSQL, to, func() {
 		one := r
 		if one.Node.Tablespace == sharedTablespace {

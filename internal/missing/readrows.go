@@ -3,6 +3,8 @@ package missing
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
+	"iter"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -50,19 +52,45 @@ func (q *rowQuery) whole(ctx context.Context, visit func(*row) error) error {
 	return q.run(ctx, "", nil, visit)
 }
 
-// at reads the row versions at places. Those that are not visible are not there.
+// batchTIDs is how many places one query asks for.
+const batchTIDs = 10_000
+
+// at reads the row versions at places. Those that are not visible are not there. With sequential scans off that is cheaper than ranges of
+// blocks wherever less than two thirds of their rows are wanted, and takes 1.6 times as long where all are.
 func (q *rowQuery) at(ctx context.Context, p *Places, visit func(*row) error) error {
-	for a := range asks(p.Blocks(), q.table.PerPage) {
-		where, params, wanted := a.condition()
-		err := q.run(ctx, where, params, func(r *row) error {
-			if !wanted(r.TID) {
-				return nil
-			}
-			return visit(r)
-		})
-		if err != nil {
+	for tids := range batches(p) {
+		if err := q.run(ctx, " where ctid = any($1::tid[])", [][]byte{tids}, visit); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// batches are places as arrays that PostgreSQL reads.
+func batches(p *Places) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		var array []byte
+		n := 0
+		for block, offsets := range p.Blocks() {
+			for _, o := range offsets {
+				array = fmt.Appendf(append(array, ','), `"(%d,%d)"`, block, o)
+			}
+			if n += len(offsets); n < batchTIDs {
+				continue
+			}
+			if !yield(braced(array)) {
+				return
+			}
+			array, n = nil, 0
+		}
+		if n > 0 {
+			yield(braced(array))
+		}
+	}
+}
+
+// braced makes an array of elements that each follow a comma.
+func braced(array []byte) []byte {
+	array[0] = '{'
+	return append(array, '}')
 }
