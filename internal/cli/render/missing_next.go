@@ -41,7 +41,7 @@ func (v MissingView) afterMerge(rows string, say func(what, command string, args
 		say("decide about what is left", "%s --plan decisions.yaml", rows)
 	}
 	for _, d := range v.Databases {
-		if d.Undo != "" {
+		if d.Undo != "" && d.Summary.Applied > 0 {
 			say("SQL that takes the merge of "+d.Database+" back", "smartdr missing-rows %s %s --undo", v.Group, nameOf(v, d))
 		}
 	}
