@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -42,7 +43,10 @@ func (t *Target) missingDir(in MissingJob) string {
 }
 
 func (t *Target) removeMissing(ctx context.Context, in MissingJob) error {
-	dir := t.missingDir(in)
+	return removeComparison(ctx, t.missingDir(in))
+}
+
+func removeComparison(ctx context.Context, dir string) error {
 	if err := removeCopy(ctx, filepath.Join(dir, copyFolder)); err != nil {
 		return err
 	}
@@ -50,6 +54,31 @@ func (t *Target) removeMissing(ctx context.Context, in MissingJob) error {
 		return fault.New(fault.Transient, "remove folder of a comparison", err)
 	}
 	return nil
+}
+
+// abandonedAfter is how long a copy stays on which nobody works: who tries again does so within a minute.
+const abandonedAfter = time.Hour
+
+// sweepMissing removes copies whose comparison has ended without removing them, as one that was terminated.
+func (t *Target) sweepMissing(ctx context.Context) error {
+	files, err := filepath.Glob(filepath.Join(t.DataDir, missingFolder, "*", "*", missingFile))
+	if err != nil || t.DataDir == "" {
+		return err
+	}
+	var errs []error
+	for _, f := range files {
+		info, err := os.Stat(f)
+		if err != nil || time.Since(info.ModTime()) < abandonedAfter {
+			continue // it is being removed, or was begun lately
+		}
+		dir := filepath.Dir(f)
+		if older, mine := t.followers.try(dir); older == nil {
+			t.Log.InfoContext(ctx, "removing a copy that nobody compares any more", "folder", dir)
+			errs = append(errs, removeComparison(ctx, dir))
+			t.followers.release(dir, mine.turnHolder)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func removeCopy(ctx context.Context, dir string) error {

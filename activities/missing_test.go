@@ -3,6 +3,8 @@ package activities
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -228,4 +230,29 @@ func TestSetsThatAreThere(t *testing.T) {
 	if len(keys) != 4 {
 		t.Errorf("kept %q", keys)
 	}
+}
+
+// A copy that nobody works on any more is removed; one that somebody does, or did lately, is not.
+func TestAbandonedCopiesAreRemoved(t *testing.T) {
+	w := missingWorld(t)
+	target := &Target{Site: w.Site, Hosting: Hosting{DataDir: t.TempDir()}}
+	job := w.merging().in.Job
+	dir := target.missingDir(job)
+	there := func(want bool) {
+		t.Helper()
+		check(t, target.sweepMissing(t.Context()))
+		if _, err := os.Stat(dir); (err == nil) != want {
+			t.Errorf("it is there: %v", err == nil)
+		}
+	}
+	check(t, os.MkdirAll(filepath.Join(dir, copyFolder), 0o755))
+	check(t, writeState(dir, missingFile, missingCopy{Job: job}))
+	there(true)
+	old := time.Now().Add(-2 * abandonedAfter)
+	check(t, os.Chtimes(filepath.Join(dir, missingFile), old, old))
+	_, release, err := target.followers.take(t.Context(), dir)
+	check(t, err)
+	there(true)
+	release()
+	there(false)
 }

@@ -90,6 +90,7 @@ func (k *keeper) look(ctx context.Context) error {
 	}
 	errs = append(errs, k.lookAtBranches(ctx, all))
 	if all {
+		errs = append(errs, k.sweepMissing(ctx))
 		k.compared = time.Now()
 	}
 	return errors.Join(errs...)

@@ -77,10 +77,13 @@ func (w Waits) less(m *Merged) Waits {
 // sentence says what was merged.
 func (m *Merged) sentence() string {
 	s := fmt.Sprintf("merged up to %s at %s", m.At.LSN, m.Time.UTC().Format(time.RFC3339))
-	if m.Conflicts > 0 {
-		s += fmt.Sprintf(", with %d conflicts left", m.Conflicts)
+	switch m.Conflicts {
+	case 0:
+		return s
+	case 1:
+		return s + ", with 1 conflict left"
 	}
-	return s
+	return s + fmt.Sprintf(", with %d conflicts left", m.Conflicts)
 }
 
 // mergedSentence is Sentence after a merge.
@@ -88,7 +91,7 @@ func (w Waits) mergedSentence() string {
 	switch s := w.Merged.sentence(); {
 	case w.NothingMissing():
 		return "nothing missing: " + s
-	case w.Bytes > 0:
+	case w.Commits > 0:
 		return s + "; more has arrived since"
 	case w.Complete:
 		return s + "; nothing more will arrive"

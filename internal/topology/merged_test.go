@@ -57,6 +57,7 @@ func TestWaitingAfterAMerge(t *testing.T) {
 		"a failover lost": {now: "0003-00000004", change: func(m *Merged, _ *Tail) { m.LSN = 301 }, commits: 7, bytes: 80, says: "complete: all that"},
 		"conflicts":       {now: "0002-00000003", change: func(m *Merged, _ *Tail) { m.Conflicts = 2 }, says: "with 2 conflicts left; nothing more will arrive"},
 		"more arrived":    {now: "0002-00000003", change: func(_ *Merged, t *Tail) { t.At.LSN, t.Commits = 200, 9 }, commits: 2, bytes: 20, says: "more has arrived since"},
+		"no commits":      {now: "0002-00000003", change: func(_ *Merged, t *Tail) { t.At.LSN, t.Complete = 200, false }, bytes: 20, says: "goes on receiving"},
 		"more may":        {now: "0002-00000003", change: func(_ *Merged, t *Tail) { t.Complete = false }, says: "goes on receiving"},
 		"counted late":    {now: "0002-00000003", change: func(_ *Merged, t *Tail) { t.Commits = 8 }, nothing: true, says: "nothing missing"},
 	} {
