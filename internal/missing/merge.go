@@ -89,7 +89,8 @@ type MergeInput struct {
 	Decisions []Decision
 	// LockWait is how long to wait for a row that somebody holds; 0: 30 seconds.
 	LockWait time.Duration
-	// Whole keeps transactions together: if one change of a transaction can't be applied, none of it is, nor of those that touch the same rows.
+	// Whole keeps transactions together: if one change of a transaction can't be applied, none of it is, nor of those that touch the same rows. Of a
+	// row that several transactions changed one after the other, the set knows the first and the last.
 	Whole bool
 	// Merged are the undo records of earlier merges of the same lineage and database, oldest first: also those that may not have committed, which
 	// Merge finds out. By them a row that an earlier merge brought is told from one that somebody changed since. nil: there were none.
