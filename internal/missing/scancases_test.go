@@ -84,7 +84,7 @@ func (w *writer) file(table string) missing.Node {
 
 func TestAScanNamesReplacedFilesAndSequences(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
-		w := newWriter(t, bin, map[string]string{"wal_level": "logical"}, scanTables+"; create sequence quiet; create unlogged sequence off;"+
+		w := newWriter(t, bin, map[string]string{"wal_level": "logical"}, scanTables+"; create sequence quiet; "+
 			"create table a as select 1 i; create table b (i int primary key); create table c as select 1 i; create table d as select 1 i; create table keep as select 1 i;"+
 			"create materialized view m as select * from a")
 		early := w.open()
@@ -96,7 +96,7 @@ func TestAScanNamesReplacedFilesAndSequences(t *testing.T) {
 			files[name] = w.file(name)
 		}
 		run(t, early, "commit")
-		w.do("truncate a", "vacuum full c", "alter table d add x int default random() * 10", "refresh materialized view m", "select nextval('s')", "select nextval('off')", "begin; truncate keep")
+		w.do("truncate a", "vacuum full c", "alter table d add x int default random() * 10", "refresh materialized view m", "select nextval('s')", "create unlogged sequence off", "begin; truncate keep")
 		undone := w.file("keep") // the file that is not to be
 		w.do("rollback")
 		w.tip = w.at()
@@ -110,7 +110,7 @@ func TestAScanNamesReplacedFilesAndSequences(t *testing.T) {
 		if c.Replaced[undone] {
 			t.Error("a file that was rolled back is named")
 		}
-		for name, moved := range map[string]bool{"s": true, "young": true, "quiet": false} {
+		for name, moved := range map[string]bool{"s": true, "young": true, "quiet": false, "off": false} {
 			if c.Sequences[w.file(name)] != moved {
 				t.Errorf("sequence %s: moved %t", name, c.Sequences[w.file(name)])
 			}

@@ -167,6 +167,21 @@ func TestAScanRefusesWALWithHoles(t *testing.T) {
 	})
 }
 
+func TestAScanRefusesWALThatSaysTooLittle(t *testing.T) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
+		w := newWriter(t, bin, nil, scanTables)
+		w.part()
+		postgrestest.Check(t, w.Stop(t.Context(), postgres.Fast))
+		w.Settings["wal_level"], w.Settings["max_wal_senders"] = "minimal", "0"
+		postgrestest.Check(t, w.Start(t.Context()))
+		w.conn = w.open()
+		w.tip = w.at()
+		if _, err := missing.Scan(t.Context(), w.input()); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "wal_level was minimal") {
+			t.Error(err)
+		}
+	})
+}
+
 // A crash that cuts a record leaves what was there of it; the server goes on behind that.
 func TestAScanPassesARecordThatACrashCut(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
