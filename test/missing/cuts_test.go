@@ -137,7 +137,7 @@ func (l *line) cuts(from, to wal.LSN, n int) []wal.LSN {
 func (o *opening) cut(end tip, merge bool) {
 	t := o.t
 	o.base = o.holdsAt(o.fork)
-	found := o.find(end, o.walk)[0]
+	found := o.find(end)
 	d := databases[0]
 	m := &model{base: o.base[d], theirs: end.states[d], active: o.base[d], policy: missing.Keep}
 	m.compare()

@@ -26,7 +26,8 @@ type expected struct {
 type model struct {
 	base, theirs, active state
 	policy               missing.Policy
-	earlier              *merges // what earlier merges brought
+	earlier              *merges                   // what earlier merges brought
+	decisions            map[string]missing.Policy // by table and key
 	// twoPhase are the rows that prepared transactions wrote which were open at the fork and ended later, by table and key.
 	twoPhase map[string]bool
 	// writers are the transactions that wrote rows last, by table and key, where the histories know them.
@@ -98,8 +99,15 @@ func (m *model) compareKeyed(name string, base, theirs *tableState) {
 		}
 		e.classes = []missing.Class{class}
 		m.changes = append(m.changes, e)
-		if class == missing.Missing || m.policy == missing.Theirs && e.divergent() {
+		decided := m.policy
+		if p, ok := m.decisions[name+" "+key]; ok && e.divergent() {
+			decided = p
+		}
+		switch {
+		case class == missing.Missing, decided == missing.Theirs && e.divergent():
 			m.merge(e)
+		case len(m.decisions) > 0 && m.decisions[name+" "+key] == missing.Keep && e.divergent():
+			e.classes = []missing.Class{missing.Kept}
 		}
 	}
 }
@@ -240,12 +248,15 @@ func (m *model) merged(name string) map[string][]*string {
 	return rows
 }
 
-// onto is a row as it would be: columns that the old line does not know keep what they have.
+// onto is a row as it would be: columns that the old line does not know keep what they have, or get their defaults.
 func (m *model) onto(name string, e *expected, was []*string) []*string {
 	ts := m.active[name]
 	row := slices.Clone(was)
 	if row == nil {
 		row = make([]*string, len(ts.columns))
+		for i, c := range ts.columns {
+			row[i] = ts.whenNone[c]
+		}
 	}
 	for i, p := range ts.places(common(m.base[name], m.theirs[name])) {
 		row[p] = e.theirs[i]

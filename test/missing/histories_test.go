@@ -3,6 +3,7 @@ package missing_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,13 +29,21 @@ func TestHistories(t *testing.T) {
 
 func testHistories(t *testing.T, o *opening) {
 	o.goOn(30)
-	both := o.find(o.tips[0], o.walk, o.blind)
-	found := both[0]
+	tip := o.tips[0]
+	exact := o.scan(tip.at, o.walk)
+	expired := *exact
+	expired.Expired = true
+	all := o.read(tip, exact, o.scan(tip.at, o.blind), &expired)
+	found := all[0]
+	for _, d := range databases {
+		m := o.model(tip, d, stateOf(t, o.active, d), missing.Keep)
+		report(t, d+", by a full comparison", m.judgeSet(t, all[2][d]))
+	}
 	for i, d := range databases {
 		policy := []missing.Policy{missing.Keep, missing.Theirs}[i%2]
 		o.mergeAndBack(d, found[d], policy)
 	}
-	o.testBlind(both[1])
+	o.testBlind(all[1])
 }
 
 // mergeAndBack previews and merges one database, again, and undoes it.
@@ -42,10 +51,7 @@ func (o *opening) mergeAndBack(database string, set []byte, policy missing.Polic
 	t := o.t
 	before := stateOf(t, o.active, database)
 	m := o.model(o.tips[0], database, before, policy)
-	for _, p := range []missing.Policy{missing.Keep, missing.Theirs} {
-		preview := o.model(o.tips[0], database, before, p)
-		report(t, database+", preview with "+string(p), preview.judge(o.merge(set, database, missing.MergeInput{Policy: p})))
-	}
+	o.previews(database, set, before)
 	if diff := diffStates(before, stateOf(t, o.active, database)); diff != "" {
 		t.Fatalf("a preview changed something:\n%s", diff)
 	}
@@ -58,6 +64,27 @@ func (o *opening) mergeAndBack(database string, set []byte, policy missing.Polic
 	o.sound(database)
 	o.nothingLeft(database, set, m, done)
 	o.undo(database, done, before)
+}
+
+// previews are merges that change nothing: of all kinds, or of one that falls to this database.
+func (o *opening) previews(database string, set []byte, before state) {
+	kinds := []func(){
+		func() {
+			m := o.model(o.tips[0], database, before, missing.Theirs)
+			report(o.t, database+", preview with theirs", m.judge(o.merge(set, database, missing.MergeInput{Policy: missing.Theirs})))
+		},
+		func() { o.decided(database, set) },
+		func() { o.whole(database, set) },
+		func() {
+			m := o.model(o.tips[0], database, before, missing.Keep)
+			report(o.t, database+", preview with keep", m.judge(o.merge(set, database, missing.MergeInput{})))
+		},
+	}
+	for i, preview := range kinds {
+		if full() || i == slices.Index(databases, database)%len(kinds) {
+			preview()
+		}
+	}
 }
 
 func (o *opening) model(tip tip, database string, active state, policy missing.Policy) *model {
@@ -209,7 +236,9 @@ func (o *opening) testBlind(blind sets) {
 	wrong := 0
 	for _, d := range databases {
 		m := o.model(o.tips[0], d, stateOf(o.t, o.active, d), missing.Keep)
-		wrong += len(m.judge(o.merge(blind[d], d, missing.MergeInput{})))
+		if wrong += len(m.judge(o.merge(blind[d], d, missing.MergeInput{}))); wrong > 0 {
+			break
+		}
 	}
 	if wrong == 0 {
 		o.t.Error("a scan that begins at the fork finds everything: no transaction was open there, or this test sees nothing")

@@ -22,7 +22,7 @@ func TestAMergeIsKilledAtEachStep(t *testing.T) {
 	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		o := open(t, bin, 3, 1, false, variant{})
 		o.goOn(16)
-		found := o.find(o.tips[0], o.walk)[0]
+		found := o.find(o.tips[0])
 		for i, d := range databases {
 			policy := []missing.Policy{missing.Keep, missing.Theirs}[i%2]
 			o.killedMerge(d, found[d], policy, i >= 2)

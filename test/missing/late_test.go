@@ -20,7 +20,7 @@ func TestLateWAL(t *testing.T) {
 			earlier[d] = &merges{rows: map[string]map[string][]*string{}, counts: map[string]map[string]int{}}
 		}
 		for i, tip := range o.tips {
-			found := o.find(tip, o.walk)[0]
+			found := o.find(tip)
 			for _, d := range databases {
 				o.mergePart(d, found[d], tip, earlier[d], undos)
 			}

@@ -177,14 +177,14 @@ func (m *model) judge(out outcome) []string {
 }
 
 // judgeCommit compares the transaction that a change is said to be of with the one that the history knows. What replaced
-// a file is the writer of all of its rows.
+// a file is the writer of all of its rows; and of a row that was removed, made again and removed again, the first who removed it is told.
 func judgeCommit(name, xid string, f reported) []string {
 	switch {
 	case f.how != missing.ByWAL:
 		return nil
 	case f.Commit == nil:
 		return []string{fmt.Sprintf("%q: no transaction, want %s", name, xid)}
-	case fmt.Sprint(f.Commit.Top) != xid, f.Commit.Time.IsZero(), f.Commit.LSN == 0:
+	case fmt.Sprint(f.Commit.Top) != xid && f.Op != missing.Delete, f.Commit.Time.IsZero(), f.Commit.LSN == 0:
 		return []string{fmt.Sprintf("%q: of %+v, want the transaction %s", name, *f.Commit, xid)}
 	}
 	return nil

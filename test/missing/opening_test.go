@@ -252,12 +252,18 @@ type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }
 
-// find scans for all that changed up to a tip, and reads it; once for each way of walking.
-func (o *opening) find(tip tip, walks ...missing.Walk) (found []sets) {
+// find scans for all that changed up to a tip, and reads it.
+func (o *opening) find(tip tip) sets {
 	o.t.Helper()
-	inputs := make([]missing.ReadInput, len(walks))
-	for i, walk := range walks {
-		inputs[i] = o.readInput(o.scan(tip.at, walk), o.t.TempDir())
+	return o.read(tip, o.scan(tip.at, o.walk))[0]
+}
+
+// read reads what scans found.
+func (o *opening) read(tip tip, scans ...*missing.Changes) (found []sets) {
+	o.t.Helper()
+	inputs := make([]missing.ReadInput, len(scans))
+	for i, changes := range scans {
+		inputs[i] = o.readInput(changes, o.t.TempDir())
 	}
 	r := o.readingAt(o.fork)
 	defer func() { r.stop() }()

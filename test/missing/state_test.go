@@ -26,6 +26,7 @@ type tableState struct {
 	foreigns  []foreign
 	rows      [][]*string
 	generated []string
+	whenNone  map[string]*string // defaults that are words
 }
 
 // foreign is a foreign key.
@@ -78,8 +79,8 @@ func query(t testing.TB, conn *pgx.Conn, sql string) []*pgconn.Result {
 func describe(t testing.TB, conn *pgx.Conn) state {
 	t.Helper()
 	results := query(t, conn, `
-select n.nspname || '.' || c.relname, a.attname, a.attgenerated <> '' from pg_class c join pg_namespace n on n.oid = relnamespace join pg_attribute a on attrelid = c.oid
-  where n.nspname ~ '^h\d\d$' and relkind in ('r', 'p') and not relispartition and attnum > 0 and not attisdropped and attgenerated <> 'v' order by 1, attnum;
+select n.nspname || '.' || c.relname, a.attname, a.attgenerated <> '', case when attgenerated = '' then pg_get_expr(adbin, adrelid) end from pg_class c join pg_namespace n on n.oid = relnamespace join pg_attribute a on attrelid = c.oid
+  left join pg_attrdef on adrelid = c.oid and adnum = attnum where n.nspname ~ '^h\d\d$' and relkind in ('r', 'p') and not relispartition and attnum > 0 and not attisdropped and attgenerated <> 'v' order by 1, attnum;
 select n.nspname || '.' || c.relname, indisprimary, (select string_agg(attname, ',' order by k) from unnest(indkey::int[]) with ordinality u(col, k) join pg_attribute on attrelid = c.oid and attnum = col),
     (select bool_and(attnotnull) from pg_attribute where attrelid = c.oid and attnum = any(indkey))
   from pg_index join pg_class c on c.oid = indrelid join pg_namespace n on n.oid = relnamespace
@@ -88,11 +89,12 @@ select n.nspname || '.' || c.relname, conname, (select string_agg(attname, ',' o
     (select string_agg(attname, ',' order by k) from unnest(confkey) with ordinality u(col, k) join pg_attribute on attrelid = confrelid and attnum = col), confrelid::regclass::text
   from pg_constraint join pg_class c on c.oid = conrelid join pg_namespace n on n.oid = relnamespace where contype = 'f' and n.nspname ~ '^h\d\d$' order by 1, 2`)
 	st := state{
-		"pg_catalog.pg_largeobject":          {columns: []string{"loid", "pageno", "data"}, key: []string{"loid", "pageno"}},
+		"pg_catalog.pg_largeobject": {columns: []string{"loid", "pageno", "data"}, key: []string{"loid", "pageno"},
+			foreigns: []foreign{{"its large object", []string{"loid"}, []string{"oid"}, "pg_catalog.pg_largeobject_metadata"}}},
 		"pg_catalog.pg_largeobject_metadata": {columns: []string{"oid", "lomowner::regrole", "lomacl"}, key: []string{"oid"}},
 	}
 	for _, row := range results[0].Rows {
-		st.column(string(row[0]), string(row[1]), string(row[2]) == "t")
+		st.column(string(row[0]), string(row[1]), string(row[2]) == "t", string(row[3]))
 	}
 	for _, row := range results[1].Rows {
 		st[string(row[0])].index(strings.Split(string(row[2]), ","), string(row[3]) == "t")
@@ -104,14 +106,17 @@ select n.nspname || '.' || c.relname, conname, (select string_agg(attname, ',' o
 	return st
 }
 
-func (st state) column(table, name string, generated bool) {
+func (st state) column(table, name string, generated bool, whenNone string) {
 	if st[table] == nil {
-		st[table] = &tableState{}
+		st[table] = &tableState{whenNone: map[string]*string{}}
 	}
 	ts := st[table]
 	if generated {
 		ts.generated = append(ts.generated, name)
 		return
+	}
+	if word, _, ok := strings.Cut(strings.TrimPrefix(whenNone, "'"), "'::"); ok {
+		ts.whenNone[name] = &word
 	}
 	if ts.columns = append(ts.columns, name); name == "during" {
 		ts.excludes = name

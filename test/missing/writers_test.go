@@ -45,7 +45,7 @@ func TestWritersDuringAMerge(t *testing.T) {
 		end := o.end()
 		check(t, o.old.Kill(t.Context()))
 		o.fork = o.recordEnd(fork)
-		found := o.find(tip{at: end}, o.walk)[0]
+		found := o.find(tip{at: end})
 		o.active = o.activeAt(o.fork)
 		o.mergeAmongWriters(d, found[d])
 	})
