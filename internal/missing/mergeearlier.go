@@ -58,7 +58,7 @@ func (m *merger) counts(ctx context.Context, u Undo) (bool, error) {
 // behind reports whether the line that serves goes on from behind a point of a timeline, as its history file says.
 func (m *merger) behind(ctx context.Context, timeline uint32, at wal.LSN) (bool, error) {
 	var history *string
-	err := m.rows(ctx, `select pg_read_file('pg_wal/' || upper(lpad(to_hex($1::int8), 8, '0')) || '.history', true)`, []any{int64(m.server.Timeline)},
+	err := m.rows(ctx, `select pg_read_file('pg_wal/' || upper(lpad(to_hex($1::int8), 8, '0')) || '.history', 0, 1048576, true)`, []any{int64(m.server.Timeline)},
 		[]any{&history}, func() error { return nil })
 	if err != nil || history == nil {
 		return false, err
