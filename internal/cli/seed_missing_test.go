@@ -52,9 +52,11 @@ func (s seeding) arrive(ctx context.Context) error {
 
 // report writes what the canned comparison names, and what leads back from its merge.
 func (s seeding) report(ctx context.Context) error {
+	tables := []missing.Table{{
+		Schema: "public", Name: "accounts", Key: []int{0}, Columns: []missing.Column{{Name: "id", Type: "integer"}, {Name: "balance", Type: "text"}}, How: missing.ByWAL,
+	}}
 	values := []any{missing.Header{
-		Format: missing.SetFormat, Workspace: "main", Database: "app", Lineage: lineage, Fork: forked, Tip: tipped, MadeAt: s.now,
-		Tables: []missing.Table{{Schema: "public", Name: "accounts", Key: []int{0}, Columns: []missing.Column{{Name: "id"}, {Name: "balance"}}, How: missing.ByWAL}},
+		Format: missing.SetFormat, Workspace: "main", Database: "app", Lineage: lineage, Fork: forked, Tip: tipped, MadeAt: s.now, Tables: tables,
 	}}
 	for _, c := range found() {
 		values = append(values, c)
@@ -62,7 +64,7 @@ func (s seeding) report(ctx context.Context) error {
 	if err := s.lines(ctx, place(s.group).ReportKey("compared"), missing.ReportObject, values); err != nil {
 		return err
 	}
-	undo := missing.Undo{Database: "app", XID: 4711, At: s.now, LSN: tipped, Timeline: 2}
+	undo := missing.Undo{Database: "app", XID: 4711, At: s.now, LSN: tipped, Timeline: 2, Tables: tables}
 	return s.lines(ctx, place(s.group).UndoKey("merged", 4711), missing.UndoObject, []any{undo, found()[0]})
 }
 
@@ -93,7 +95,7 @@ func found() []missing.Change {
 	}
 	commit := &missing.Commit{XID: 740, Time: time.Date(2026, 11, 22, 22, 9, 59, 0, time.UTC), LSN: tipped - 8}
 	return []missing.Change{
-		{ID: "c1", Schema: "public", Table: "accounts", Op: missing.Insert, Class: missing.Missing, Key: row("9"), Theirs: row("9", "a,b \"c\""), Commit: commit},
+		{ID: "c1", Schema: "public", Table: "accounts", Op: missing.Insert, Class: missing.Missing, Key: row("9"), Theirs: row("9", "a,b \"c\""), Commit: commit, Applied: true},
 		{ID: "c2", Schema: "public", Table: "accounts", Op: missing.Update, Class: missing.BothUpdated, Key: row("7"), Base: row("7", "1000"), Theirs: row("7", "950"), Active: row("7", "980"),
 			Commit: commit, Why: "accounts id=7 was changed on both sides."},
 		{ID: "c3", Schema: "public", Table: "accounts", Op: missing.Update, Class: missing.Same, Key: row("8"), Base: row("8", "1"), Theirs: row("8", "2"), Active: row("8", "2"), Commit: commit},

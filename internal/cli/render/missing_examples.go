@@ -15,7 +15,7 @@ import (
 
 const (
 	valueWidth = 32 // of a value beside others
-	lineWidth  = 76 // of all values of a row that stand on one line
+	lineWidth  = 96 // of all values of a row that stand on one line
 )
 
 // Examples returns the first n changes of each table and class that a filter chooses, grouped by these. What serves has, by itself or by a merge,
