@@ -42,8 +42,14 @@ func (a *app) missingRows(cmd *cobra.Command, in missingFlags) (err error) {
 	if in.undo != "" {
 		return a.missingUndo(ctx, s, in)
 	}
+	return a.compares(ctx, s, in, text)
+}
+
+// compares makes a comparison, or a merge after it was agreed to. text is the file of decisions, if one was named.
+func (a *app) compares(ctx context.Context, s *api.Service, in missingFlags, text []byte) error {
 	var decided *api.Decided
 	if in.decisions != "" {
+		var err error
 		if decided, err = a.decide(ctx, s, &in, text); err != nil {
 			return err
 		}
@@ -149,7 +155,7 @@ func (a *app) decide(ctx context.Context, s *api.Service, in *missingFlags, text
 func (a *app) agrees(ctx context.Context, s *api.Service, in missingFlags) error {
 	in.Apply = false
 	m, err := s.MissingRows(ctx, in.MissingRequest, a.sayMissing())
-	if err != nil || m.Missing() == 0 && m.Failed() == 0 {
+	if err != nil || m.Missing() == 0 && m.Failed() == 0 && !slices.ContainsFunc(m.Databases, movesSequences) {
 		return err // nothing of what is there would change
 	}
 	v, err := a.missingView(ctx, s, in, m)
@@ -158,6 +164,8 @@ func (a *app) agrees(ctx context.Context, s *api.Service, in missingFlags) error
 	}
 	return a.consents("merge", render.MissingConsent(v, render.Style{}), "group", in.Group)
 }
+
+func movesSequences(d api.MissingDatabase) bool { return len(d.Summary.Sequences) > 0 }
 
 // writePlan writes a file that a person edits. It holds contents of rows, so that nobody else can read it.
 func (a *app) writePlan(ctx context.Context, s *api.Service, in missingFlags, m api.MissingRows) error {
@@ -236,18 +244,26 @@ func (a *app) missingUndo(ctx context.Context, s *api.Service, in missingFlags) 
 	if err != nil {
 		return err
 	}
-	var others []string
+	xids := make([]string, len(all))
 	for i, u := range all {
-		if in.undo == undoLast && i == 0 || in.undo == fmt.Sprint(u.XID) {
-			defer a.adviseUndo(u, others, all[i+1:])
-			return missing.UndoSQL(a.Out, u)
-		}
-		others = append(others, fmt.Sprint(u.XID))
+		xids[i] = fmt.Sprint(u.XID)
 	}
-	return fault.Newf(fault.Missing, "find undo record", "no merge by transaction %q is on record", in.undo).
-		WithHint("There are those of %s, newest first.", listed(others))
+	at := 0
+	if in.undo != undoLast {
+		at = slices.Index(xids, in.undo)
+	}
+	if at < 0 {
+		return fault.Newf(fault.Missing, "find undo record", "no merge by transaction %q is on record", in.undo).
+			WithHint("There are those of %s, newest first.", listed(xids))
+	}
+	if err := missing.UndoSQL(a.Out, all[at]); err != nil {
+		return err
+	}
+	a.adviseUndo(all[at], xids[:at], all[at+1:])
+	return nil
 }
 
+// adviseUndo says how the script is run, and which other merges there are.
 func (a *app) adviseUndo(u missing.Undo, newer []string, older []missing.Undo) {
 	a.advise("Nothing was run. This leads back from the merge of %s by transaction %d; run it as psql -d %s -v ON_ERROR_STOP=1 -f FILE.", render.Moment(u.At), u.XID, u.Database)
 	if len(newer) > 0 {
