@@ -266,6 +266,11 @@ func (a *app) missingUndo(ctx context.Context, s *api.Service, in missingFlags) 
 // adviseUndo says how the script is run, and which other merges there are.
 func (a *app) adviseUndo(u missing.Undo, newer []string, older []missing.Undo) {
 	a.advise("Nothing was run. This leads back from the merge of %s by transaction %d; run it as psql -d %s -v ON_ERROR_STOP=1 -f FILE.", render.Moment(u.At), u.XID, u.Database)
+	for _, t := range u.Tables {
+		if len(t.Key) == 0 {
+			a.advise("Rows of %s.%s have no key: a later merge takes those that this removes for merged, and does not bring them again.", t.Schema, t.Name)
+		}
+	}
 	if len(newer) > 0 {
 		a.advise("Merges after it go back first, newest first: --undo=%s", strings.Join(newer, ", --undo="))
 	}
