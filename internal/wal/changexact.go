@@ -61,10 +61,14 @@ func (r Record) Preparation() (p Preparation, ok bool, err error) {
 // Behind is where the record before it ends, a page's header aside: at its own start, unless a crash of the server cut a record there, and it
 // wrote this one behind what there was of that.
 func (r Record) Behind() LSN {
-	if main := mainData(r.raw); r.is(rmXLOG, infoMask, xlogOverwrite) && len(main) >= 8 {
-		return LSN(binary.LittleEndian.Uint64(main)) // xl_overwrite_contrecord begins with where the cut one did
+	if !r.is(rmXLOG, infoMask, xlogOverwrite) {
+		return r.Start
 	}
-	return r.Start
+	main := mainData(r.raw)
+	if len(main) < 8 {
+		return r.Start
+	}
+	return LSN(binary.LittleEndian.Uint64(main)) // xl_overwrite_contrecord begins with where the cut one did
 }
 
 // Adjacent reports whether at most a page's header lies between a record's end and the next one's start.
