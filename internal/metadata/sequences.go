@@ -241,7 +241,11 @@ func SequenceNotes(gap int64, moves map[string]SequenceMoves) []string {
 	if n == 0 {
 		return odd
 	}
-	return append([]string{fmt.Sprintf("sequences were moved ahead by %d values, so that keys which the other side hands out are not handed out again (%d in %d databases)", gap, n, in)}, odd...)
+	databases := fmt.Sprintf("%d databases", in)
+	if in == 1 {
+		databases = "one database"
+	}
+	return append([]string{fmt.Sprintf("sequences were moved ahead by %d values, so that keys which the other side hands out are not handed out again (%d in %s)", gap, n, databases)}, odd...)
 }
 
 func (m SequenceMoves) notes(database string) (notes []string) {

@@ -81,6 +81,7 @@ func (w *world) tablespaceDir(name string) string {
 func (w *world) checkPhysical(op topology.Operation) {
 	w.checkTablespaces()
 	w.checkUnlogged(op)
+	w.checkSequences(op)
 	w.checkPrepared(op)
 	w.checkIndexes()
 }
@@ -127,6 +128,16 @@ func (w *world) checkUnlogged(op topology.Operation) {
 		w.t.Errorf("the unlogged table has %d rows and the unlogged sequence gives %d, want 0 and 1", rows, ticket)
 	}
 	w.told(op, mainSpace, "sales.cache", "sales.ticket")
+}
+
+// checkSequences: what the lost region may still hand out is not handed out again.
+func (w *world) checkSequences(op topology.Operation) {
+	var next int64
+	w.scan(w.space(mainSpace).is, shopDB, "select nextval('sales.orders_id_seq')", &next)
+	if next <= topology.DefaultSequenceGap {
+		w.t.Errorf("the next order gets the number %d", next)
+	}
+	w.told(op, mainSpace, "100000")
 }
 
 // checkPrepared commits what was prepared before the loss.
