@@ -88,14 +88,18 @@ func (m *merger) oneEach(ctx context.Context, t *mergeTable) error {
 	return m.script(ctx, "truncate "+t.temp("a"))
 }
 
-// meetBag finds as many rows of a content as are to be deleted. Rows that somebody changed before they were locked are left out.
+// sought says which changes c of a table without a key look for a row: those that delete one, and those that an earlier merge inserted. Each gets
+// a row of its own, first those that delete.
+const sought = "(o is not null) <> me"
+
+// meetBag finds rows of the contents that are sought. Rows that somebody changed before they were locked are left out.
 func (m *merger) meetBag(ctx context.Context, t *mergeTable) error {
-	_, err := m.exec(ctx, fmt.Sprintf(`insert into %s select c.n, a.tb, a.ct, a.full_v from (
-			select n, v, row_number() over (partition by v order by n) as r from (select n, %s as v from %s where o is not null and not me) c) c
+	_, err := m.exec(ctx, fmt.Sprintf(`insert into %[1]s select c.n, a.tb, a.ct, a.full_v from (
+			select n, v, row_number() over (partition by v order by me, n) as r from (select n, me, %[2]s as v from %[3]s where %[8]s) c) c
 		join (select tb, ct, full_v, v, row_number() over (partition by v order by tb, ct) as r from (
-			select tb, ct, v as full_v, %s as v from (select a.tableoid as tb, a.ctid as ct, %s as v from %s a where %[7]s) a) a
-			where v in (select %[2]s from %[3]s where o is not null and not me)) a on a.v = c.v and a.r = c.r`,
-		t.temp("a"), t.compared("o"), t.temp("c"), t.compared("v"), t.values("a"), t.from(), t.likely()))
+			select tb, ct, v as full_v, %[4]s as v from (select a.tableoid as tb, a.ctid as ct, %[5]s as v from %[6]s a where %[7]s) a) a
+			where v in (select %[2]s from %[3]s where %[8]s)) a on a.v = c.v and a.r = c.r`,
+		t.temp("a"), t.compared("(coalesce(o, t))"), t.temp("c"), t.compared("v"), t.values("a"), t.from(), t.likely(), sought))
 	if err != nil || !m.in.Apply {
 		return err
 	}
@@ -104,14 +108,14 @@ func (m *merger) meetBag(ctx context.Context, t *mergeTable) error {
 	return err
 }
 
-// likely says of an active row a that it may be one to delete: by columns that are compared fast, so that not every row has to be written out.
+// likely says of an active row a that it may be one that is sought: by columns that are compared fast, so that not every row has to be written out.
 func (t *mergeTable) likely() string {
 	fast := []string{"smallint", "integer", "bigint", "text", "character varying", "uuid", "date", "timestamp without time zone", "timestamp with time zone"}
 	condition := "true"
 	for i, c := range t.columns {
 		if c.compared() && c.typ == c.Type && slices.Contains(fast, c.cast) {
 			name := "a." + quote(c.name)
-			condition += fmt.Sprintf(" and (%s is null or %[1]s in (select (o[%d])::%s from %s where o is not null and not me))", name, i+1, c.cast, t.temp("c"))
+			condition += fmt.Sprintf(" and (%s is null or %[1]s in (select ((coalesce(o, t))[%d])::%s from %s where %s))", name, i+1, c.cast, t.temp("c"), sought)
 		}
 	}
 	return condition
@@ -121,9 +125,12 @@ func (t *mergeTable) likely() string {
 func (t *mergeTable) classSQL(waiting string) string {
 	class := t.keyClass()
 	if !t.keyed() {
-		class = "case when c.me then 'same' when c.o is null or a.n is not null then 'missing' else 'no-key' end"
+		class = "case when c.me and (c.o is not null or a.n is not null) then 'same' when not c.me and (c.o is null or a.n is not null) then 'missing' else 'no-key' end"
 	}
-	why := "null"
+	why := "case when c.me and c.o is null and a.n is null and c.t is not null then 'an earlier merge inserted the row, and it is not there any more' end"
+	if t.keyed() {
+		why = "null"
+	}
 	if !t.usable() {
 		class, why = "'schema-drift'", literal(t.notUsable())
 	} else if gone := t.goneSQL(); gone != "false" {

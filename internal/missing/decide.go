@@ -55,7 +55,7 @@ func changeID(table string, dup int64, versions ...[]*string) string {
 // decide says what becomes of conflicts: by policy, and then by what a person chose.
 func (m *merger) decide(ctx context.Context) error {
 	if m.in.Policy == Theirs {
-		if _, err := m.exec(ctx, `update pg_temp.smartdr_s set p = true, forced = true where class in (`+takeable+`)`); err != nil {
+		if _, err := m.exec(ctx, `update pg_temp.smartdr_s set p = true, forced = true where `+takeable); err != nil {
 			return err
 		}
 	}
@@ -75,8 +75,9 @@ func (m *merger) decide(ctx context.Context) error {
 	return d.write(ctx)
 }
 
-// takeable are the conflicts for which what the old line has can be taken.
-const takeable = `'both-inserted', 'both-updated', 'updated-deleted', 'deleted-updated'`
+// takeable chooses the conflicts s for which what the old line has can be taken. Of rows without a key these are the ones that were merged before,
+// of which it is said.
+const takeable = `(class in ('both-inserted', 'both-updated', 'updated-deleted', 'deleted-updated') or class = 'no-key' and why is not null)`
 
 // decider finds the changes that decisions name.
 type decider struct {
@@ -143,7 +144,7 @@ func (d *decider) write(ctx context.Context) error {
 		return err
 	}
 	m.edits = len(d.edits) > 0
-	_, err := m.exec(ctx, `update pg_temp.smartdr_s s set p = d.take and s.class in ('missing', `+takeable+`), forced = d.take and s.class in (`+takeable+`),
+	_, err := m.exec(ctx, `update pg_temp.smartdr_s s set p = d.take and (class = 'missing' or `+takeable+`), forced = d.take and `+takeable+`,
 		class = case when d.take or s.class = 'same' then s.class else 'kept' end from pg_temp.smartdr_d d where d.n = s.n`)
 	return err
 }

@@ -70,6 +70,13 @@ func TestLaterWALIsASecondRun(t *testing.T) {
 		if again := h.merge(withApply); again.Applied != 0 || again.Conflicts != 0 {
 			t.Errorf("a third run: %+v\n%s", again, h.said())
 		}
+		h.on(`delete from log where v = 'z'; insert into log values ('z')`)
+		if sum := h.merge(withApply); sum.Conflicts != 2 || sum.Applied != 0 || h.rows("log") != "(y) (z)" {
+			t.Errorf("rows that somebody deleted since: %+v\n%s", sum, h.said())
+		}
+		if sum := h.merge(withApply, withTheirs); sum.Applied != 2 || h.rows("log") != "(y) (z) (z) (z)" {
+			t.Errorf("and that are taken: %+v\n%s", sum, h.said())
+		}
 		h.on(`update items set n = 99 where id = 1`)
 		h.goOn(`update items set n = 12 where id = 1`)
 		if sum := h.merge(withApply); sum.Conflicts != 1 {

@@ -93,10 +93,21 @@ type earlierTable struct {
 	places []int
 }
 
+// Next leaves out rows that were inserted a second time, after somebody had removed them: they are counted already.
 func (s *earlierSource) Next() bool {
-	c, err, ok := s.next()
-	s.change, s.err = c, err
-	return ok && err == nil
+	for {
+		c, err, ok := s.next()
+		s.change, s.err = c, err
+		if !ok || err != nil {
+			return false
+		}
+		if s.m.decided[c.ID] {
+			s.m.known[c.ID] = true
+		}
+		if c.Class != NoKey {
+			return true
+		}
+	}
 }
 
 func (s *earlierSource) Err() error { return s.err }
@@ -104,9 +115,6 @@ func (s *earlierSource) Err() error { return s.err }
 func (s *earlierSource) Values() ([]any, error) {
 	c := s.change
 	e := s.m.earlierTable(s, c)
-	if s.m.decided[c.ID] {
-		s.m.known[c.ID] = true
-	}
 	e.table.earlier = true
 	s.m.earlier++
 	return []any{s.m.earlier, int32(e.table.n), c.ID, e.values(c.Base), e.values(c.Theirs), e.values(c.Written)}, nil
