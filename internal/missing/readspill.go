@@ -164,6 +164,18 @@ func (r *rowReader) next() (*row, error) {
 	return &r.row, r.err
 }
 
+// bytes appends so many to data, a piece at a time: a damaged length asks for no more memory than the file has bytes.
+func (r *rowReader) bytes(n int) {
+	for n > 0 && r.err == nil {
+		start, piece := len(r.data), min(n, 1<<20)
+		r.data = append(r.data, make([]byte, piece)...)
+		if _, r.err = io.ReadFull(r.in, r.data[start:]); r.err == io.EOF {
+			r.err = io.ErrUnexpectedEOF
+		}
+		n -= piece
+	}
+}
+
 func (r *rowReader) values(n int) {
 	r.data, r.ends, r.row.Values = append(r.data[:0], 0)[:0], r.ends[:0], r.row.Values[:0] // an empty value is not nil
 	for range n {
@@ -171,12 +183,13 @@ func (r *rowReader) values(n int) {
 		if r.err != nil {
 			return
 		}
-		start := len(r.data)
 		if size > 0 {
-			r.data = append(r.data, make([]byte, size-1)...)
-			_, r.err = io.ReadFull(r.in, r.data[start:])
+			r.bytes(size - 1)
 		}
 		r.ends = append(r.ends, size)
+	}
+	if r.err != nil {
+		return
 	}
 	for at, i := 0, 0; i < len(r.ends); i++ {
 		var v []byte

@@ -60,19 +60,22 @@ func TestASetOfPartitionsAndTablespaces(t *testing.T) {
 	})
 }
 
-func TestASetOfGeneratedColumnsThatAreNotStored(t *testing.T) {
+func TestASetOfGeneratedColumns(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
 		if bin.Major() < 18 {
 			t.Skip("there are none before 18")
 		}
 		l := newOldLine(t, bin, `create table v (id int primary key, n int, inverse int generated always as (1 / n) virtual);
 			create table during (id int4range, at int4range, primary key (id, at without overlaps));
-			insert into v values (1, 1); insert into during values ('[1,1]', '[1,2)')`)
-		l.between("select 1", "update v set n = 0", "update during set at = '[1,3)'")
+			create table s (id int primary key, n int, g int generated always as (n * 2) stored);
+			insert into v values (1, 1); insert into s values (1, 1); insert into during values ('[1,1]', '[1,2)')`)
+		l.between("select 1", "update v set n = 0", "update during set at = '[1,3)'", "alter table s alter g set expression as (n * 3)")
 		all, _ := l.sets(l.input(l.scan()))
 		s := all["postgres"]
 		s.describe(t, "v", "public.v wal key [0] (id integer, n integer)")
 		s.expect(t, "v", "o 1|1", "n 1|0")
+		s.describe(t, "s", "public.s whole key [0] (id integer, n integer, g integer generated)")
+		s.expect(t, "s")
 		s.expect(t, "during", "o [1,2)|[1,2)", "n [1,2)|[1,3)")
 	})
 }
