@@ -19,7 +19,7 @@ import (
 // exactly the state that the model says. Once more, there is nothing left to do; undone, all is as before.
 func TestHistories(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
-		for i, v := range variants(bin) {
+		for i, v := range variants() {
 			t.Run(v.name, func(t *testing.T) {
 				testHistories(t, open(t, bin, schemasPerDatabase, 1, (i+bin.Major())%2 == 1, v))
 			})

@@ -41,9 +41,6 @@ type line struct {
 func startLine(t testing.TB, bin postgres.Binaries, v variant) *line {
 	t.Helper()
 	l := &line{t: t, base: template(t, bin)}
-	if v.nextXID != 0 {
-		l.base = l.turned(v.nextXID)
-	}
 	l.old = l.copy(v.settings)
 	check(t, l.old.Start(t.Context()))
 	return l
