@@ -268,7 +268,7 @@ func (a *app) adviseUndo(u missing.Undo, newer []string, older []missing.Undo) {
 	a.advise("Nothing was run. This leads back from the merge of %s by transaction %d; run it as psql -d %s -v ON_ERROR_STOP=1 -f FILE.", render.Moment(u.At), u.XID, u.Database)
 	for _, t := range u.Tables {
 		if len(t.Key) == 0 {
-			a.advise("Rows of %s.%s have no key: a later merge takes those that this removes for merged, and does not bring them again.", t.Schema, t.Name)
+			a.advise("Rows of %s.%s have no key: a later comparison lists those that this removes as conflicts (no-key), and takes them again by --on-conflict theirs or a decision.", t.Schema, t.Name)
 		}
 	}
 	if len(newer) > 0 {

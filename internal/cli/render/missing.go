@@ -31,7 +31,7 @@ var missingClasses = []struct {
 	{missing.Unique, "another row of what serves holds a unique or excluding key of it"},
 	{missing.ForeignParent, "a row that it refers to would not be there"},
 	{missing.ForeignChild, "a row of what serves refers to what it deletes"},
-	{missing.NoKey, "the row has no key, and what serves has none like it to delete"},
+	{missing.NoKey, "the row has no key, and what serves has none like it, to delete or since an earlier merge"},
 	{missing.SchemaDrift, "what serves has no table, or no column, for it"},
 	{missing.TwoPhase, "a prepared transaction that ended there waits in what serves"},
 	{missing.Held, "another change of its transaction conflicts, and transactions stay whole"},
