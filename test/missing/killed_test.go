@@ -20,7 +20,7 @@ import (
 // that nothing happened to.
 func TestAMergeIsKilledAtEachStep(t *testing.T) {
 	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
-		o := open(t, bin, 3, 1, false, variant{})
+		o := open(t, bin, 2, 1, false, variant{})
 		o.goOn(16)
 		found := o.find(o.tips[0])
 		for i, d := range databases {
@@ -37,7 +37,7 @@ func (o *opening) killedMerge(database string, set []byte, policy missing.Policy
 	steps := o.steps(database, set, policy, whole)
 	tried := random(t.Name(), database).Perm(len(steps) - 1)
 	if !full() {
-		tried = tried[:min(len(tried), 6)]
+		tried = tried[:min(len(tried), 4)]
 	}
 	for _, i := range append(tried, len(steps)-1) {
 		step := steps[i]

@@ -12,7 +12,7 @@ import (
 // WAL of the old line that arrives in three parts is merged in three runs, and the side that serves goes on between them.
 func TestLateWAL(t *testing.T) {
 	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
-		o := open(t, bin, 6, 3, false, variant{})
+		o := open(t, bin, 4, 3, false, variant{})
 		o.goOn(10)
 		undos := map[string][]*missing.Undo{}
 		earlier := map[string]*merges{}

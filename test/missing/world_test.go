@@ -26,7 +26,7 @@ const segmentSize = wal.SegmentSize(1 << 20)
 // databases are those of the old server. Each has schemasPerDatabase schemas with the same tables.
 var databases = []string{"alpha", "beta", "gamma", "delta"}
 
-const schemasPerDatabase = 25
+var schemasPerDatabase = map[bool]int{false: 12, true: 25}[full()]
 
 var check = postgrestest.Check
 

@@ -66,7 +66,7 @@ func (o *opening) mergeAmongWriters(database string, set []byte) {
 	}
 	more := func() {
 		from := written.Load()
-		postgrestest.WaitFor(t, "writers write", func() bool { return written.Load() > from+200 })
+		postgrestest.WaitFor(t, "writers write", func() bool { return written.Load() > from+60 })
 	}
 	more()
 	var undos []*missing.Undo
@@ -94,7 +94,7 @@ func (o *opening) write(ctx context.Context, database string, n int, counts *cou
 		return err
 	}
 	defer conn.Close(context.Background())
-	if _, err := conn.PgConn().Exec(o.t.Context(), "set search_path = h91; set lock_timeout = '2s'").ReadAll(); err != nil {
+	if _, err := conn.PgConn().Exec(o.t.Context(), "set search_path = h91; set lock_timeout = '50ms'").ReadAll(); err != nil {
 		return err
 	}
 	r := random(o.t.Name(), "writer", n)
