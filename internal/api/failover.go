@@ -51,7 +51,7 @@ func (s *Service) findSnapshots(ctx context.Context, st *topology.GroupStatus, r
 		if w.Snapshot == nil || slices.Contains(w.Snapshot.Complete, region) {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(ctx, s.opts.BucketTimeout)
+		ctx, cancel := context.WithTimeout(ctx, s.bucketTimeout())
 		if there, _ := snapshot.List(ctx, store, st.Group.Name, w.Workspace); len(there) > 0 {
 			found := *w.Snapshot
 			found.Complete = append(slices.Clone(found.Complete), region)

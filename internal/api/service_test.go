@@ -19,6 +19,7 @@ import (
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/snapshot"
 	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/wal"
 	"github.com/smartdr/smartdr/workflows"
@@ -121,6 +122,42 @@ func shipped(at time.Time, lsn wal.LSN) topology.WALProgress {
 	return topology.WALProgress{
 		Lineage: "0001-89abcdef", Epoch: 1, MeasuredAt: at, Server: point.At,
 		Cursors: []topology.Cursor{{Region: "east", Point: point, Mode: "live"}, {Region: "west", Point: point, Mode: "live"}},
+	}
+}
+
+// A bucket that has a snapshot is failed over to, although nobody announced that it is complete there.
+func TestAFailoverGoesByTheBucketAndNotByWhatWasAnnounced(t *testing.T) {
+	p := newPlace(t)
+	p.replicated(t, "prod")
+	p.Service = New(p.cfg, Options{})
+	t.Cleanup(p.Close)
+	c, err := p.openCatalog(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = c.PutSnapshotProgress(t.Context(), "prod", "main", topology.SnapshotProgress{ID: "20261122T221000Z-0a1b", Lineage: "0001-89abcdef",
+		MeasuredAt: time.Now().UTC(), Complete: []string{"east"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready := func() bool {
+		got, err := p.PreviewFailover(t.Context(), FailoverRequest{Group: "prod"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.Ready
+	}
+	if ready() {
+		t.Error("no snapshot is there")
+	}
+	err = snapshot.Publish(t.Context(), c.Stores["west"], &snapshot.Manifest{Format: snapshot.Format, ID: "20261122T221000Z-0a1b", Group: "prod", Workspace: "main",
+		Lineage: "0001-89abcdef", ServerVersion: 180001, Start: wal.Position{Timeline: 1, LSN: 0x1000100}, End: wal.Position{Timeline: 1, LSN: 0x1000200},
+		SegmentSize: 16 << 20, CompletedAt: time.Now(), TotalBytes: 1, Files: []snapshot.File{{Path: "base", Dir: true, Mode: 0o700}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !ready() {
+		t.Error("a snapshot is there")
 	}
 }
 

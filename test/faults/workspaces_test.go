@@ -48,6 +48,11 @@ func newPair(t *testing.T, major, mainMB, sideMB int) *pair {
 		t.Fatal(err)
 	}
 	p.create()
+	devtest.Within(t, 2*time.Minute, "both hosts of the region to be known", func() bool {
+		var hosts struct{ Hosts []struct{ Name string } }
+		err := json.Unmarshal([]byte(p.smartdr("hosts", "--region", devenv.Secondary, "-o", "json")), &hosts)
+		return err == nil && len(hosts.Hosts) == 2
+	})
 	return p
 }
 

@@ -107,6 +107,7 @@ func (w *world) pastTheCap() {
 	check(w.t, err)
 	w.nothingChanged(before)
 	check(w.t, w.WaitProtected(ctx))
+	devtest.Within(w.t, 2*time.Minute, "what was begun at the other side to be gone, and its address free", func() bool { return len(w.running(devenv.Secondary)) == 0 })
 }
 
 // hangAt stops the secondary's object store when an activity of the switchover begins, and lets it go on after a while.
