@@ -36,7 +36,7 @@ delete from number where id > 250 and id <= 300`
 
 // While clients write to the tables that are merged, keys hold, nothing that a client committed is lost, and what is said to be merged is.
 func TestWritersDuringAMerge(t *testing.T) {
-	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		o := &opening{line: startLine(t, bin, variant{}), bin: bin}
 		d := databases[0]
 		postgrestest.Exec(t, o.old, d, race)

@@ -69,6 +69,22 @@ func (w *world) waitFed(last int) {
 	}
 }
 
+// waitFeedRests waits until the publisher has written nothing for longer than a server lets pass between two records of which transactions run
+// (LOG_SNAPSHOT_INTERVAL_MS, 15 s): what its subscriber confirms of such a record is of no transaction that could be proved to be here.
+func (w *world) waitFeedRests() {
+	w.t.Helper()
+	var last string
+	var since time.Time
+	devtest.Within(w.t, 3*time.Minute, "the publisher to rest", func() bool {
+		var now string
+		w.scan(w.feed, "postgres", "select pg_current_wal_insert_lsn()::text", &now)
+		if now != last {
+			last, since = now, time.Now()
+		}
+		return time.Since(since) > 17*time.Second
+	})
+}
+
 // checkFeedRuns: its publisher had nothing new for a while, so that what it confirmed is proved to be here.
 func (w *world) checkFeedRuns(op topology.Operation) {
 	w.t.Helper()

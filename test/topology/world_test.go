@@ -269,6 +269,7 @@ const capturedWithin = 5 * time.Minute
 // waitCaptured changes a setting and a role of each workspace, and waits until the secondary's bucket holds what was read since.
 func (w *world) waitCaptured() {
 	w.t.Helper()
+	w.waitFeedRests()
 	for _, s := range w.spaces {
 		w.run(s.was, "postgres", "create role last_change", "alter system set autovacuum_analyze_threshold = 51", "select pg_reload_conf()")
 	}
