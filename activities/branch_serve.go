@@ -17,7 +17,7 @@ import (
 )
 
 // branchSteps put right what nobody should see otherwise than it was, and let the users in. What drives or feeds databases from outside
-// stays off: a branch must not be mistaken for the server that it comes from (postgres-edge-cases 3.4, 3.5).
+// stays off: a branch must not be mistaken for the server that it comes from.
 func (t *Target) branchSteps(ctx context.Context, server *postgres.Server, in RestoreInput, m metadata.Metadata, place metadata.Place) []step {
 	letIn := func() ([]string, error) { return t.letIn(ctx, server, in, m, place) }
 	if in.ReadOnly {

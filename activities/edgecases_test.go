@@ -66,7 +66,7 @@ func ofEveryKind(t *testing.T, bin postgres.Binaries, init postgres.InitOptions)
 	}
 }
 
-// A tablespace that was made after the snapshot: replay wants its folder where the primary had it (postgres-edge-cases 1.26).
+// A tablespace that was made after the snapshot: replay wants its folder where the primary had it.
 func TestTablespaceMadeAfterTheSnapshot(t *testing.T) {
 	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		theirs := postgrestest.TempDir(t)

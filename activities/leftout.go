@@ -192,7 +192,7 @@ func (d leftOutDatabase) forgetSubscriptions(ctx context.Context, conn *pgx.Conn
 }
 
 // remains says what keeps the database. A prepared transaction can only be ended by a session in its database, and zeros let
-// nobody in (postgres-edge-cases 2.18).
+// nobody in.
 func (d leftOutDatabase) remains(refused *pgconn.PgError, prepared []string) string {
 	if len(prepared) == 0 {
 		return fmt.Sprintf("database %s is still there although %s: %s", d.Name, d.Why, refused.Message)

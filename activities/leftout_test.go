@@ -15,7 +15,7 @@ import (
 const fill = "CREATE TABLE t WITH (autovacuum_enabled=off) AS SELECT n, repeat('x', 100) AS x FROM generate_series(1, 20000) n"
 
 // TestDropLeftOut leaves databases out in every way there is, on clusters without checksums and wal_log_hints, where replay meets
-// pages that it cannot know (postgres-edge-cases 2.16 to 2.19).
+// pages that it cannot know.
 func TestDropLeftOut(t *testing.T) {
 	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		space := postgrestest.TempDir(t)

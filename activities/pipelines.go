@@ -16,7 +16,7 @@ import (
 const (
 	// pipelinesFile is the state file that keeps what was decided about subscriptions.
 	pipelinesFile = "pipelines.json"
-	// workersSetting keeps subscriptions from running while it is 0 (postgres-edge-cases 3.4). It is read at a server's start.
+	// workersSetting keeps subscriptions from running while it is 0. It is read at a server's start.
 	workersSetting = "max_logical_replication_workers"
 	// endsWithin is how long a server may take to end, nobody being connected and a checkpoint just made.
 	endsWithin = time.Minute

@@ -1,7 +1,7 @@
 // Package fence keeps everybody from writing to a PostgreSQL server, by SQL alone, and lets them write again.
 //
 // A fence consists of settings and access rules, and of no catalog change: nothing of it is in the WAL, so that it reaches no copy
-// of the server, and all of it stands over a restart, whoever starts the server (postgres-edge-cases 4.0, 4.4, 4.6):
+// of the server, and all of it stands over a restart, whoever starts the server:
 //
 //   - session_preload_libraries names a library that does not exist, so that no SQL session begins. Superusers alone get past it,
 //     with options='-c session_preload_libraries='. SmartDR's own connections do that.

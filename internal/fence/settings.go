@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// missingLibrary is what no installation has. A session that cannot load it ends (postgres-edge-cases 4.4).
+	// missingLibrary is what no installation has. A session that cannot load it ends.
 	missingLibrary = "smartdr_fenced"
 	// never is the longest time that a setting in milliseconds can say: 24 days.
 	never = "2147483647"

@@ -44,7 +44,7 @@ func readCollations(ctx context.Context, conn *pgx.Conn) ([]Collation, error) {
 }
 
 // CollationNotes asks a restored server, as a superuser, where the libraries that sort text have other versions than those
-// that its indexes were built with (postgres-edge-cases 3.1), and says what to do. open connects to a database. A database
+// that its indexes were built with, and says what to do. open connects to a database. A database
 // that cannot be looked at is a note.
 func CollationNotes(ctx context.Context, open func(ctx context.Context, database string) (*pgx.Conn, error)) ([]string, error) {
 	all, err := askDatabase(ctx, open, "postgres", readCollatedDatabases)

@@ -204,7 +204,7 @@ func isC(locale string) bool {
 	return false
 }
 
-// compareCollations: another library may sort otherwise than the indexes were built (postgres-edge-cases 3.1).
+// compareCollations: another library may sort otherwise than the indexes were built.
 func compareCollations(m Metadata, h Host) []Problem {
 	differ, unknown := map[string][]string{}, map[string][]string{}
 	sort := func(what, provider, actual string) {

@@ -45,7 +45,7 @@ func (p Place) readable(path string) bool {
 }
 
 // never are settings that a restored server must not inherit: they would follow or feed what belongs to the old place
-// (postgres-edge-cases 2.6, 2.26).
+//.
 var never = map[string]string{
 	"primary_conninfo": "", "primary_slot_name": "", "restore_command": "", "archive_cleanup_command": "", "recovery_end_command": "",
 	"archive_mode": "off", "archive_command": "", "archive_library": "", "synchronous_standby_names": "", "recovery_min_apply_delay": "0",

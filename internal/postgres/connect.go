@@ -39,7 +39,7 @@ func OpenAsClient(ctx context.Context, src topology.Source) (*pgx.Conn, error) {
 	return open(ctx, src, nil)
 }
 
-// OpenPast connects for SQL past a fence, which takes a superuser (postgres-edge-cases 4.1, 4.4); another role connects as any
+// OpenPast connects for SQL past a fence, which takes a superuser; another role connects as any
 // client would.
 func OpenPast(ctx context.Context, src topology.Source) (*pgx.Conn, error) {
 	conn, err := open(ctx, src, map[string]string{"session_preload_libraries": "", "default_transaction_read_only": "off"})
@@ -88,7 +88,7 @@ func quoteValue(v string) string {
 }
 
 // Open connects to a database of the server as its superuser, past everything that could keep a superuser out: a
-// library that is not here, a login trigger, a fence (postgres-edge-cases 3.2, 3.7, 4.1, 4.4).
+// library that is not here, a login trigger, a fence.
 func (s *Server) Open(ctx context.Context, database string) (*pgx.Conn, error) {
 	params := map[string]string{
 		"application_name": AppName, "session_preload_libraries": "", "local_preload_libraries": "",

@@ -138,7 +138,7 @@ func ParseControl(b []byte) (Control, error) {
 const invalidCheckpoint = 0xDEAD_BEEF_DEAD_BEEF
 
 // ReplaceableInvalidControl returns a copy of pg_control whose checkpoint is nowhere, with the checksum made right, so
-// that the cluster starts only with a backup_label, which says where the checkpoint is (postgres-edge-cases 2.4).
+// that the cluster starts only with a backup_label, which says where the checkpoint is.
 func ReplaceableInvalidControl(b []byte) ([]byte, error) {
 	at, err := controlCRC(b)
 	if err != nil {

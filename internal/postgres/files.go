@@ -19,7 +19,7 @@ const (
 )
 
 // WriteStandbySignal makes the next start a standby, and takes away a recovery.signal: beside standby.signal it would do
-// nothing now and start a recovery later (postgres-edge-cases 2.1).
+// nothing now and start a recovery later.
 func (s *Server) WriteStandbySignal() error {
 	if err := s.writeFile(s.dataPath(StandbySignal), nil); err != nil {
 		return err

@@ -264,7 +264,7 @@ func complaints(log []LogLine) []string {
 }
 
 // Stop ends the server and waits until it is gone. One that does not run is fine. Fast waits without limit while a
-// receiver of WAL does not acknowledge (postgres-edge-cases 1.8), so give ctx an end.
+// receiver of WAL does not acknowledge, so give ctx an end.
 func (s *Server) Stop(ctx context.Context, mode StopMode) error {
 	sig, ok := map[StopMode]syscall.Signal{Smart: syscall.SIGTERM, Fast: syscall.SIGINT, Immediate: syscall.SIGQUIT}[mode]
 	if !ok {

@@ -124,7 +124,7 @@ var notable = []rule{
 	},
 }
 
-// managed says what a manager of high availability does to slots that it did not make (postgres-edge-cases 1.14).
+// managed says what a manager of high availability does to slots that it did not make.
 func managed(f Facts, opts Options) Finding {
 	text := fmt.Sprintf("%s manages this server: our slot %q may be gone after a failover within the cluster, and then a new snapshot is taken.", f.Manager, opts.SlotName)
 	if f.Manager == "Patroni" {

@@ -93,7 +93,7 @@ func (r recoveryLog) reason() string {
 var pageInMessage = regexp.MustCompile(`^page \d+ of relation (\S+) (?:is uninitialized|does not exist)`)
 
 // checkPages fails when replay ignored a page of a database that was not left out. Those that were left out are zeros,
-// and replay stumbles over them (postgres-edge-cases 2.17); so are copies of them.
+// and replay stumbles over them; so are copies of them.
 func (a *attach) checkPages() error {
 	if len(a.OmittedDatabases) == 0 {
 		return nil

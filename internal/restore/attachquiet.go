@@ -12,7 +12,7 @@ import (
 const workersSetting = "max_logical_replication_workers"
 
 // quiet makes sure that no subscription runs when the server is promoted: it would take the publisher's slot from a primary that
-// may still live, wherever that stands (postgres-edge-cases 3.4). Overrides foresee those that were captured; one that was
+// may still live, wherever that stands. Overrides foresee those that were captured; one that was
 // made since then came with the WAL. The server is started again where there is one, or where that cannot be asked.
 func (a *attach) quiet(ctx context.Context) error {
 	if a.Server.Settings[workersSetting] == "0" {

@@ -38,7 +38,7 @@ func (a *attach) standBy(ctx context.Context) (Attached, error) {
 }
 
 // readable refuses a point at which a standby lets nobody in: it begins with a snapshot that was taken during a transaction with more than 64
-// subtransactions, and that transaction had not ended (postgres-edge-cases 2.8). Replay is over, so nothing will change that.
+// subtransactions, and that transaction had not ended. Replay is over, so nothing will change that.
 func (a *attach) readable(ctx context.Context) error {
 	err := a.connect(ctx)
 	if fault.Is(err, fault.Transient) && ctx.Err() == nil {

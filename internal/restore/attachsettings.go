@@ -8,7 +8,7 @@ import (
 )
 
 // lastingOff are settings that a restored directory may carry and that would act on the place it came from: they stay off
-// until somebody decides otherwise (postgres-edge-cases 2.6, 2.26).
+// until somebody decides otherwise.
 var lastingOff = map[string]string{
 	"primary_conninfo": "", "primary_slot_name": "", "restore_command": "", "archive_cleanup_command": "", "recovery_end_command": "",
 	"archive_mode": "off", "synchronous_standby_names": "", "recovery_min_apply_delay": "0",

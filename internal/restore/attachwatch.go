@@ -144,7 +144,7 @@ func (a *attach) step(ctx context.Context, w *watch) (done, promoted bool, err e
 
 // stepUnconnected judges a server that takes no connections by its log and the file that its startup process is at. It may take
 // none to the end although it is consistent: hot_standby is off, or the snapshot began during a transaction with more than 64
-// subtransactions (postgres-edge-cases 2.8).
+// subtransactions.
 func (a *attach) stepUnconnected(ctx context.Context, w *watch) (done, promoted bool, err error) {
 	if counts, err := a.promotionCounts(ctx); err != nil || counts {
 		return counts, counts, err

@@ -15,7 +15,7 @@ import (
 )
 
 // reuse fills files from older data directories: a chunk that is at the same place of the same file there, by its content, need not
-// be fetched. Neither size nor time of a file is a sign of anything (postgres-edge-cases 5.4), and what cannot be read, or
+// be fetched. Neither size nor time of a file is a sign of anything, and what cannot be read, or
 // changes while it is read, is simply not the chunk.
 func (f *files) reuse(ctx context.Context) error {
 	if len(f.Reuse) == 0 {

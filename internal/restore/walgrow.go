@@ -37,7 +37,7 @@ func (w *walWriter) announce(raw []byte) error {
 }
 
 // readyToGrow opens the file of the next byte's timeline. Where a timeline begins in the middle of a file, its own file
-// repeats what comes before (postgres-edge-cases 2.3).
+// repeats what comes before.
 func (w *walWriter) readyToGrow() error {
 	size := w.f.SegmentSize
 	name := size.FileName(w.lines[w.leg].At(w.at), w.at)

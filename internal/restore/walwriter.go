@@ -176,7 +176,7 @@ func (w *walWriter) forkAt() wal.LSN { return w.f.Legs[w.leg-1].To }
 const temporaryWAL = "smartdr.wal.tmp"
 
 // beginFile creates the file that holds w.at, padded with zeros. It is named for the newest timeline that has bytes in
-// it (postgres-edge-cases 2.3).
+// it.
 func (w *walWriter) beginFile() error {
 	size := w.f.SegmentSize
 	w.fileAt = size.Start(w.at)

@@ -12,7 +12,7 @@ import (
 )
 
 // Zeroed reports whether a database's files are zeros: it was left out of the snapshot, or is a copy, made file by file, of
-// one that was (postgres-edge-cases 2.19). Its PG_VERSION tells, without which PostgreSQL lets nobody in; it lies in the
+// one that was. Its PG_VERSION tells, without which PostgreSQL lets nobody in; it lies in the
 // database's own tablespace alone.
 func Zeroed(dataDir string, oid uint32) (bool, error) {
 	id := strconv.FormatUint(uint64(oid), 10)

@@ -92,7 +92,7 @@ func IsSystem(name string, oid uint32) bool {
 }
 
 // BringsBack reports whether a snapshot and the WAL after it bring a database back. One that it does not know was made
-// since and is all in the WAL, unless something was left out: a copy of that, file by file, is zeros (postgres-edge-cases 2.19).
+// since and is all in the WAL, unless something was left out: a copy of that, file by file, is zeros.
 func BringsBack(m *snapshot.Manifest, oid uint32) bool {
 	leftOut := false
 	for _, d := range m.Databases {

@@ -10,7 +10,7 @@ import (
 )
 
 // A server fails over to its own standby again and again while clients write: shipping follows each time by itself, without a hole
-// (postgres-edge-cases 6.10).
+//.
 func TestManyLocalFailoversUnderLoad(t *testing.T) {
 	t.Parallel()
 	const times = 4
@@ -48,7 +48,7 @@ func TestManyLocalFailoversUnderLoad(t *testing.T) {
 }
 
 // A shipper that dies with a segment under way has told nobody that it is stored: the next one, which has nothing of it, gets it from the
-// slot (postgres-edge-cases 6.13).
+// slot.
 func TestAShipperThatDiesInTheMiddleOfASegment(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)

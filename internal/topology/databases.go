@@ -41,7 +41,7 @@ func DatabaseStatuses(o Observation) []DatabaseStatus {
 }
 
 // lacks says why region's whole snapshot does not bring a database back, or "". One that was made since comes back by its
-// WAL, unless something was left out: it may be a copy of that, and copies of zeros are zeros (postgres-edge-cases 2.19).
+// WAL, unless something was left out: it may be a copy of that, and copies of zeros are zeros.
 func (o Observation) lacks(name, region string) string {
 	if o.Snapshot == nil || !o.complete(region) {
 		return ""

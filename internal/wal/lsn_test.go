@@ -67,7 +67,7 @@ func FuzzParseLSN(f *testing.F) {
 	})
 }
 
-// Timelines 10, 16 and 255 tell hexadecimal from decimal (postgres-edge-cases 6.8); sizes other than 16 MiB tell a
+// Timelines 10, 16 and 255 tell hexadecimal from decimal; sizes other than 16 MiB tell a
 // constant in the code (1.17).
 func TestFileName(t *testing.T) {
 	for _, c := range []struct {

@@ -90,7 +90,7 @@ type Checkpoint struct {
 	Shutdown bool
 }
 
-// TablespaceCreate is a CREATE TABLESPACE: replay needs its directory (postgres-edge-cases 1.26).
+// TablespaceCreate is a CREATE TABLESPACE: replay needs its directory.
 type TablespaceCreate struct {
 	OID      uint32
 	Location string

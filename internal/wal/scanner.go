@@ -137,7 +137,7 @@ func (s *Scanner) enterPage(at LSN, h []byte) error {
 	continues := info&pageContinues != 0
 	switch {
 	case info&pageOverwritesBegun != 0:
-		s.abandon() // a crash cut the record that had begun; the server wrote over the rest (postgres-edge-cases 2.14)
+		s.abandon() // a crash cut the record that had begun; the server wrote over the rest
 	case !s.sync && s.skip == 0:
 		s.sync = true
 		if continues {
