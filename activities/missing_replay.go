@@ -72,8 +72,7 @@ func (r *reading) following(ctx context.Context) (f restore.FollowInput, err err
 	}, err
 }
 
-// letsIn makes sure that the standby can be read. It can't where a transaction with more than 64 subtransactions was open from the snapshot on
-//.
+// letsIn makes sure that the standby can be read. It can't where a transaction with more than 64 subtransactions was open from the snapshot on.
 func (r *reading) letsIn(ctx context.Context, at wal.LSN) error {
 	within, cancel := context.WithTimeout(ctx, readableWithin)
 	defer cancel()

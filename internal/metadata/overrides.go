@@ -44,8 +44,7 @@ func (p Place) readable(path string) bool {
 	return err == nil
 }
 
-// never are settings that a restored server must not inherit: they would follow or feed what belongs to the old place
-//.
+// never are settings that a restored server must not inherit: they would follow or feed what belongs to the old place.
 var never = map[string]string{
 	"primary_conninfo": "", "primary_slot_name": "", "restore_command": "", "archive_cleanup_command": "", "recovery_end_command": "",
 	"archive_mode": "off", "archive_command": "", "archive_library": "", "synchronous_standby_names": "", "recovery_min_apply_delay": "0",

@@ -36,8 +36,8 @@ func (a *attach) ensureSlot(ctx context.Context) error {
 }
 
 // rewindSlot moves the slot back to the new lineage's first byte. A new slot begins at the last checkpoint, which may lie after
-// it, and then the shipper would see a hole. Slots go where a receiver says it has flushed, backwards too
-//; wal_keep_size has kept the WAL until now.
+// it, and then the shipper would see a hole. Slots go where a receiver says it has flushed, backwards too;
+// wal_keep_size has kept the WAL until now.
 func (a *attach) rewindSlot(ctx context.Context, start wal.Position) error {
 	c, err := replication.Connect(ctx, a.Server.Source("postgres"), "smartdr_attach")
 	if err != nil {

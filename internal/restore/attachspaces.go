@@ -14,8 +14,8 @@ import (
 
 const opSpaces = "place tablespaces"
 
-// createdSince are the tablespaces whose making will be replayed. Replay wants their folders where the primary had them
-//, and those may exist on this host: they are the primary's then, and it would write into them.
+// createdSince are the tablespaces whose making will be replayed. Replay wants their folders where the primary had them,
+// and those may exist on this host: they are the primary's then, and it would write into them.
 func (a *attach) createdSince() (spaces []CreatedTablespace) {
 	for _, ts := range a.Tablespaces {
 		if ts.At >= a.ReplayFrom && ts.Location != "" {

@@ -9,8 +9,7 @@ import (
 	"github.com/smartdr/smartdr/internal/objectstore"
 )
 
-// A server fails over to its own standby again and again while clients write: shipping follows each time by itself, without a hole
-//.
+// A server fails over to its own standby again and again while clients write: shipping follows each time by itself, without a hole.
 func TestManyLocalFailoversUnderLoad(t *testing.T) {
 	t.Parallel()
 	const times = 4
