@@ -25,6 +25,7 @@ type breaker struct {
 	rest  time.Duration // of the last failure; 0 after a success
 	until time.Time
 	last  error
+	well  time.Time // when the store last answered
 }
 
 // try runs one request, unless the store rests.
@@ -32,8 +33,9 @@ func (b *breaker) try(ctx context.Context, f func() error) error {
 	if err := b.resting(); err != nil {
 		return err
 	}
+	began := b.now()
 	err := f()
-	b.learn(ctx, err)
+	b.learn(ctx, began, err)
 	return err
 }
 
@@ -46,14 +48,15 @@ func (b *breaker) resting() error {
 	return nil
 }
 
-// learn notes how a request went. A caller that gave up says nothing about the store, unless it ran out of time.
-func (b *breaker) learn(ctx context.Context, err error) {
+// learn notes how a request went that began at a time. A caller that gave up says nothing about the store, unless it ran out of time; nor does a
+// request that has failed at last when the store has answered another one since it began.
+func (b *breaker) learn(ctx context.Context, began time.Time, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case !fault.Is(err, fault.Transient):
-		b.rest, b.until, b.last = 0, time.Time{}, nil
-	case ctx.Err() != context.Canceled:
+		b.rest, b.until, b.last, b.well = 0, time.Time{}, nil, b.now()
+	case ctx.Err() != context.Canceled && !b.well.After(began):
 		b.rest = min(max(2*b.rest, b.first), b.most)
 		b.until, b.last = b.now().Add(b.rest), err
 	}
@@ -98,7 +101,8 @@ func (b *breaker) List(ctx context.Context, prefix, startAfter string) iter.Seq2
 			return
 		}
 		var failed error
-		defer func() { b.learn(ctx, failed) }()
+		began := b.now()
+		defer func() { b.learn(ctx, began, failed) }()
 		for info, err := range b.store.List(ctx, prefix, startAfter) {
 			if failed = err; !yield(info, err) {
 				return

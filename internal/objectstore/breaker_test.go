@@ -78,3 +78,37 @@ func TestBreakerCallerRanOutOfTime(t *testing.T) {
 		t.Errorf("asked %d times", store.asked)
 	}
 }
+
+// lateStore lets one request fail when it is told to, and answers the others.
+type lateStore struct {
+	Store
+	begun, fail chan struct{}
+}
+
+func (s *lateStore) Head(_ context.Context, key string) (Info, error) {
+	if key != "late" {
+		return Info{}, nil
+	}
+	close(s.begun)
+	<-s.fail
+	return Info{}, fault.New(fault.Transient, "head", errors.New("refused"))
+}
+
+// A request that has tried for long while the store was away, and fails when it is back, does not have it rest.
+func TestBreakerFailureOfLongAgo(t *testing.T) {
+	store := &lateStore{begun: make(chan struct{}), fail: make(chan struct{})}
+	b := WithBreaker(store, time.Hour, time.Hour)
+	ended := make(chan error)
+	go func() { _, err := b.Head(t.Context(), "late"); ended <- err }()
+	<-store.begun
+	if _, err := b.Head(t.Context(), "k"); err != nil {
+		t.Fatal(err)
+	}
+	close(store.fail)
+	if err := <-ended; !fault.Is(err, fault.Transient) {
+		t.Fatalf("the late one: %v", err)
+	}
+	if _, err := b.Head(t.Context(), "k"); err != nil {
+		t.Errorf("a store that answers rests: %v", err)
+	}
+}
