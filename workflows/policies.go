@@ -46,6 +46,10 @@ const (
 	urgent = 8 * time.Second
 )
 
+// askTries, from half a second on, outlast the rest of up to 15 s that a worker gives a bucket which did not answer: one that has come back is
+// found by the last of them.
+const askTries = 6
+
 // asked is for what somebody waits for: nobody on the queue is said after 20 s, and a bucket that does not answer
 // within two minutes is reported rather than waited for.
 func asked(ctx workflow.Context, queue, summary string) workflow.Context {
@@ -56,7 +60,7 @@ func asked(ctx workflow.Context, queue, summary string) workflow.Context {
 		HeartbeatTimeout:       urgent,
 		StartToCloseTimeout:    time.Minute,
 		ScheduleToCloseTimeout: 2 * time.Minute,
-		RetryPolicy:            retry(500*time.Millisecond, 10*time.Second, 4),
+		RetryPolicy:            retry(500*time.Millisecond, 10*time.Second, askTries),
 	})
 }
 
