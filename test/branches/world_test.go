@@ -5,7 +5,6 @@ package branches_test
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -84,7 +83,7 @@ func (w *world) status() topology.GroupStatus {
 func (w *world) write(server *postgres.Server, name string) *ledger.Load {
 	w.t.Helper()
 	l, err := ledger.Start(w.t.Context(), func(ctx context.Context) (*pgx.Conn, error) {
-		return devenv.Connect(ctx, fmt.Sprintf("postgresql://%s@127.0.0.1:%d/%s?sslmode=disable", estate.User, server.Port, estate.Database), w.space.Password)
+		return w.space.ConnectTo(ctx, topology.HostPort{Host: "127.0.0.1", Port: server.Port})
 	}, ledger.Options{Name: name + rand.Text()[:6], Pause: 5 * time.Millisecond})
 	check(w.t, err)
 	w.more(l)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -79,7 +78,7 @@ func check(t testing.TB, err error) {
 
 // connect connects a client to one server and no other.
 func (w *world) connect(ctx context.Context, s *postgres.Server) (*pgx.Conn, error) {
-	return devenv.Connect(ctx, fmt.Sprintf("postgresql://%s@127.0.0.1:%d/%s?sslmode=disable", estate.User, s.Port, estate.Database), w.space.Password)
+	return w.space.ConnectTo(ctx, topology.HostPort{Host: "127.0.0.1", Port: s.Port})
 }
 
 // sql runs statements on one server, each in a transaction of its own.

@@ -6,7 +6,6 @@ package partition_test
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -100,7 +99,7 @@ func (w *world) writeOn() {
 	for name, server := range w.old {
 		space := w.Space(name)
 		l, err := ledger.Start(w.t.Context(), func(ctx context.Context) (*pgx.Conn, error) {
-			return devenv.Connect(ctx, fmt.Sprintf("postgresql://%s@127.0.0.1:%d/%s?sslmode=disable", estate.User, server.Port, estate.Database), space.Password)
+			return space.ConnectTo(ctx, topology.HostPort{Host: "127.0.0.1", Port: server.Port})
 		}, ledger.Options{Name: "cut" + rand.Text()[:6], Pause: 5 * time.Millisecond})
 		check(w.t, err)
 		w.stuck[name] = l
