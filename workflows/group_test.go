@@ -2,13 +2,18 @@ package workflows
 
 import (
 	"context"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/mock"
+	"go.temporal.io/sdk/interceptor"
+	sdklog "go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 
 	"github.com/smartdr/smartdr/activities"
 	"github.com/smartdr/smartdr/internal/fault"
@@ -18,15 +23,48 @@ import (
 // newEnv is a test environment that knows all workflows and activities; tests say what the activities answer.
 func newEnv(t *testing.T) *testsuite.TestWorkflowEnvironment {
 	t.Helper()
-	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
+	env := bareEnv()
 	for _, w := range []any{CreateGroup, ChangeGroup, CreateWorkspace, ChangeWorkspace, Suspend, Resume, Terminate, Configure, Replication, WorkspaceReplication, Failover, Notify} {
 		env.RegisterWorkflow(w)
 	}
-	noRetention(env)
 	for _, a := range []any{&activities.Control{}, &activities.Source{}, &activities.Target{}} {
 		env.RegisterActivity(a)
 	}
 	return env
+}
+
+// bareEnv is a test environment without retention that knows no workflow and no activity. What it logs is seen with -v.
+func bareEnv() *testsuite.TestWorkflowEnvironment {
+	suite := new(testsuite.WorkflowTestSuite)
+	if !testing.Verbose() {
+		suite.SetLogger(sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler)))
+	}
+	env := suite.NewTestWorkflowEnvironment()
+	env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&oneAtATime{}}})
+	noRetention(env)
+	return env
+}
+
+// oneAtATime runs the activities of a test one after the other, so that the functions that stand for them may share what they keep.
+// One that waits for its cancellation holds up the others until then.
+type oneAtATime struct {
+	interceptor.WorkerInterceptorBase
+	mu sync.Mutex
+}
+
+func (o *oneAtATime) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	return &inTurn{interceptor.ActivityInboundInterceptorBase{Next: next}, &o.mu}
+}
+
+type inTurn struct {
+	interceptor.ActivityInboundInterceptorBase
+	mu *sync.Mutex
+}
+
+func (i *inTurn) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.Next.ExecuteActivity(ctx, in)
 }
 
 func fails(kind fault.Kind, message string) error {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/mock"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 
 	"github.com/smartdr/smartdr/activities"
@@ -153,12 +154,13 @@ func TestMissingRowsFails(t *testing.T) {
 func TestMissingRowsCanceled(t *testing.T) {
 	env := newEnv(t)
 	steps := missingSteps(env, "h1")
-	env.OnActivity(target.ReadMissing, mock.Anything, mock.Anything).Return(func(ctx context.Context, in activities.MissingJob) (activities.ReadMissingResult, error) {
+	canceled := make(chan struct{})
+	env.OnActivity(target.ReadMissing, mock.Anything, mock.Anything).Return(func(_ context.Context, in activities.MissingJob) (activities.ReadMissingResult, error) {
 		*steps = append(*steps, "read on "+in.Host)
-		<-ctx.Done()
-		return activities.ReadMissingResult{}, ctx.Err()
+		<-canceled
+		return activities.ReadMissingResult{}, temporal.NewCanceledError()
 	})
-	env.RegisterDelayedCallback(env.CancelWorkflow, 50*time.Millisecond)
+	env.RegisterDelayedCallback(func() { env.CancelWorkflow(); close(canceled) }, 50*time.Millisecond)
 	env.ExecuteWorkflow(MissingRows, MissingRowsInput{Group: "prod", Apply: true})
 	if err := env.GetWorkflowError(); err == nil || !slices.Contains(*steps, "remove") || slices.ContainsFunc(*steps, func(s string) bool { return strings.HasPrefix(s, "merge") }) {
 		t.Errorf("%v after %q", err, *steps)

@@ -18,9 +18,8 @@ import (
 
 // readinessEnv runs Replication and notes on which queues readiness was checked; away are those without a worker.
 func readinessEnv(g *topology.Group, away ...string) (env *testsuite.TestWorkflowEnvironment, asked *[]string) {
-	env = new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
+	env = bareEnv()
 	env.RegisterWorkflow(Replication)
-	noRetention(env)
 	env.RegisterActivity(&activities.Control{})
 	observed(env, g)
 	env.OnActivity(control.MeasureStored, mock.Anything, mock.Anything).Return(activities.MeasureStoredResult{}, nil).Maybe()
@@ -56,9 +55,8 @@ func TestReadinessIsCheckedFromTheOtherRegion(t *testing.T) {
 
 func TestReadinessIsCheckedAgainSoonWhileSomethingIsInTheWay(t *testing.T) {
 	g := noChildren()
-	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
+	env := bareEnv()
 	env.RegisterWorkflow(Replication)
-	noRetention(env)
 	env.RegisterActivity(&activities.Control{})
 	observed(env, &g)
 	env.OnActivity(control.MeasureStored, mock.Anything, mock.Anything).Return(activities.MeasureStoredResult{}, nil)

@@ -28,9 +28,8 @@ func observed(env *testsuite.TestWorkflowEnvironment, g *topology.Group) {
 // childEnv is a test environment in which WorkspaceReplication is replaced.
 func childEnv(t *testing.T, child func(workflow.Context, WorkspaceReplicationInput) error) *testsuite.TestWorkflowEnvironment {
 	t.Helper()
-	env := new(testsuite.WorkflowTestSuite).NewTestWorkflowEnvironment()
+	env := bareEnv()
 	env.RegisterWorkflow(Replication)
-	noRetention(env)
 	env.RegisterWorkflowWithOptions(child, workflow.RegisterOptions{Name: WorkspaceReplicationType})
 	env.RegisterActivity(&activities.Control{})
 	env.OnActivity(control.MeasureStored, mock.Anything, mock.Anything).Return(activities.MeasureStoredResult{}, nil).Maybe()
