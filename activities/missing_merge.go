@@ -72,6 +72,9 @@ func (s *Source) mergeMissing(ctx context.Context, in MergeMissingInput, p *puls
 	if m.set, err = missing.ReadObject(ctx, m.store, key); err != nil {
 		return r, err
 	}
+	if no := m.set.Refused; no != nil {
+		return r, fault.Newf(fault.Invalid, opMissing, "it was not compared: %s", no.Why).WithHint("%s", no.Hint)
+	}
 	if len(m.set.Parts) == 0 {
 		return MergeMissingResult{Summary: missing.Summary{Database: in.Of.Database, Tables: []missing.TableSummary{}, Notes: m.set.Notes}}, nil
 	}

@@ -108,6 +108,18 @@ func TestAMergeThatAnOperationOvertakes(t *testing.T) {
 	}
 }
 
+// A database whose text could not be told is refused with what there is to do, whatever serves.
+func TestADatabaseThatWasNotCompared(t *testing.T) {
+	w := missingWorld(t)
+	in := w.merging().in
+	set := missing.CreateObject(t.Context(), w.Stores["west"], in.Job.place(in.Of).SetKey(false))
+	check(t, set.Publish(t.Context(), missing.Object{Kind: missing.SetObject, Refused: &missing.Refusal{Why: "it is unreadable", Hint: "Look at it by hand."}}))
+	_, err := as(t, (&Source{Site: w.Site}).MergeMissing, in)
+	if err == nil || !strings.Contains(err.Error(), "it is unreadable") || !strings.Contains(err.Error(), "Invalid") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // waitLocked waits until somebody waits for a lock.
 func waitLocked(t *testing.T, s *postgres.Server) {
 	t.Helper()

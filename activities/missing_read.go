@@ -137,43 +137,49 @@ func (r *reading) toFork(ctx context.Context) error {
 // toTip reads the copy at the tip, and keeps what was found. It counts once all databases were read.
 func (r *reading) toTip(ctx context.Context) error {
 	var sets map[string]*missing.ObjectWriter
-	var notes []string
+	var found missing.TipResult
 	err := r.readAt(ctx, r.in.Tip, func() (err error) {
-		sets, notes, err = r.readTip(ctx)
+		sets, found, err = r.readTip(ctx)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	r.notes = append(r.notes, notes...)
+	r.notes = append(r.notes, found.Notes...)
 	for database, set := range sets {
-		if err := set.Publish(ctx, r.object(database, notes)); err != nil {
+		if err := set.Publish(ctx, r.object(database, found)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// readTip writes the sets. A database that is not there at the tip has one without contents.
-func (r *reading) readTip(ctx context.Context) (map[string]*missing.ObjectWriter, []string, error) {
+// readTip writes the sets. A database that is not there at the tip, or cannot be compared, has one without contents.
+func (r *reading) readTip(ctx context.Context) (map[string]*missing.ObjectWriter, missing.TipResult, error) {
 	sets := map[string]*missing.ObjectWriter{}
-	notes, err := missing.ReadTip(ctx, r.input(), func(database string) (io.WriteCloser, error) {
+	found, err := missing.ReadTip(ctx, r.input(), func(database string) (io.WriteCloser, error) {
 		of := MissingOf{Database: database}
 		sets[database] = missing.CreateObject(ctx, r.store, r.in.place(of).SetKey(r.in.Full))
 		return sets[database], nil
 	})
+	for database := range found.Refused {
+		delete(sets, database)
+	}
 	for _, of := range r.in.Databases {
 		if sets[of.Database] == nil {
 			sets[of.Database] = missing.CreateObject(ctx, r.store, r.in.place(of).SetKey(r.in.Full))
 		}
 	}
-	return sets, notes, err
+	return sets, found, err
 }
 
 // object is the document of a database's set.
-func (r *reading) object(database string, notes []string) missing.Object {
+func (r *reading) object(database string, found missing.TipResult) missing.Object {
 	o := missing.Object{Kind: missing.SetObject, Database: database, Lineage: r.in.Lineage, Fork: r.in.Fork.LSN, Tip: r.in.Tip.LSN, MadeAt: now().UTC(),
-		Commits: r.commits, Notes: notes}
+		Commits: r.commits, Notes: found.Notes}
+	if no, refused := found.Refused[database]; refused {
+		o.Refused = &no
+	}
 	if i := slices.IndexFunc(r.in.Databases, func(of MissingOf) bool { return of.Database == database }); i >= 0 {
 		o.SystemManaged = r.in.Databases[i].Name
 	}

@@ -39,6 +39,7 @@ type Object struct {
 	// Of a set. One without parts is of a database that is not there at the tip, and Notes say so.
 	Commits int64    `json:"commits,omitempty"` // commit records between fork and tip, of the whole server
 	Notes   []string `json:"notes,omitempty"`
+	Refused *Refusal `json:"refused,omitempty"` // it has no parts, since the database could not be compared
 	// Of a report.
 	Applied bool     `json:"applied,omitempty"` // it tells of a merge
 	Summary *Summary `json:"summary,omitempty"`

@@ -89,17 +89,24 @@ func ReadFork(ctx context.Context, in ReadInput) error {
 	return readFork(ctx, &in, rec)
 }
 
+// TipResult is what there is to say of a comparison beside the sets.
+type TipResult struct {
+	Notes   []string
+	Refused map[string]Refusal // databases that could not be compared, by name: they have no set
+}
+
 // ReadTip reads the copy at the tip, and writes each database's set to what write opens. Databases that were made after the fork are
 // added, those that were dropped left out with a note in the result. A set is complete when its writer was closed; one that fails is closed
-// with CloseWithError if it has that, as pipes do, else left open. It may be called again, also with the sets there.
-func ReadTip(ctx context.Context, in ReadInput, write func(database string) (io.WriteCloser, error)) (notes []string, err error) {
+// with CloseWithError if it has that, as pipes do, else left open: also that of a database which is refused, while others are compared. It may
+// be called again, also with the sets there.
+func ReadTip(ctx context.Context, in ReadInput, write func(database string) (io.WriteCloser, error)) (TipResult, error) {
 	rec := newForkRecord(&in)
 	there, err := rec.kept(in.Dir)
 	if err != nil {
-		return nil, err
+		return TipResult{}, err
 	}
 	if !there {
-		return nil, fault.Newf(fault.Missing, opRead, "what was read at the fork is not in the folder").WithHint("Compare again.")
+		return TipResult{}, fault.Newf(fault.Missing, opRead, "what was read at the fork is not in the folder").WithHint("Compare again.")
 	}
 	return readTip(ctx, &in, rec, write)
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -178,10 +179,11 @@ func TestACopyWithALockedTableSaysSo(t *testing.T) {
 func TestValuesOfOtherEncodings(t *testing.T) {
 	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
 		l := newOldLine(t, bin, "select 1")
-		for d, encoding := range map[string]string{"latin": "LATIN1", "ascii": "SQL_ASCII"} {
+		for d, encoding := range map[string]string{"latin": "LATIN1", "ascii": "SQL_ASCII", "before": "SQL_ASCII"} {
 			l.in("postgres", fmt.Sprintf("create database %s encoding '%s' locale 'C' template template0", d, encoding))
 			l.in(d, "create table t (v text)")
 		}
+		l.in("before", `insert into t values (e'\xe9')`)
 		l.fork = l.here()
 		l.in("latin", `insert into t values (U&'\00e9')`)
 		l.in("ascii", "insert into t values ('é')")
@@ -192,19 +194,40 @@ func TestValuesOfOtherEncodings(t *testing.T) {
 		all["latin"].expect(t, "t", "n é")
 		all["ascii"].expect(t, "t", "n é")
 		l.in("ascii", `insert into t values (e'\xe9')`)
+		l.in("before", "delete from t")
 		l.tip, l.copy = l.here(), l.spare
-		in = l.input(l.scan())
-		in.Databases = []string{"ascii"}
-		l.play(l.fork)
-		postgrestest.Check(t, missing.ReadFork(t.Context(), in))
-		l.play(l.tip)
-		out := &failing{}
-		_, err := missing.ReadTip(t.Context(), in, out.open)
-		expectKind(t, err, fault.Invalid, "of bytes that are no UTF-8")
-		if out.closed || out.err == nil {
-			t.Errorf("a set that failed was closed: %v, with %v", out.closed, out.err)
-		}
+		l.untold("latin", "ascii", "before")
 	})
+}
+
+// untold sees that databases whose text nobody can tell are refused, with what to do and without the text, and that another one is compared.
+func (l *oldLine) untold(other string, refused ...string) {
+	t := l.t
+	in := l.input(l.scan())
+	in.Databases = append(refused, other)
+	l.play(l.fork)
+	postgrestest.Check(t, missing.ReadFork(t.Context(), in))
+	l.play(l.tip)
+	outs := map[string]*failing{}
+	r, err := missing.ReadTip(t.Context(), in, func(database string) (io.WriteCloser, error) {
+		outs[database] = &failing{}
+		return outs[database], nil
+	})
+	postgrestest.Check(t, err)
+	if out := outs[other]; out == nil || !out.closed || out.err != nil {
+		t.Errorf("%s was held up by others: %+v", other, out)
+	}
+	for _, d := range refused {
+		if out := outs[d]; out != nil && (out.closed || out.err == nil) {
+			t.Errorf("the set of %s failed, and was closed: %v, with %v", d, out.closed, out.err)
+		}
+		if no := r.Refused[d]; !strings.Contains(no.Why, "public.t") || strings.Contains(no.Why, "0xe9") || no.Hint == "" {
+			t.Errorf("%s is refused with %+v, want its table and what to do, and not its text", d, no)
+		}
+	}
+	if len(r.Refused) != len(refused) {
+		t.Errorf("refused are %+v, want %v", r.Refused, refused)
+	}
 }
 
 // failing is a set's object that learns how it ends.

@@ -21,6 +21,23 @@ const (
 // and none of them ever ends. Many places in a small table would have it scanned as a whole for each batch of them.
 const reading = "; set lock_timeout = '5s'; set enable_seqscan = off"
 
+// errUntold is in errors about a database whose text nobody can tell.
+var errUntold = errors.New("it holds text that is not in the encoding that it ought to be in, or that UTF-8 has no letters for")
+
+// Refusal says why a database could not be compared, while others of its server were. It has no contents of rows.
+type Refusal struct {
+	Why  string `json:"why"`
+	Hint string `json:"hint"` // what to do
+}
+
+// refusal returns what an error says of one database alone, whenever it is read; nil where it may be about the server, or pass.
+func refusal(err error) *Refusal {
+	if !errors.Is(err, errUntold) {
+		return nil
+	}
+	return &Refusal{Why: err.Error(), Hint: fault.HintOf(err)}
+}
+
 // errLocked is in errors that Locked knows.
 var errLocked = errors.New("a transaction that was open there has locked it (TRUNCATE, ALTER TABLE, VACUUM FULL, LOCK TABLE)")
 
@@ -38,7 +55,8 @@ func sqlError(err error) error {
 	case errors.As(err, &said) && said.Code == serverFull:
 		return fault.New(fault.Full, opRead, err)
 	case said != nil && (said.Code == notEncoded || said.Code == notInUnicode):
-		return fault.New(fault.Invalid, opRead, err).WithHint("A database whose encoding is SQL_ASCII can be compared as far as it holds UTF-8: leave it out, or compare it by hand.")
+		return fault.Newf(fault.Invalid, opRead, "%w (SQLSTATE %s)", errUntold, said.Code). // what it said has bytes of the text
+													WithHint("A database whose encoding is SQL_ASCII can be compared as far as it holds UTF-8: attach a branch of the system-managed database, and compare this one by hand.")
 	case said != nil && said.Code == lockTimedOut:
 		return fault.Newf(fault.Taken, opRead, "%w: %w", errLocked, err)
 	}

@@ -21,8 +21,9 @@ type forkRecord struct {
 	Fork, Tip, From wal.LSN
 	Expired         bool
 	Lineage         string
-	Databases       []string   // that were asked for
-	All             []database // of the server at the fork
+	Databases       []string           // that were asked for
+	All             []database         // of the server at the fork
+	Refused         map[string]Refusal // that cannot be compared
 }
 
 const forkRecordFile = "fork.json"
@@ -65,8 +66,8 @@ func readFork(ctx context.Context, in *ReadInput, rec *forkRecord) error {
 	}
 	for _, d := range rec.All {
 		if d.Connect && slices.Contains(in.Databases, d.Name) {
-			if err := in.forkDatabase(ctx, d); err != nil {
-				return fmt.Errorf("database %s: %w", d.Name, err)
+			if err := rec.refuses(d.Name, in.forkDatabase(ctx, d)); err != nil {
+				return err
 			}
 		}
 	}
@@ -74,6 +75,21 @@ func readFork(ctx context.Context, in *ReadInput, rec *forkRecord) error {
 		return err
 	}
 	return writeJSON(filepath.Join(in.Dir, forkRecordFile), rec)
+}
+
+// refuses remembers a database that cannot be compared, which does not hold up the others, and returns any other error.
+func (r *forkRecord) refuses(database string, err error) error {
+	if no := refusal(err); no != nil {
+		if r.Refused == nil {
+			r.Refused = map[string]Refusal{}
+		}
+		r.Refused[database] = *no
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("database %s: %w", database, err)
+	}
+	return nil
 }
 
 // emptyDir makes the folder, and removes what an earlier call left in it.

@@ -123,7 +123,7 @@ func (l *oldLine) sets(in missing.ReadInput) (map[string]*changeSet, []string) {
 
 func (l *oldLine) tipSets(in missing.ReadInput) (map[string]*changeSet, []string) {
 	l.t.Helper()
-	notes, err := missing.ReadTip(l.t.Context(), in, func(database string) (io.WriteCloser, error) {
+	r, err := missing.ReadTip(l.t.Context(), in, func(database string) (io.WriteCloser, error) {
 		return os.Create(filepath.Join(l.dir, database+".set"))
 	})
 	postgrestest.Check(l.t, err)
@@ -134,7 +134,7 @@ func (l *oldLine) tipSets(in missing.ReadInput) (map[string]*changeSet, []string
 		s := readSet(l.t, f)
 		all[s.Database] = s
 	}
-	return all, notes
+	return all, r.Notes
 }
 
 func readSet(t *testing.T, path string) *changeSet {

@@ -10,28 +10,29 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-func readTip(ctx context.Context, in *ReadInput, rec *forkRecord, write func(database string) (io.WriteCloser, error)) ([]string, error) {
+func readTip(ctx context.Context, in *ReadInput, rec *forkRecord, write func(database string) (io.WriteCloser, error)) (r TipResult, err error) {
 	conn, err := in.somewhere(ctx)
 	if err != nil {
-		return nil, err
+		return r, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	if err := stands(ctx, conn, rec.Tip); err != nil {
-		return nil, err
+		return r, err
 	}
 	now, err := readDatabases(ctx, conn)
 	if err != nil {
-		return nil, err
+		return r, err
 	}
 	pairs, notes := rec.pair(now)
 	for _, p := range pairs {
-		more, err := in.tipDatabase(ctx, p, write)
-		if err != nil {
-			return nil, fmt.Errorf("database %s: %w", p.name(), err)
+		if _, refused := rec.Refused[p.name()]; refused {
+			continue
 		}
-		notes = append(notes, more...)
+		if err := rec.refuses(p.name(), in.tipDatabase(ctx, p, write)); err != nil {
+			return r, err
+		}
 	}
-	return notes, stands(ctx, conn, rec.Tip)
+	return TipResult{notes, rec.Refused}, stands(ctx, conn, rec.Tip)
 }
 
 // databasePair is a database at the fork, and at the tip.
@@ -82,28 +83,28 @@ func (r *forkRecord) pair(now []database) (pairs []databasePair, notes []string)
 	return pairs, notes
 }
 
-func (in *ReadInput) tipDatabase(ctx context.Context, p databasePair, write func(database string) (io.WriteCloser, error)) ([]string, error) {
+func (in *ReadInput) tipDatabase(ctx context.Context, p databasePair, write func(database string) (io.WriteCloser, error)) error {
 	conn, err := in.connect(ctx, p.tip.Name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	tip, err := readCatalog(ctx, conn, p.tip)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	fork := &catalog{Database: p.tip}
 	if p.fork != nil {
 		if err := readJSON(catalogFile(in.Dir, p.fork.OID), fork); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	t := &tipReading{in: in, conn: conn, plan: newPlan(in.Changes, fork, tip), name: p.name()}
 	h, err := t.header(ctx, p.fork == nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return nil, t.write(ctx, h, write)
+	return t.write(ctx, h, write)
 }
 
 // tipReading is the comparison of one database.
