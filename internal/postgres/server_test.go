@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -74,10 +76,32 @@ func TestAKilledServerLeavesNoSharedMemory(t *testing.T) {
 	if _, err := unix.SysvShmCtl(id, unix.IPC_STAT, new(unix.SysvShmDesc)); err != nil {
 		t.Fatalf("a server that runs has no segment %d: %v", id, err)
 	}
+	dynamic := dynamicMemory(t, s)
+	if len(dynamic) == 0 {
+		t.Fatal("a server that runs has no dynamic shared memory")
+	}
 	postgrestest.Check(t, s.Kill(within(t, time.Minute)))
 	if _, err := unix.SysvShmCtl(id, unix.IPC_STAT, new(unix.SysvShmDesc)); !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EIDRM) {
 		t.Errorf("segment %d is there still: %v", id, err)
 	}
+	for _, file := range dynamic {
+		if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is there still: %v", file, err)
+		}
+	}
+}
+
+// dynamicMemory returns the files of POSIX shared memory that a process of the server uses.
+func dynamicMemory(t *testing.T, s *postgres.Server) []string {
+	t.Helper()
+	conn, err := s.Open(t.Context(), "postgres")
+	postgrestest.Check(t, err)
+	defer func() { _ = conn.Close(t.Context()) }()
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", conn.PgConn().PID()))
+	postgrestest.Check(t, err)
+	files := regexp.MustCompile(`/dev/shm/PostgreSQL\.\d+`).FindAllString(string(maps), -1)
+	slices.Sort(files)
+	return slices.Compact(files)
 }
 
 func TestAnotherProcessTakesOver(t *testing.T) {
