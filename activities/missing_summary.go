@@ -68,7 +68,7 @@ func (m *merging) retold(ctx context.Context, s missing.Summary) (missing.Summar
 
 func count(t *missing.TableSummary, c missing.Change) {
 	t.Classes[c.Class]++
-	if c.Class == missing.Same {
+	if c.Class.There() {
 		return
 	}
 	switch c.Op {

@@ -60,7 +60,7 @@ type MissingDatabase struct {
 // Missing is how many changes of the old line the database that serves lacks still, conflicts included.
 func (d MissingDatabase) Missing() (n int64) {
 	for class, count := range d.Summary.Classes {
-		if class != missing.Same && class != missing.Kept {
+		if !class.There() && class != missing.Kept {
 			n += count
 		}
 	}

@@ -262,7 +262,7 @@ func (f *found) take(c MissingChange, wanted map[[2]string]bool, places map[stri
 		if f.conflicts++; wanted[[2]string{c.Of, c.ID}] {
 			f.byID[[2]string{c.Of, c.ID}] = c
 		}
-	case c.Class == missing.Same && c.Key != nil && len(c.Key.Columns) > 0:
+	case c.Class.There() && c.Key != nil && len(c.Key.Columns) > 0:
 		if place := placeOf(c.Of, c.Schema+"."+c.Table, c.Key); places[place] {
 			f.settled[place] = true
 		}

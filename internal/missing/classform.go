@@ -82,7 +82,7 @@ func (t *mergeTable) formSQL() string {
 		}
 	}
 	return fmt.Sprintf(`insert into %s (%s) select %s from %s c join pg_temp.smartdr_s s using (n) left join pg_temp.smartdr_w w using (n) %s
-		where s.p and c.t is not null and (w.v is not null or s.class <> 'same')`, t.temp("f"), strings.Join(names, ", "), strings.Join(values, ", "), t.temp("c"), join)
+		where s.p and c.t is not null and (w.v is not null or s.class not in %s)`, t.temp("f"), strings.Join(names, ", "), strings.Join(values, ", "), t.temp("c"), join, there)
 }
 
 // probe fills f in pieces, and row by row where a piece is refused, to find the rows that are. The rows of a person's own values are not to be

@@ -173,8 +173,8 @@ func (m *merger) round(ctx context.Context) (total int64, err error) {
 // dropParts drops changes of transactions that cannot be applied as a whole, and so on through the rows that transactions have in common.
 func (m *merger) dropParts(ctx context.Context) (total int64, err error) {
 	for {
-		n, err := m.exec(ctx, `with held as (select x as v from pg_temp.smartdr_s where not p and class <> 'same' and x is not null
-			union select y from pg_temp.smartdr_s where not p and class <> 'same' and y is not null)
+		n, err := m.exec(ctx, `with held as (select x as v from pg_temp.smartdr_s where not p and class not in `+there+` and x is not null
+			union select y from pg_temp.smartdr_s where not p and class not in `+there+` and y is not null)
 			update pg_temp.smartdr_s s set p = false, class = 'held', why = null where s.p and (s.x in (select v from held) or s.y in (select v from held))`)
 		total += n
 		if err != nil || n == 0 {

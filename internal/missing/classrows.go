@@ -152,17 +152,22 @@ func (t *mergeTable) notUsable() string {
 	return t.refusal
 }
 
+// there lists the classes of what the active database has already.
+const there = "('same', 'alike')"
+
 // keyClass compares the three versions of a row. What an earlier merge brought, and nobody changed since, is as good as what the fork had; and
-// what a person chose then instead of theirs is as good as theirs.
+// what a person chose then instead of theirs is as good as theirs. What no merge brought, and both sides have, each side made by itself.
 func (t *mergeTable) keyClass() string {
 	base, theirs, active, merged := t.compared("c.o"), t.compared("c.t"), t.compared("a.v"), t.compared("c.m")
 	same := func(x, y string) string { return fmt.Sprintf("(%s) is not distinct from (%s)", x, y) }
 	was := t.compared("c.mt")
+	brought := "c.me and " + same(active, merged)
 	return "case " + strings.Join([]string{
+		"when " + same(active, theirs) + " and c.o is not null and c.t is not null and not " + same(base, theirs) + " and not (" + brought + ") then 'alike'",
 		"when " + same(active, theirs) + " then 'same'",
-		"when c.me and " + same(active, merged) + " and " + same(was, theirs) + " then 'same'",
+		"when " + brought + " and " + same(was, theirs) + " then 'same'",
 		"when " + same(active, base) + " then 'missing'",
-		"when c.me and " + same(active, merged) + " and " + same(merged, was) + " then 'missing'",
+		"when " + brought + " and " + same(merged, was) + " then 'missing'",
 		"when c.t is null then 'deleted-updated'",
 		"when a.v is null then 'updated-deleted'",
 		"when c.o is null then 'both-inserted'",

@@ -145,6 +145,6 @@ func (d *decider) write(ctx context.Context) error {
 	}
 	m.edits = len(d.edits) > 0
 	_, err := m.exec(ctx, `update pg_temp.smartdr_s s set p = d.take and (class = 'missing' or `+takeable+`), forced = d.take and `+takeable+`,
-		class = case when d.take or s.class = 'same' then s.class else 'kept' end from pg_temp.smartdr_d d where d.n = s.n`)
+		class = case when d.take or s.class in `+there+` then s.class else 'kept' end from pg_temp.smartdr_d d where d.n = s.n`)
 	return err
 }

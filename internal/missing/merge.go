@@ -17,6 +17,8 @@ type Class string
 const (
 	Missing Class = "missing" // the active database has what the fork had: the change can be applied as it is
 	Same    Class = "same"    // the active database has it already
+	// Alike: each side made the same of a row that there was at the fork. It counts once, which is wrong of a counter that both sides lowered.
+	Alike Class = "alike"
 
 	BothInserted   Class = "both-inserted"   // the same key, with other contents
 	BothUpdated    Class = "both-updated"    // each side made something else of the same row
@@ -33,7 +35,10 @@ const (
 )
 
 // Conflict reports whether somebody has to decide.
-func (c Class) Conflict() bool { return c != Missing && c != Same && c != Kept }
+func (c Class) Conflict() bool { return c != Missing && !c.There() && c != Kept }
+
+// There reports whether the active database has it, and no merge brought it.
+func (c Class) There() bool { return c == Same || c == Alike }
 
 // Op is what the old line did to a row.
 type Op string

@@ -82,5 +82,9 @@ func TestLaterWALIsASecondRun(t *testing.T) {
 		if sum := h.merge(withApply); sum.Conflicts != 1 {
 			t.Errorf("a row that somebody changed since: %+v\n%s", sum, h.said())
 		}
+		h.on(`update items set n = 12 where id = 1`)
+		if sum := h.merge(withApply); sum.Conflicts != 0 || sum.Applied != 0 || sum.Classes[missing.Alike] != 1 {
+			t.Errorf("a row that both sides changed alike since: %+v\n%s", sum, h.said())
+		}
 	})
 }

@@ -19,8 +19,15 @@ var mergeCases = []mergeCase{
 		name: "the same on both sides", schema: mergeItems,
 		old:    `insert into items values (4, 'd', 4); update items set n = 20 where id = 2; delete from items where id = 3`,
 		active: `insert into items values (4, 'd', 4); update items set n = 20 where id = 2; delete from items where id = 3`,
-		said:   "same update items 2\nsame delete items 3\nsame insert items 4",
+		said:   "alike update items 2\nsame delete items 3\nsame insert items 4",
 		table:  "items", rows: "(1,a,1) (2,b,20) (4,d,4)",
+	},
+	{
+		name: "a counter that both sides lowered holds nothing back", schema: mergeItems, change: []func(*missing.MergeInput){withWhole},
+		old:    `begin; update items set n = n - 50 where id = 1; insert into items values (4, 'd', 4); commit`,
+		active: `update items set n = n - 50 where id = 1`,
+		said:   "alike update items 1\nmissing insert items 4 +",
+		table:  "items", rows: "(1,a,-49) (2,b,2) (3,c,3) (4,d,4)",
 	},
 	{
 		name: "conflicts are kept", schema: mergeItems,

@@ -107,6 +107,7 @@ var reasons = map[Class]string{
 	TwoPhase:       "its transaction is prepared on the active side, and waits there to be ended",
 	Held:           "another change of its transaction, or of one that touched the same rows, cannot be applied",
 	Kept:           "somebody decided to keep what is active",
+	Alike:          "each side made the same of the row, or somebody brought it over by hand",
 }
 
 // report tells everybody who wants to know.
@@ -165,7 +166,7 @@ func (m *merger) summarize(ctx context.Context) error {
 		}
 	}
 	return m.rows(ctx, `select count(distinct v) from (select x as v, class from pg_temp.smartdr_s union all select y, class from pg_temp.smartdr_s where x is null) s
-		where class <> 'same'`, nil, []any{&s.Transactions}, func() error { return nil })
+		where class not in `+there, nil, []any{&s.Transactions}, func() error { return nil })
 }
 
 func (m *merger) count(ctx context.Context, t *mergeTable) (TableSummary, error) {
@@ -187,7 +188,7 @@ func (m *merger) count(ctx context.Context, t *mergeTable) (TableSummary, error)
 		if c.Conflict() && !applied {
 			m.sum.Conflicts += n
 		}
-		if c != Same {
+		if !c.There() {
 			out.add(Op(op), n)
 		}
 		return nil

@@ -50,7 +50,7 @@ func (o *opening) whole(database string, set []byte) {
 			case c.Commit == nil:
 			case c.Applied:
 				merges[c.Commit.Top] = name
-			case c.Class != missing.Same:
+			case !c.Class.There():
 				stays[c.Commit.Top] = name
 			}
 			if c.Applied {

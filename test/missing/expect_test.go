@@ -94,7 +94,7 @@ func (m *model) compareKeyed(name string, base, theirs *tableState) {
 		class := e.compare(was)
 		if lost {
 			class = missing.SchemaDrift
-		} else if m.twoPhase[name+" "+key] && class != missing.Same {
+		} else if m.twoPhase[name+" "+key] && !class.There() {
 			class = missing.TwoPhase
 		}
 		e.classes = []missing.Class{class}
@@ -133,6 +133,8 @@ func opOf(base, theirs []*string) missing.Op {
 // compare compares a change with what is active. A row that an earlier merge brought was what that made of it.
 func (e *expected) compare(was []*string) missing.Class {
 	switch {
+	case whole(e.active) == whole(e.theirs) && e.op == missing.Update && whole(e.base) != whole(e.theirs) && whole(e.active) != whole(was):
+		return missing.Alike
 	case whole(e.active) == whole(e.theirs):
 		return missing.Same
 	case whole(e.active) == whole(e.base), whole(e.active) == whole(was):

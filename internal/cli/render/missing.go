@@ -36,6 +36,7 @@ var missingClasses = []struct {
 	{missing.TwoPhase, "a prepared transaction that ended there waits in what serves"},
 	{missing.Held, "another change of its transaction conflicts, and transactions stay whole"},
 	{missing.Kept, "it conflicts, and what is active was decided for"},
+	{missing.Alike, "both sides made the same of the row, or somebody brought it over by hand: of a counter that both moved, that is once"},
 	{missing.Same, "what serves has it already"},
 }
 
@@ -49,7 +50,7 @@ func MissingClasses() (names []string) {
 
 func classTint(c missing.Class) colour {
 	switch {
-	case c == missing.Same || c == missing.Kept:
+	case c.There() || c == missing.Kept:
 		return dim
 	case c.Conflict():
 		return red
@@ -113,7 +114,7 @@ func missingSaid(v MissingView, d api.MissingDatabase) string {
 		}
 		return text
 	case d.Missing() == 0:
-		return "Nothing is missing."
+		return "Nothing is missing." + alikeSaid(sum)
 	}
 	text := are(d.Missing(), "change") + " missing"
 	if sum.Transactions > 0 {
@@ -125,7 +126,16 @@ func missingSaid(v MissingView, d api.MissingDatabase) string {
 	if n := sum.Classes[missing.Held]; n > 0 {
 		text += fmt.Sprintf(", and %s held back with their transactions", are(n, "other"))
 	}
-	return text + "."
+	return text + "." + alikeSaid(sum)
+}
+
+// alikeSaid says how many rows both sides changed in the same way: whoever has counters looks at them.
+func alikeSaid(sum missing.Summary) string {
+	n := sum.Classes[missing.Alike]
+	if n == 0 {
+		return ""
+	}
+	return " " + are(n, "change") + " alike on both sides."
 }
 
 // settledAmong says how many of the changes that were merged had been conflicts.

@@ -100,7 +100,7 @@ func TestMissingGolden(t *testing.T) {
 	merged.Merged = true
 	merged.Databases[0].Undo, merged.Databases[0].Summary.XID = "u", 4711
 	whole := foundMissing()
-	whole.Databases[0].Summary = missing.Summary{Database: "app", Whole: true, Classes: map[missing.Class]int64{missing.Same: 4}}
+	whole.Databases[0].Summary = missing.Summary{Database: "app", Whole: true, Classes: map[missing.Class]int64{missing.Same: 4, missing.Alike: 2}}
 	whole.Databases[0].Complete = true
 	settled := foundMissing()
 	settled.Merged = true
