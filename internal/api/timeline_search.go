@@ -2,12 +2,16 @@ package api
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/workflows"
 )
+
+const opSearch = "search timeline"
 
 // SearchRequest asks when a query returned rows for the last time. From and To are RFC 3339, or empty: see workflows.SearchInput.
 type SearchRequest struct {
@@ -34,7 +38,7 @@ func (s *Service) Search(ctx context.Context, req SearchRequest) (out workflows.
 		return out, err
 	}
 	if !in.From.IsZero() && !in.To.IsZero() && !in.From.Before(in.To) {
-		return out, fault.Newf(fault.Invalid, "search timeline", "from %s to %s is no range", req.From, req.To).WithHint("Give a range that begins before it ends.")
+		return out, fault.Newf(fault.Invalid, opSearch, "from %s to %s is no range", req.From, req.To).WithHint("Give a range that begins before it ends.")
 	}
 	err = s.perform(ctx, workflows.SearchID(req.Group), workflows.SearchType, "search the past of group "+req.Group, in, &out)
 	return out, err
@@ -44,9 +48,9 @@ func searchMoment(what, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	t, err := time.Parse(time.RFC3339, text)
+	t, err := topology.ParseMoment(text)
 	if err != nil {
-		return t, fault.Newf(fault.Invalid, "search timeline", "%s: %q is no moment", what, text).WithHint(`Give it as "2026-11-23T10:00:00Z".`)
+		return t, fault.New(fault.Invalid, opSearch, fmt.Errorf("--%s: %w", what, errors.Unwrap(err))).WithHint("%s", fault.HintOf(err))
 	}
-	return t.UTC(), nil
+	return t, nil
 }

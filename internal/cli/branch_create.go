@@ -3,7 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
-	"time"
+	"fmt"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -20,13 +20,14 @@ type targetFlags struct {
 	prefix          string // of the flags' names: "at" or "to"
 	time, lsn, name string
 	xid             uint32
+	flags           *pflag.FlagSet
 }
 
 func (t *targetFlags) add(f *pflag.FlagSet, prefix string) {
-	t.prefix = prefix
+	t.prefix, t.flags = prefix, f
 	f.StringVar(&t.time, prefix+"-time", "", `the last moment that is wanted, as "2026-11-22T22:10:00Z" (default: the newest point)`)
 	f.StringVar(&t.lsn, prefix+"-lsn", "", `the last position that is wanted, as "0/3000148"`)
-	f.Uint32Var(&t.xid, prefix+"-xid", 0, "the last transaction that is wanted")
+	f.Uint32Var(&t.xid, prefix+"-xid", 0, "the last transaction that is wanted, as pg_current_xact_id()::xid has it")
 	f.StringVar(&t.name, prefix+"-name", "", "a restore point made by pg_create_restore_point")
 }
 
@@ -34,15 +35,17 @@ func (t *targetFlags) add(f *pflag.FlagSet, prefix string) {
 func (t *targetFlags) target() (out topology.Target, err error) {
 	out = topology.Target{XID: t.xid, Name: t.name}
 	if t.time != "" {
-		if out.Time, err = time.Parse(time.RFC3339, t.time); err != nil {
-			return out, fault.Newf(fault.Invalid, "read point", "--%s-time: %q is no moment", t.prefix, t.time).WithHint(`Give it as "2026-11-22T22:10:00Z".`)
+		if out.Time, err = topology.ParseMoment(t.time); err != nil {
+			return out, fault.New(fault.Invalid, "read point", fmt.Errorf("--%s-time: %w", t.prefix, errors.Unwrap(err))).WithHint("%s", fault.HintOf(err))
 		}
-		out.Time = out.Time.UTC()
 	}
 	if t.lsn != "" {
 		if out.LSN, err = wal.ParseLSN(t.lsn); err != nil || out.LSN == 0 {
 			return out, fault.Newf(fault.Invalid, "read point", "--%s-lsn: %q is no position in the WAL", t.prefix, t.lsn).WithHint(`Give it as "0/3000148".`)
 		}
+	}
+	if t.flags.Changed(t.prefix+"-xid") && t.xid == 0 {
+		return out, fault.Newf(fault.Invalid, "read point", "--%s-xid 0 is no transaction", t.prefix).WithHint("PostgreSQL tells it: SELECT pg_current_xact_id()::xid")
 	}
 	return out, out.Check()
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/user"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/smartdr/smartdr/internal/api"
@@ -27,14 +28,8 @@ func (a *app) cancelCommand() *cobra.Command {
 		Use: "cancel [GROUP] [OPERATION]", Short: "Stop an operation before its point of no return", Args: cobra.MaximumNArgs(2),
 		Long: cancelLong, Example: cancelExample, ValidArgsFunction: a.completeGroups,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			asked := req
-			if len(args) > 0 && (asked.Group == "" || len(args) == 2) {
-				asked.Group, args = args[0], args[1:]
-			}
-			if len(args) > 0 {
-				asked.Operation = args[0]
-			}
-			if err := needGroup(cmd, asked.Group); err != nil {
+			asked, err := named(cmd, req, args)
+			if err != nil {
 				return err
 			}
 			ctx, cancel := a.waiting(cmd.Context())
@@ -44,6 +39,22 @@ func (a *app) cancelCommand() *cobra.Command {
 	}
 	a.groupFlag(cmd, &req.Group)
 	return cmd
+}
+
+// named puts the arguments where they belong: GROUP, OPERATION, or both. An operation's id is a UUID, which no group is called.
+func named(cmd *cobra.Command, req api.CancelRequest, args []string) (api.CancelRequest, error) {
+	if n := len(args); n > 0 && uuid.Validate(args[n-1]) == nil {
+		req.Operation, args = args[n-1], args[:n-1]
+	}
+	switch {
+	case len(args) == 2:
+		return req, usage(cmd, "%q is no id of an operation: `smartdr operations --group %s` lists them", args[1], args[0])
+	case len(args) == 1 && cmd.Flags().Changed("group") && args[0] != req.Group:
+		return req, twoGroups(cmd, req.Group, args[0])
+	case len(args) == 1:
+		req.Group = args[0]
+	}
+	return req, needGroup(cmd, req.Group)
 }
 
 func (a *app) cancel(ctx context.Context, req api.CancelRequest) error {

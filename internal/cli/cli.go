@@ -15,6 +15,7 @@ import (
 
 	"github.com/smartdr/smartdr/internal/api"
 	"github.com/smartdr/smartdr/internal/cli/render"
+	"github.com/smartdr/smartdr/internal/fault"
 )
 
 // Streams is what the CLI reads from and writes to.
@@ -41,7 +42,11 @@ func Main(args []string, s Streams) int {
 	root.SetIn(s.In)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
-	return a.finish(root.ExecuteContext(ctx))
+	cmd, err := root.ExecuteContextC(ctx)
+	if err != nil && !a.read && fault.HintOf(err) == "" { // cobra's own: a word that it does not take
+		err = misused(cmd, err)
+	}
+	return a.finish(err)
 }
 
 // app is one run of the command line.
@@ -49,7 +54,8 @@ type app struct {
 	Streams
 	now   func() time.Time
 	flags globals
-	began bool // the command line was understood
+	read  bool // the command line could be read
+	began bool // and can be meant
 	api   *api.Service
 }
 
@@ -95,7 +101,7 @@ func (a *app) root() *cobra.Command {
 		Long: rootLong + exitCodesText, Example: rootExample,
 		Args: cobra.NoArgs, RunE: showHelp,
 		SilenceErrors: true, SilenceUsage: true,
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.begin(cmd) },
+		PersistentPreRunE: a.begin,
 	}
 	root.Version = version().Version
 	a.addGlobals(root)
@@ -104,6 +110,8 @@ func (a *app) root() *cobra.Command {
 		a.databasesCommand(), a.branchCommand(), a.restoreCommand(), a.readinessCommand(), a.timelineCommand(), a.costCommand(), a.failoverCommand(), a.cancelCommand(), a.switchoverCommand(), a.failbackCommand(), a.missingRowsCommand(), a.preprovisionCommand(), a.retentionCommand(), a.snapshotCommand(), a.verifyCommand(),
 		a.recoverCommand(), a.salvageCommand(), a.hooksCommand(), a.connectCommand(), a.operationsCommand(), a.versionCommand(),
 	)
+	root.SetFlagErrorFunc(misread)
+	takeOnce(root)
 	return root
 }
 

@@ -117,5 +117,5 @@ func text(err error) string {
 // quietOps are the operations whose name only repeats the command.
 var quietOps = map[string]bool{
 	"read command line": true, "read group": true, "connect": true, "choose group": true, "read connection string": true,
-	"check names": true, "read size": true, "read firewall": true, "change group": true, "check settings": true,
+	"check names": true, "read point": true, "read size": true, "read firewall": true, "change group": true, "check settings": true,
 }

@@ -60,7 +60,8 @@ func (a *app) addGlobals(root *cobra.Command) {
 }
 
 // begin checks the global flags, once the command line has been understood.
-func (a *app) begin(cmd *cobra.Command) error {
+func (a *app) begin(cmd *cobra.Command, args []string) error {
+	a.read = true
 	switch all := outputsOf(cmd); {
 	case slices.Contains(all, a.flags.output):
 	case len(all) == 2:
@@ -70,6 +71,9 @@ func (a *app) begin(cmd *cobra.Command) error {
 	}
 	if a.flags.timeout < 0 {
 		return fault.Newf(fault.Invalid, "read command line", "--timeout %s is negative", a.flags.timeout)
+	}
+	if err := checkLine(cmd, args); err != nil {
+		return err
 	}
 	a.began = true
 	return nil

@@ -97,7 +97,7 @@ func (in *missingFlags) flags(cmd *cobra.Command) {
 func (in *missingFlags) name(cmd *cobra.Command, args []string) error {
 	if cmd.Flags().Changed("group") {
 		if len(args) > 1 {
-			return usage(cmd, "the group is named twice: by --group %s, and by %s", in.Group, args[0])
+			return twoGroups(cmd, in.Group, args[0])
 		}
 	} else if len(args) > 0 {
 		in.Group, args = args[0], args[1:]

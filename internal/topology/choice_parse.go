@@ -13,7 +13,7 @@ import (
 
 const choicesHint = `Give "latest", a time as "2026-11-23T10:00:00Z", an LSN as "0/3000148", or one for each of several workspaces as "main=0/3000148,side=1/0".`
 
-// ParseChoice reads the point that a failover is to go to: "latest" or nothing, a time in RFC 3339, an LSN where there is
+// ParseChoice reads the point that a failover is to go to: "latest" or nothing, a time as ParseMoment reads it, an LSN where there is
 // one workspace, or "main=0/3000148,side=1/0". workspaces are those that would be brought back. Errors are fault.Invalid.
 func ParseChoice(text string, workspaces []string) (Choice, error) {
 	text = strings.TrimSpace(text)
@@ -23,8 +23,9 @@ func ParseChoice(text string, workspaces []string) (Choice, error) {
 	case strings.Contains(text, "="):
 		return parseLSNs(text, workspaces)
 	}
-	if at, err := time.Parse(time.RFC3339, text); err == nil {
-		return Choice{Time: at.UTC()}, nil
+	moment, err := ParseMoment(text)
+	if _, unsure := withoutZone(text); err == nil || unsure {
+		return Choice{Time: moment}, err
 	}
 	at, err := wal.ParseLSN(text)
 	switch {
