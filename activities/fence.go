@@ -67,7 +67,7 @@ func (s *Source) hold(ctx context.Context, b barred) (topology.Fence, error) {
 		return topology.Fence{}, err
 	}
 	s.guard(b, result)
-	f.Worth, f.Reason, f.Means, f.End, f.Before = result.Worth, result.Reason, result.Means, result.End, result.Before
+	f = found(f, result)
 	return s.Catalog.PutFence(ctx, f)
 }
 
@@ -79,13 +79,19 @@ func (s *Source) commit(ctx context.Context, b barred) (topology.Fence, error) {
 		return topology.Fence{}, err
 	}
 	s.guard(b, result)
-	f.Worth, f.Reason, f.Means, f.End, f.Before = result.Worth, result.Reason, result.Means, result.End, result.Before
+	f = found(f, result)
 	recorded, err := s.Catalog.PutFence(ctx, f)
 	if err != nil {
 		s.Log.WarnContext(ctx, "a server was fenced, and no bucket knows", "group", b.group, "workspace", b.workspace, "error", err)
 		return f, nil
 	}
 	return recorded, nil
+}
+
+// found completes a record with what fencing came to.
+func found(f topology.Fence, r fence.Result) topology.Fence {
+	f.Worth, f.Reason, f.Means, f.End, f.Before, f.DataDir = r.Worth, r.Reason, r.Means, r.End, r.Before, r.DataDir
+	return f
 }
 
 // bar fences a server for good, also one of this host that is down: that stays down, and its next start is fenced.

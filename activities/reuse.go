@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"time"
@@ -36,7 +37,8 @@ func (t *Target) reuse(ctx context.Context, in RestoreInput) (dirs []string) {
 	return dirs
 }
 
-// adoptedDir asks the workspace's adopted server of this region, if there is one, where its files are.
+// adoptedDir asks the workspace's adopted server of this region, if there is one, where its files are. Of one that is down, as it ought
+// to be as soon as nobody needs it, its fence says it.
 func (t *Target) adoptedDir(ctx context.Context, in RestoreInput) (string, error) {
 	loaded, err := t.Catalog.Load(ctx, in.Group)
 	if err != nil {
@@ -46,9 +48,23 @@ func (t *Target) adoptedDir(ctx context.Context, in RestoreInput) (string, error
 	if w == nil || w.Sites[in.To].Kind != topology.Adopted {
 		return "", nil
 	}
+	dir, err := askDir(ctx, w.Sites[in.To].Source, slotName(in.Group, w.Name))
+	if err == nil {
+		return dir, nil
+	}
+	fences, unread := t.Catalog.Fences(ctx, in.Group)
+	for _, f := range fences { // newest first
+		if f.Workspace == w.Name && sameServer(f.Site, w.Sites[in.To]) && f.DataDir != "" {
+			return f.DataDir, nil
+		}
+	}
+	return "", errors.Join(err, unread)
+}
+
+func askDir(ctx context.Context, src topology.Source, application string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askServer)
 	defer cancel()
-	conn, err := replication.Connect(ctx, w.Sites[in.To].Source, slotName(in.Group, w.Name))
+	conn, err := replication.Connect(ctx, src, application)
 	if err != nil {
 		return "", err
 	}

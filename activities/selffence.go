@@ -177,7 +177,7 @@ func (k *fencer) fenceOne(ctx context.Context, g *groupFences, b barred) error {
 		return err
 	}
 	f := b.record(topology.FenceHolding)
-	f.Worth, f.Reason, f.Means, f.End, f.Before = result.Worth, result.Reason, result.Means, result.End, result.Before
+	f = found(f, result)
 	if f, err = k.Catalog.PutFence(ctx, f); err != nil { // nobody may be there to be told
 		k.Log.InfoContext(ctx, "no bucket knows that a server was fenced", "group", b.group, "workspace", b.workspace, "error", err)
 		return nil

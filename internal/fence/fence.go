@@ -61,6 +61,9 @@ type Result struct {
 	End    wal.Position
 	Before map[string]*string // the server's own values of the settings that were replaced
 
+	// DataDir is the server's data directory on its host; empty where the role may not know.
+	DataDir string
+
 	held *pgx.Conn // nil, or a session that keeps subscriptions from running
 }
 
@@ -78,7 +81,7 @@ func Apply(ctx context.Context, src topology.Source, o Options) (Result, error) 
 	if err := s.lock(ctx); err != nil {
 		return Result{}, err
 	}
-	a := &applying{session: s, options: o}
+	a := &applying{session: s, options: o, result: Result{DataDir: s.dataDir}}
 	if !s.superuser {
 		return a.asFarAsAllowed(ctx)
 	}

@@ -21,6 +21,9 @@ func TestAFencedServerLetsNobodyIn(t *testing.T) {
 		if r.Worth != topology.FenceProven || r.End.LSN == 0 || r.End.Timeline != 1 {
 			t.Errorf("worth %s (%s), end %s, means %q", r.Worth, r.Reason, r.End, r.Means)
 		}
+		if r.DataDir != w.server.DataDir {
+			t.Errorf("its files are in %q, and were fenced in %q", w.server.DataDir, r.DataDir)
+		}
 		w.refused()
 		for _, mode := range []postgres.StopMode{postgres.Fast, postgres.Immediate} {
 			postgrestest.Check(t, w.server.Stop(context.Background(), mode))

@@ -24,6 +24,7 @@ type session struct {
 	superuser  bool
 	inRecovery bool
 	systemID   string
+	dataDir    string // as far as the role may know
 	hbaFile    string // superusers only
 	// noSettings: ALTER SYSTEM is refused (allow_alter_system, since PostgreSQL 17).
 	noSettings bool
@@ -54,8 +55,9 @@ func (s *session) look(ctx context.Context) error {
 		return err
 	}
 	err = s.QueryRow(ctx, `SELECT current_user, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), pg_is_in_recovery(),
-			(SELECT system_identifier::text FROM pg_control_system()), coalesce(current_setting('allow_alter_system', true), 'on') = 'off'`).
-		Scan(&s.role, &s.superuser, &s.inRecovery, &s.systemID, &s.noSettings)
+			(SELECT system_identifier::text FROM pg_control_system()), coalesce(current_setting('allow_alter_system', true), 'on') = 'off',
+			coalesce((SELECT setting FROM pg_settings WHERE name = 'data_directory'), '')`).
+		Scan(&s.role, &s.superuser, &s.inRecovery, &s.systemID, &s.noSettings, &s.dataDir)
 	if err != nil || !s.superuser {
 		return err
 	}

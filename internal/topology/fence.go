@@ -56,6 +56,8 @@ type Fence struct {
 	Before map[string]*string `json:"before,omitempty"`
 	// Site is the server, as the group's document named it: that may name another one since.
 	Site Site `json:"site,omitzero"`
+	// DataDir is the server's data directory on its host, for when it is down: empty where the role may not know.
+	DataDir string `json:"dataDir,omitempty"`
 }
 
 // Following is f after there was a record of the same server: what is known of it stays known.
@@ -66,6 +68,9 @@ func (f Fence) Following(there Fence) Fence {
 	}
 	if f.Before == nil {
 		f.Before = there.Before
+	}
+	if f.DataDir == "" {
+		f.DataDir = there.DataDir
 	}
 	if there.State != f.State {
 		return f
