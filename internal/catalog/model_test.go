@@ -130,7 +130,7 @@ func (m *model) step(ctx context.Context, s schedule) {
 	}
 	alive := 0
 	for _, r := range requests {
-		if !r.left {
+		if !m.net.abandoned(r) {
 			alive++
 		}
 		say(r.String()+" "+happens, func() {
@@ -159,7 +159,7 @@ func (m *model) step(ctx context.Context, s schedule) {
 func (m *model) disturb(ctx context.Context, requests []*request, offer func(string, func())) {
 	writes := map[*actor]bool{m.wroteLast: true}
 	for _, r := range requests {
-		if r.left || r.op != "PUT" {
+		if m.net.abandoned(r) || r.op != "PUT" {
 			continue
 		}
 		writes[r.actor] = true

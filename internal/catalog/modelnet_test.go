@@ -86,6 +86,13 @@ func (n *network) send(ctx context.Context, r *request) answer {
 	}
 }
 
+// abandoned reports whether nobody waits for the answer of a request any more.
+func (n *network) abandoned(r *request) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return r.left
+}
+
 // requests returns those that can happen now, in an order that does not depend on how goroutines ran.
 func (n *network) requests() []*request {
 	n.mu.Lock()
