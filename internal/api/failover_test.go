@@ -55,3 +55,22 @@ func TestAForcedFailoverLeavesBehindWhatCannotBeBroughtBack(t *testing.T) {
 		t.Errorf("with nothing to bring back: %v", err)
 	}
 }
+
+// What was brought up a moment ago has had no time to announce anything: silence is no sign that it is lost.
+func TestAServerThatWasJustBroughtUpIsAlive(t *testing.T) {
+	began := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	w := topology.Workspace{Name: "main", Lineage: "0002-00000002", Lineages: []topology.Lineage{
+		{ID: "0001-00000001", Region: "east", CreatedAt: began.Add(-time.Hour)},
+		{ID: "0002-00000002", Region: "west", CreatedAt: began, Parent: &topology.Fork{Lineage: "0001-00000001"}},
+	}}
+	s := topology.GroupStatus{Group: topology.Group{Name: "prod", Active: "west", Workspaces: []topology.Workspace{w}}}
+	for after, want := range map[time.Duration]bool{0: true, 59 * time.Second: true, time.Minute: false, time.Hour: false} {
+		if got, why := alive(s, began.Add(after)); got != want || why == "" {
+			t.Errorf("%s after it began to serve: %t, since %q; want %t", after, got, why, want)
+		}
+	}
+	s.Silent = map[string]string{"west": "no answer"}
+	if got, why := alive(s, began); got {
+		t.Errorf("its bucket is silent, and it is alive: %s", why)
+	}
+}

@@ -82,6 +82,9 @@ func alive(s topology.GroupStatus, now time.Time) (bool, string) {
 			last = w.WAL.MeasuredAt
 		}
 	}
+	if began := beganServing(s.Group); now.Sub(began) < settlesWithin && last.Before(began) {
+		return true, fmt.Sprintf("%s began to serve %s ago, and its bucket answers", from, now.Sub(began).Round(time.Second))
+	}
 	if last.IsZero() {
 		return false, fmt.Sprintf("nothing is known to have been shipped from %s", from)
 	}
@@ -90,6 +93,23 @@ func alive(s topology.GroupStatus, now time.Time) (bool, string) {
 		return false, fmt.Sprintf("nothing has been heard from %s for %s", from, age)
 	}
 	return true, fmt.Sprintf("%s shipped WAL %s ago and its bucket answers", from, age)
+}
+
+// settlesWithin is how soon a server that was just brought up announces what it has shipped. Until then silence says nothing of it, and a
+// failover that is ordered again, as by a script that retries, must not go back to where the first came from.
+const settlesWithin = time.Minute
+
+// beganServing is when the newest server that was brought up from a bucket began its lineage; the zero time when there is none.
+func beganServing(g topology.Group) (last time.Time) {
+	for i := range g.Workspaces {
+		w := &g.Workspaces[i]
+		for _, l := range w.Lineages {
+			if l.ID == w.Lineage && l.Parent != nil && l.CreatedAt.After(last) {
+				last = l.CreatedAt
+			}
+		}
+	}
+	return last
 }
 
 // tellsOf reports whether what was announced is of the server that serves now, and not of the one that served before.
@@ -138,7 +158,7 @@ func (p FailoverPreview) Refusal(force bool) error {
 			WithHint("`smartdr status --group %s` shows how far replication is.", p.Group)
 	case p.Alive && !force:
 		return As(Unsafe, fault.Newf(fault.Invalid, opFailover, "%s still seems alive: %s", p.From, p.Evidence).
-			WithHint("If it is lost all the same, or is to be left, say so with --force."))
+			WithHint("If both regions are there, `smartdr switchover --group %s` loses nothing. If it is lost all the same, --force says so.", p.Group))
 	}
 	return nil
 }
