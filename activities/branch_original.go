@@ -104,8 +104,15 @@ func (t *Target) workspaceOf(ctx context.Context, g *topology.Group, name, datab
 			having = append(having, &g.Workspaces[i])
 		}
 	}
-	if len(having) == 1 {
+	switch {
+	case len(having) == 1:
 		return having[0], nil
+	case len(having) > 1:
+		return nil, fault.Newf(fault.Invalid, opResolve, "several workspaces of group %s have a database %q", g.Name, database).
+			WithHint("Name one of them, as in %s/%s.", having[0].Name, database)
+	case database != "":
+		return nil, fault.Newf(fault.Missing, opResolve, "group %s has no database, no branch and no system-managed database %q", g.Name, database).
+			WithHint("`smartdr databases --group %s` lists them.", g.Name)
 	}
 	return nil, fault.Newf(fault.Invalid, opResolve, "which workspace of group %s is not said", g.Name).
 		WithHint("Name one: %s.", strings.Join(workspaceNames(g), ", "))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"strings"
 
 	"github.com/smartdr/smartdr/activities"
 	"github.com/smartdr/smartdr/internal/fault"
@@ -95,6 +96,7 @@ func (s *Service) CreateBranch(ctx context.Context, in workflows.CreateBranchInp
 			func() error { return in.At.Check() },
 			func() error { return g.Branchable("create branch") },
 			func() error { return freeToUse(g, in.Name) },
+			func() error { return ofGroup(g, "create branch", in.Region) },
 		)
 	}
 	if err != nil {
@@ -106,6 +108,18 @@ func (s *Service) CreateBranch(ctx context.Context, in workflows.CreateBranchInp
 	}
 	what := cmp.Or(in.Of, in.Workspace, in.Group)
 	return s.changeBranch(ctx, in.Group, workflows.BranchID(in.Group, name), workflows.CreateBranchType, "branch "+what, in)
+}
+
+// ofGroup refuses a region that is none of the group's; "" is left to be chosen.
+func ofGroup(g topology.Group, op, region string) error {
+	if region == "" || region == g.Primary || region == g.Secondary {
+		return nil
+	}
+	e := fault.Newf(fault.Invalid, op, "group %s has no region %q", g.Name, region)
+	if g.Secondary == "" {
+		return e.WithHint("It has %s alone.", g.Primary)
+	}
+	return e.WithHint("It has %s and %s.", g.Primary, g.Secondary)
 }
 
 func freeToUse(g topology.Group, name string) error {
@@ -179,5 +193,12 @@ func (s *Service) LinkBranch(ctx context.Context, in workflows.LinkBranchInput) 
 	if in.Unlink {
 		verb = "unlink"
 	}
-	return s.changeBranch(ctx, in.Group, workflows.BranchID(in.Group, in.Branch), workflows.LinkBranchType, fmt.Sprintf("%s branch %s", verb, in.Branch), in)
+	v, err := s.changeBranch(ctx, in.Group, workflows.BranchID(in.Group, in.Branch), workflows.LinkBranchType, fmt.Sprintf("%s branch %s", verb, in.Branch), in)
+	if err != nil && strings.Contains(err.Error(), noDatabase) {
+		err = fault.New(fault.Missing, "link branch", err).WithHint("Databases that serve are listed by `smartdr databases --group %s`; --into names one of them.", g.Name)
+	}
+	return v, err
 }
+
+// noDatabase is PostgreSQL's word for a database that is not there: invalid_catalog_name.
+const noDatabase = "SQLSTATE 3D000"

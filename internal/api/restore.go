@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	sdkpb "go.temporal.io/api/sdk/v1"
@@ -65,7 +66,7 @@ func restored(g topology.Group, name string) (*topology.Workspace, error) {
 	w := g.Workspace(name)
 	switch {
 	case name == "":
-		return nil, fault.Newf(fault.Invalid, opRestore, "group %s has %d workspaces", g.Name, len(g.Workspaces)).WithHint("Name one with --workspace.")
+		return nil, fault.Newf(fault.Invalid, opRestore, "group %s has %d workspaces", g.Name, len(g.Workspaces)).WithHint("Name one with --workspace: %s.", strings.Join(workspaceNames(g), ", "))
 	case w == nil:
 		return nil, fault.Newf(fault.Missing, opRestore, "group %s has no workspace %q", g.Name, name).
 			WithHint("`smartdr workspace list --group %s` shows those that there are.", g.Name)
@@ -120,4 +121,11 @@ func (s *Service) detailsNow(ctx context.Context, workflow string) string {
 		return ""
 	}
 	return said.GetCurrentDetails()
+}
+
+func workspaceNames(g topology.Group) (names []string) {
+	for i := range g.Workspaces {
+		names = append(names, g.Workspaces[i].Name)
+	}
+	return names
 }
