@@ -131,3 +131,26 @@ func fencedKind(err error) bool {
 	var app *temporal.ApplicationError
 	return fault.Is(err, fault.Fenced) || errors.As(err, &app) && app.Type() == string(fault.Fenced)
 }
+
+// What was announced while a bucket was away comes to it as soon, although nobody announces it again.
+func TestABucketThatComesBackIsToldWhatWasAnnounced(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		KeepMirroring(ctx, w.Site)
+	}()
+	revive := w.faults["west"].Add(objectstore.Rule{Dead: true})
+	check(t, w.Catalog.PutSnapshotProgress(t.Context(), "prod", "main", topology.SnapshotProgress{
+		ID: "20261122T221000Z-0a1b", Lineage: "0001-89abcdef", MeasuredAt: time.Now().UTC(), Complete: []string{"east", "west"}}))
+	revive()
+	alone := &catalog.Catalog{Stores: map[string]objectstore.Store{"west": w.stores["west"]}}
+	devtest.Within(t, time.Minute, "the bucket to learn that its snapshot is complete", func() bool {
+		p, err := alone.SnapshotProgress(t.Context(), "prod", "main")
+		return err == nil && len(p.Complete) == 2
+	})
+	cancel()
+	<-done
+}

@@ -39,8 +39,9 @@ func (s *Service) PreviewFailover(ctx context.Context, req FailoverRequest) (Fai
 	return p, nil
 }
 
-// findSnapshots looks into a region's bucket for snapshots of which the announcements do not know: they may be older than the bucket is, as that
-// of a snapshot that was completed while the bucket did not answer. A bucket that says nothing now leaves what was announced.
+// findSnapshots looks into a region's bucket for snapshots of which the announcements there do not know. A bucket that was away is told within
+// seconds what it missed, if whoever could tell it lives so long; what was stored counts, and not what was said. A bucket that does not answer now
+// leaves what was announced.
 func (s *Service) findSnapshots(ctx context.Context, st *topology.GroupStatus, region string) {
 	store, err := s.store(ctx, region)
 	if err != nil {
@@ -48,12 +49,15 @@ func (s *Service) findSnapshots(ctx context.Context, st *topology.GroupStatus, r
 	}
 	for i := range st.Workspaces {
 		w := &st.Workspaces[i]
-		if w.Snapshot == nil || slices.Contains(w.Snapshot.Complete, region) {
+		found := topology.SnapshotProgress{}
+		if w.Snapshot != nil {
+			found = *w.Snapshot
+		}
+		if slices.Contains(found.Complete, region) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, s.bucketTimeout())
 		if there, _ := snapshot.List(ctx, store, st.Group.Name, w.Workspace); len(there) > 0 {
-			found := *w.Snapshot
 			found.Complete = append(slices.Clone(found.Complete), region)
 			w.Snapshot = &found
 		}

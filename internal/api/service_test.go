@@ -159,6 +159,14 @@ func TestAFailoverGoesByTheBucketAndNotByWhatWasAnnounced(t *testing.T) {
 	if !ready() {
 		t.Error("a snapshot is there")
 	}
+	for _, s := range c.Stores {
+		if err := s.Delete(t.Context(), "groups/prod/workspaces/main/progress/snapshot.json"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !ready() {
+		t.Error("a snapshot is there, of which nobody has said anything")
+	}
 }
 
 func specOf(name string) GroupSpec {

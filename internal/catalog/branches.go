@@ -30,7 +30,7 @@ func (c *Catalog) PutBranchProgress(ctx context.Context, group, branch, attachme
 		return err
 	}
 	key := branchKey(group, branch, attachment)
-	return c.spread(ctx, regions, write{key: key, next: func(there []byte) ([]byte, error) {
+	return c.spread(ctx, regions, write{key: key, overtake: newerOf[branchDocument](key), next: func(there []byte) ([]byte, error) {
 		next := branchDocument{format, p}
 		var before branchDocument
 		switch err := decode(key, there, &before); {
@@ -58,7 +58,7 @@ func (c *Catalog) BranchProgress(ctx context.Context, group, branch, attachment 
 	replies := ask(ctx, c, regions, func(ctx context.Context, _ string, s objectstore.Store) (branchDocument, error) {
 		return readAnnounced[branchDocument](ctx, s, key)
 	})
-	newest, err := newestReply("read "+key, replies)
+	newest, err := newestReplyFor(c, key, replies)
 	for _, r := range replies {
 		newest.Discarded = newest.Discarded || r.err == nil && r.value.Discarded
 	}

@@ -102,6 +102,8 @@ type cache struct {
 	regions map[string]cachedRegions
 	silent  map[string]time.Time // by region: when it last took the whole timeout
 	owed    map[string]bool      // groups whose other bucket did not take the last change
+	missed  map[place]missed
+	notes   int // that were made of what was missed
 	// announced are the furthest points that were announced through this catalog, by workspace and lineage.
 	announced map[string]topology.WALProgress
 	tails     map[string]topology.Tail // by key: those that are complete

@@ -75,24 +75,16 @@ func putInventory(ctx context.Context, s objectstore.Store, group, workspace str
 	}
 	key := workspaceKey(group, workspace, inventoryFile)
 	var before Inventory
-	for n := 0; ; n++ {
-		_, err := putOver(ctx, s, write{key: key, next: func(there []byte) ([]byte, error) {
-			before = Inventory{}
-			if err := checkSupersedes[Inventory](key, v, there); err != nil || there == nil {
-				return body, err
-			}
-			_ = decode(key, there, &before) // what cannot be read is replaced
-			return body, nil
-		}})
-		if err == nil {
-			break
+	_, err = putUntil(ctx, s, write{key: key, next: func(there []byte) ([]byte, error) {
+		before = Inventory{}
+		if err := checkSupersedes[Inventory](key, v, there); err != nil || there == nil {
+			return body, err
 		}
-		if !fault.Is(err, fault.Conflict) || n+1 == attempts {
-			return err
-		}
-		if err := pause(ctx, n); err != nil {
-			return err
-		}
+		_ = decode(key, there, &before) // what cannot be read is replaced
+		return body, nil
+	}})
+	if err != nil {
+		return err
 	}
 	if before.Digest == "" || inventoryKey(group, workspace, before) == inventoryKey(group, workspace, v) {
 		return nil

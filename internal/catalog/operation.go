@@ -96,7 +96,7 @@ func (c *Catalog) PutOperation(ctx context.Context, op topology.Operation) error
 		return err
 	}
 	key := operationKey(op.Group, op.ID)
-	return c.spread(ctx, regions, write{key: key, blind: body, next: func(there []byte) ([]byte, error) {
+	return c.spread(ctx, regions, write{key: key, blind: body, overtake: newerOf[operationDocument](key), next: func(there []byte) ([]byte, error) {
 		if err := decodeIfThere(key, there, &operationDocument{}); err != nil && !fault.Is(err, fault.Corrupt) {
 			return nil, err
 		}

@@ -23,7 +23,8 @@ type Metadata struct {
 }
 
 type walDocument struct {
-	Format int `json:"format"`
+	Format int  `json:"format"`
+	Copied bool `json:"copied,omitempty"` // from another bucket: it came to this one later than it was written
 	topology.WALProgress
 }
 
@@ -56,9 +57,9 @@ func (d snapshotDocument) age() age {
 // is fault.Fenced if a shipper of a newer epoch has announced itself there. A point of recovery that was announced of the same
 // lineage stays where p is behind it: a failover holds what it finds against it.
 func (c *Catalog) PutWALProgress(ctx context.Context, group, workspace string, p topology.WALProgress) error {
-	d := walDocument{format, c.notBehind(group, workspace, p)}
+	d := walDocument{Format: format, WALProgress: c.notBehind(group, workspace, p)}
 	return announce(ctx, c, group, workspace, walFile, d, func(there walDocument) walDocument {
-		return walDocument{format, c.notBehind(group, workspace, d.NotBehind(there.WALProgress))}
+		return walDocument{Format: format, WALProgress: c.notBehind(group, workspace, d.NotBehind(there.WALProgress))}
 	})
 }
 
@@ -126,7 +127,7 @@ func announce[T announcement](ctx context.Context, c *Catalog, group, workspace,
 		return fault.New(fault.Invalid, "write "+file, err)
 	}
 	key := workspaceKey(group, workspace, file)
-	return c.spread(ctx, regions, write{key: key, blind: body, next: func(there []byte) ([]byte, error) {
+	return c.spread(ctx, regions, write{key: key, blind: body, overtake: newerOf[T](key), next: func(there []byte) ([]byte, error) {
 		if err := checkSupersedes(key, d, there); err != nil {
 			return nil, err
 		}
@@ -175,7 +176,16 @@ func newestAnnounced[T announcement](ctx context.Context, c *Catalog, regions []
 	replies := ask(ctx, c, regions, func(ctx context.Context, _ string, s objectstore.Store) (T, error) {
 		return readAnnounced[T](ctx, s, key)
 	})
-	return newestReply("read "+key, replies)
+	return newestReplyFor(c, key, replies)
+}
+
+// newestReplyFor is newestReply of one document, and notes which buckets have an older one.
+func newestReplyFor[T announcement](c *Catalog, key string, replies map[string]reply[T]) (T, error) {
+	newest, err := newestReply("read "+key, replies)
+	if err == nil {
+		noteBehind(c, key, newest, replies)
+	}
+	return newest, err
 }
 
 func readAnnounced[T announcement](ctx context.Context, s objectstore.Store, key string) (T, error) {

@@ -32,7 +32,7 @@ func (c *Catalog) PutProtection(ctx context.Context, group string, p topology.Pr
 		return fault.New(fault.Invalid, "write protection", err)
 	}
 	key := protectionKey(group)
-	return c.spread(ctx, regions, write{key: key, next: func(there []byte) ([]byte, error) {
+	return c.spread(ctx, regions, write{key: key, overtake: newerOf[protectionDocument](key), next: func(there []byte) ([]byte, error) {
 		return body, checkSupersedes(key, protectionDocument(p), there)
 	}})
 }
@@ -54,7 +54,7 @@ func (c *Catalog) protection(ctx context.Context, regions []string, group string
 	replies := ask(ctx, c, regions, func(ctx context.Context, _ string, s objectstore.Store) (protectionDocument, error) {
 		return readAnnounced[protectionDocument](ctx, s, key)
 	})
-	d, err := newestReply("read "+key, replies)
+	d, err := newestReplyFor(c, key, replies)
 	return topology.Protection(d), err
 }
 

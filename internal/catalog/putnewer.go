@@ -14,9 +14,12 @@ type write struct {
 	next func(there []byte) ([]byte, error)
 	// blind: next does not depend on what is there, as long as nobody else wrote since this catalog last did.
 	blind []byte
+	// overtake copies it to a bucket that missed it; nil where somebody else sees to that.
+	overtake overtake
 }
 
-// spread writes to each region's bucket at once. It succeeds if one of them takes it; fault.Fenced of any stands for all.
+// spread writes to each region's bucket at once. It succeeds if one of them takes it; fault.Fenced of any stands for all. Repeat brings it to
+// the others later.
 func (c *Catalog) spread(ctx context.Context, regions []string, w write) error {
 	replies := ask(ctx, c, regions, func(ctx context.Context, region string, s objectstore.Store) (struct{}, error) {
 		return struct{}{}, c.put(ctx, region, s, w)
@@ -24,6 +27,7 @@ func (c *Catalog) spread(ctx context.Context, regions []string, w write) error {
 	if err := refused(fault.Fenced, replies); err != nil {
 		return err
 	}
+	noteTaken(c, w, replies)
 	return noneTook("write "+w.key, replies)
 }
 
@@ -37,14 +41,20 @@ func (c *Catalog) put(ctx context.Context, region string, s objectstore.Store, w
 			return err
 		}
 	}
+	info, err := putUntil(ctx, s, w)
+	c.rememberETag(region, w.key, info.ETag)
+	return err
+}
+
+// putUntil is putOver, again while others write.
+func putUntil(ctx context.Context, s objectstore.Store, w write) (objectstore.Info, error) {
 	for n := 0; ; n++ {
 		info, err := putOver(ctx, s, w)
 		if err == nil || !fault.Is(err, fault.Conflict) || n+1 == attempts {
-			c.rememberETag(region, w.key, info.ETag)
-			return err
+			return info, err
 		}
 		if err := pause(ctx, n); err != nil {
-			return err
+			return objectstore.Info{}, err
 		}
 	}
 }

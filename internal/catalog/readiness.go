@@ -37,7 +37,7 @@ func (c *Catalog) PutReadiness(ctx context.Context, r topology.Readiness) error 
 		return fault.New(fault.Invalid, "write readiness", err)
 	}
 	key := readinessKey(r.Group)
-	return c.spread(ctx, regions, write{key: key, next: func(there []byte) ([]byte, error) {
+	return c.spread(ctx, regions, write{key: key, overtake: newerOf[readinessDocument](key), next: func(there []byte) ([]byte, error) {
 		return body, checkSupersedes(key, d, there)
 	}})
 }
@@ -55,13 +55,23 @@ func (c *Catalog) Readiness(ctx context.Context, group string) (topology.Readine
 	replies := ask(ctx, c, regions, func(ctx context.Context, _ string, s objectstore.Store) (readinessDocument, error) {
 		return readAnnounced[readinessDocument](ctx, s, key)
 	})
-	d, err := newestReply("read "+key, replies)
+	d, err := newestReplyFor(c, key, replies)
 	return d.Readiness, err
 }
 
 // InventoryCapturedAt returns when a workspace's inventory was read last, without what is in it; fault.Missing for never.
 func (c *Catalog) InventoryCapturedAt(ctx context.Context, group, workspace string) (time.Time, error) {
-	v, err := newestAnnounced[Inventory](ctx, c, nil, group, workspace, inventoryFile)
+	regions, err := c.regionsOf(ctx, group)
+	if err == nil {
+		err = checkNames(group, workspace)
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	key := workspaceKey(group, workspace, inventoryFile)
+	v, err := newestReply("read "+key, ask(ctx, c, regions, func(ctx context.Context, _ string, s objectstore.Store) (Inventory, error) {
+		return readAnnounced[Inventory](ctx, s, key)
+	}))
 	return v.CapturedAt, err
 }
 
@@ -144,9 +154,13 @@ func readStamp(ctx context.Context, s objectstore.Store, src stampSource) (Stamp
 	var said struct {
 		AnnouncedAt time.Time `json:"announcedAt"` // of a host
 		MeasuredAt  time.Time `json:"measuredAt"`  // of a shipper
+		Copied      bool      `json:"copied"`      // later than it was said, which tells nothing of clocks
 	}
 	if err := json.Unmarshal(b, &said); err != nil {
 		return Stamp{}, fault.New(fault.Corrupt, "read "+src.key, err)
+	}
+	if said.Copied {
+		return Stamp{}, nil
 	}
 	at := said.AnnouncedAt
 	if at.IsZero() {

@@ -30,7 +30,7 @@ func (c *Catalog) PutTail(ctx context.Context, group string, t topology.Tail) er
 	}
 	t.Format = format
 	key := tailKey(group, t.Workspace, t.Lineage)
-	return c.spread(ctx, regions, write{key: key, next: func(there []byte) ([]byte, error) {
+	return c.spread(ctx, regions, write{key: key, overtake: furtherTail(key), next: func(there []byte) ([]byte, error) {
 		var before topology.Tail
 		switch err := decode(key, there, &before); {
 		case there == nil || fault.Is(err, fault.Corrupt): // what is damaged says nothing

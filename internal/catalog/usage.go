@@ -124,7 +124,7 @@ func (c *Catalog) PutStored(ctx context.Context, group string, epoch topology.Ep
 		return fault.New(fault.Invalid, "write what is stored", err)
 	}
 	key := storedKey(group)
-	return c.spread(ctx, regions, write{key: key, next: func(there []byte) ([]byte, error) {
+	return c.spread(ctx, regions, write{key: key, overtake: newerOf[storedDocument](key), next: func(there []byte) ([]byte, error) {
 		return body, checkSupersedes(key, d, there)
 	}})
 }
@@ -142,6 +142,6 @@ func (c *Catalog) Stored(ctx context.Context, group string) ([]topology.Stored, 
 	replies := ask(ctx, c, regions, func(ctx context.Context, _ string, s objectstore.Store) (storedDocument, error) {
 		return readAnnounced[storedDocument](ctx, s, key)
 	})
-	d, err := newestReply("read "+key, replies)
+	d, err := newestReplyFor(c, key, replies)
 	return d.All, err
 }
