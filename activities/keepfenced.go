@@ -25,8 +25,9 @@ const (
 )
 
 // KeepFenced sees to it, until ctx is done and without Temporal, that servers of this region and host whose epoch is over take no
-// writes, also when they come back, or when somebody lets clients in again; that fences of operations that are over without a claim are
-// lifted; and that a region that reaches nobody for as long as its group allows (SelfFenceAfter) fences itself.
+// writes, also when they come back, or when somebody lets clients in again; that those which SmartDR runs rest when all that they wrote
+// is home; that fences of operations that are over without a claim are lifted; and that a region that reaches nobody for as long as its
+// group allows (SelfFenceAfter) fences itself.
 func KeepFenced(ctx context.Context, s *Source, t *Target) { keepFenced(ctx, s, t, checkFences) }
 
 func keepFenced(ctx context.Context, s *Source, t *Target, every time.Duration) {
@@ -123,7 +124,7 @@ func (k *fencer) lookAt(ctx context.Context, g *groupFences) error {
 		}
 		errs = append(errs, describe(k.lookAtServers(ctx, g, w, over), "workspace %s", w.Name))
 	}
-	errs = append(errs, k.lookAtFolders(ctx, g, over))
+	errs = append(errs, k.lookAtFolders(ctx, g, over), k.target.restAll(ctx, g.last))
 	if serves := g.last.Active == k.Region && !over; serves {
 		errs = append(errs, k.lookAround(ctx, g))
 	}

@@ -354,3 +354,46 @@ func TestIsolationCounts(t *testing.T) {
 		t.Error(broken.silent)
 	}
 }
+
+// A server that SmartDR runs, and that was left, runs on until all that it wrote is in both buckets, and no longer: its port is kept
+// for the one that the workspace comes back as.
+func TestAServerThatWasLeftRestsWhenItsTailIsHome(t *testing.T) {
+	f := newFenced(t)
+	dir := instanceDir(postgrestest.TempDir(t), "prod", "main", 1)
+	root := serveFrom(t, f.server, dir)
+	check(t, writeState(dir, ownerFile, owner{Group: "prod", Workspace: "main", Epoch: 1, Published: true, Port: f.server.Port}))
+	f.update(t, func(g *topology.Group) {
+		g.Workspaces[0].Sites["east"] = topology.Site{Kind: topology.Managed, Host: "e1", Instance: dir, Source: f.server.Source("postgres")}
+	})
+	s, target := f.worker(true)
+	target.DataDir, target.FirstPort, target.LastPort = root, f.server.Port, f.server.Port
+	runs := func() bool { _, running := f.server.Running(t.Context()); return running }
+	target.makeRoom(t.Context(), "prod")
+	if !runs() {
+		t.Fatal("the server that serves was stopped")
+	}
+	f.claim(t, 2, "op-2")
+	l2 := f.lineage(2, "west")
+	l2.Parent = &topology.Fork{Lineage: f.l1.ID, At: f.l1.Start}
+	f.update(t, func(g *topology.Group) {
+		g.Active, g.Epoch = "west", 2
+		w := &g.Workspaces[0]
+		w.Sites["west"] = topology.Site{Kind: topology.Managed, Host: "w1", Instance: "/elsewhere"}
+		w.Lineage, w.Lineages = l2.ID, append(w.Lineages, l2)
+	})
+	f.keep(s, target)
+	f.awaitState(topology.FenceCommitted)
+	tail := topology.Tail{Workspace: "main", Lineage: f.l1.ID, Fork: f.l1.Start, At: f.l1.Start, Region: "east", SeenAt: now()}
+	check(t, f.Catalog.PutTail(t.Context(), "prod", tail))
+	time.Sleep(4 * checkOften) // a look that stops it would have come
+	if !runs() {
+		t.Fatal("it was stopped before all that it wrote was home")
+	}
+	tail.Complete, tail.SeenAt = true, now()
+	check(t, f.Catalog.PutTail(t.Context(), "prod", tail))
+	postgrestest.WaitFor(t, "the server to be stopped", func() bool { return !runs() })
+	port, err := target.freePort(owner{Group: "prod", Workspace: "main"}, f.server.Port, nil)
+	if err != nil || port != f.server.Port {
+		t.Errorf("its port is not to be had again: %d, %v", port, err)
+	}
+}

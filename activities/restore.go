@@ -39,6 +39,7 @@ func (t *Target) provision(ctx context.Context, in RestoreInput) (Place, error) 
 		return Place{}, err
 	}
 	t.sweep(ctx, in)
+	t.makeRoom(ctx, in.Group)
 	var o owner
 	if err := t.choosePort(dir, &o); err != nil {
 		return Place{}, err
