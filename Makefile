@@ -34,7 +34,7 @@ build: ## build bin/smartdr, bin/smartdr-worker and bin/smartdr-dev
 .PHONY: test
 test: build ## run every test on real PostgreSQL, S3 and Temporal
 	@tools/install test
-	$(GO) test -p $(TEST_PARALLEL) -timeout 20m ./...
+	$(GO) test -p $(TEST_PARALLEL) -timeout 40m ./...
 
 .PHONY: replay
 replay: ## replay the recorded workflow histories
