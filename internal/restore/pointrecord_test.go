@@ -37,6 +37,7 @@ type record struct {
 	rnd    *rand.Rand
 	events []event
 	names  map[string]int // newest event of each name
+	many   int            // the event that has many subtransactions
 }
 
 func (r *record) exec(sql string) {
@@ -88,11 +89,31 @@ func (r *record) transaction(n int) {
 		r.events = append(r.events, e, event{})
 		return
 	}
+	r.committed(e)
+}
+
+// committed adds a transaction that has just committed.
+func (r *record) committed(e event) {
+	r.t.Helper()
 	e.after = r.at()
 	us, err := strconv.ParseInt(r.ask(fmt.Sprintf("(extract(epoch FROM pg_xact_commit_timestamp('%d'::xid)) * 1000000)::bigint", e.xid)), 10, 64)
 	check(r.t, err)
 	e.time = time.UnixMicro(us)
 	r.events = append(r.events, e)
+}
+
+// manySubtransactions commits a prepared transaction with more subtransactions than fit in what is read of most records: the record that ends it
+// names itself behind them.
+func (r *record) manySubtransactions() {
+	r.exec("BEGIN")
+	xid, err := strconv.ParseUint(r.ask("pg_current_xact_id()"), 10, 64)
+	check(r.t, err)
+	r.exec("DO $$ BEGIN FOR i IN 1..20000 LOOP BEGIN INSERT INTO other VALUES (i); EXCEPTION WHEN division_by_zero THEN NULL; END; END LOOP; END $$")
+	r.exec("PREPARE TRANSACTION 'p'")
+	e := event{xid: uint32(xid), before: r.at()}
+	r.exec("COMMIT PREPARED 'p'")
+	r.committed(e)
+	r.many = len(r.events) - 1
 }
 
 func (r *record) restorePoint(name string) {
@@ -151,6 +172,9 @@ func TestPointsOfARecordedHistory(t *testing.T) {
 				r.events = append(r.events, event{})
 			}
 			r.transaction(n)
+			if n == 60 {
+				r.manySubtransactions()
+			}
 		}
 		end := src.end(t)
 		l.shipTelling(t, end, 1<<20)
@@ -190,6 +214,12 @@ func (r *record) judge(l *line, began time.Time) {
 			continue
 		}
 		r.compare(i, c, p)
+	}
+	many := restore.PointChoice{XID: r.events[r.many].xid}
+	if p, err := find(many); err != nil {
+		t.Errorf("a transaction of many subtransactions: %v", err)
+	} else {
+		r.compare(r.many, many, p)
 	}
 	before := counters.Gets.Load()
 	if _, err := find(restore.PointChoice{Time: r.events[len(r.events)-1].time}); err != nil {
