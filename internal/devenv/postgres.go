@@ -16,6 +16,7 @@ import (
 
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/postgres/postgrestest/cluster"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
@@ -123,8 +124,7 @@ func findPostgres(major int) (postgres.Binaries, error) {
 }
 
 func (p *Postgres) create(ctx context.Context, o postgres.InitOptions) error {
-	o.NoSync = true
-	if err := p.Init(ctx, o); err != nil {
+	if err := cluster.Init(ctx, p.Server, o); err != nil {
 		return err
 	}
 	if err := p.WriteHBA(clientRules); err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/postgres/postgrestest/cluster"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
@@ -157,7 +158,7 @@ func Start(t testing.TB, bin postgres.Binaries, settings map[string]string) *pos
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	Check(t, s.Init(ctx, postgres.InitOptions{NoSync: true, Checksums: true}))
+	Check(t, cluster.Init(ctx, s, postgres.InitOptions{Checksums: true}))
 	Check(t, s.WriteHBA(TrustLocal))
 	Check(t, s.Start(ctx))
 	return s
