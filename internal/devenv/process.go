@@ -95,16 +95,15 @@ func (p *Process) launch() error {
 	return nil
 }
 
-// waitReady polls the condition: none of these servers tells its parent when it is ready.
+// waitReady polls the condition: none of these servers tells its parent when it is ready. Most of the time is left to the process.
 func (p *Process) waitReady(ctx context.Context) error {
 	if p.command.Ready == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
 	for {
+		began := time.Now()
 		err := p.command.Ready(ctx)
 		if err == nil {
 			return nil
@@ -114,7 +113,7 @@ func (p *Process) waitReady(ctx context.Context) error {
 			return fault.Newf(fault.Transient, "start "+p.command.Name, "it ended at once; its log ends with:\n%s", tail(p.command.LogFile)).WithHint("see %s", p.command.LogFile)
 		case <-ctx.Done():
 			return fault.Newf(fault.Transient, "start "+p.command.Name, "it does not get ready: %w", err).WithHint("see %s", p.command.LogFile)
-		case <-tick.C:
+		case <-time.After(min(max(20*time.Millisecond, 2*time.Since(began)), time.Second)):
 		}
 	}
 }

@@ -30,6 +30,7 @@ func EachStart(ctx context.Context, t *devenv.Temporal, workflowID string, since
 	seen := map[started]bool{}
 	count := map[string]int{}
 	for ctx.Err() == nil {
+		began := time.Now()
 		scheduled(ctx, t, workflowID, func(a started) {
 			if a.at.Before(since) || seen[a] {
 				return
@@ -40,7 +41,7 @@ func EachStart(ctx context.Context, t *devenv.Temporal, workflowID string, since
 		})
 		select { // Temporal was away, the workflow is not there yet, or it has ended and may be run again
 		case <-ctx.Done():
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(min(max(20*time.Millisecond, 2*time.Since(began)), 100*time.Millisecond)):
 		}
 	}
 }

@@ -47,21 +47,11 @@ func recovered(op topology.Operation, workspace string) topology.Recovered {
 // Written waits until each workspace's clients have n more commits acknowledged than now.
 func (e *Estate) Written(ctx context.Context, n int) error {
 	for _, s := range e.Spaces {
-		want := len(s.load.Commits()) + n
-		for len(s.load.Commits()) < want {
-			if rest(ctx); ctx.Err() != nil {
-				return fmt.Errorf("clients of %s do not get on: %w", s.Name, lastOf(s.load.Errors()))
-			}
+		if err := s.load.More(ctx, n); err != nil {
+			return fmt.Errorf("clients of %s do not get on: %w", s.Name, err)
 		}
 	}
 	return nil
-}
-
-func lastOf(errs []error) error {
-	if len(errs) == 0 {
-		return errors.New("nobody says why")
-	}
-	return errs[len(errs)-1]
 }
 
 // Gap returns the longest time without a writer, of all workspaces' clients, at the last change of the writer.

@@ -33,6 +33,13 @@ type Load struct {
 	mu      sync.Mutex
 	commits []Commit
 	errs    []error
+	waits   []wait
+}
+
+// wait is for so many commits to be acknowledged.
+type wait struct {
+	commits int
+	over    chan struct{} // closed then
 }
 
 // Options say how hard a load works.
@@ -81,6 +88,31 @@ func (l *Load) Commits() []Commit {
 	return c
 }
 
+// Count returns how many commits were acknowledged so far.
+func (l *Load) Count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.commits)
+}
+
+// More waits until n more commits are acknowledged than when it is called. Without them it ends with ctx, and says what writers met last.
+func (l *Load) More(ctx context.Context, n int) error {
+	l.mu.Lock()
+	w := wait{commits: len(l.commits) + n, over: make(chan struct{})}
+	l.waits = append(l.waits, w)
+	l.mu.Unlock()
+	select {
+	case <-w.over:
+		return nil
+	case <-ctx.Done():
+	}
+	err := ctx.Err()
+	if errs := l.Errors(); len(errs) > 0 {
+		err = fmt.Errorf("%w; the last error of a client: %w", err, errs[len(errs)-1])
+	}
+	return fmt.Errorf("of %d commits only %d are acknowledged: %w", w.commits, l.Count(), err)
+}
+
 // Errors returns why writers ended before Stop, or why writers that roam had to connect again.
 func (l *Load) Errors() []error {
 	l.mu.Lock()
@@ -108,6 +140,13 @@ func (l *Load) acknowledged(c Commit) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.commits = append(l.commits, c)
+	l.waits = slices.DeleteFunc(l.waits, func(w wait) bool {
+		due := len(l.commits) >= w.commits
+		if due {
+			close(w.over)
+		}
+		return due
+	})
 }
 
 func (l *Load) failed(err error) {
@@ -134,6 +173,16 @@ func commitOne(ctx context.Context, conn *pgx.Conn, id string) (Commit, error) {
 		c.After, err = wal.ParseLSN(after)
 	}
 	return c, err
+}
+
+// End returns the end of the last of some commits whose end their clients were told; 0 without any.
+func End(commits []Commit) (end wal.LSN) {
+	for _, c := range commits {
+		if c.After != unknownEnd {
+			end = max(end, c.After)
+		}
+	}
+	return end
 }
 
 // unknownEnd is the end of a commit record that the server did not live to tell.

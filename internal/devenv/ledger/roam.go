@@ -15,7 +15,8 @@ import (
 const (
 	// transferWithin is how long a session waits for a server's word. One that is cut off says nothing at all.
 	transferWithin = 5 * time.Second
-	// connectAgain is the pause between attempts to find a server that takes writes: the resolution of the clients' gap.
+	// connectAgain is the least pause between attempts to find a server that takes writes: the resolution of the clients' gap. Where an
+	// attempt takes longer, on a busy machine, the pause does too: each is a process of the server, and what is waited for needs the machine.
 	connectAgain = 20 * time.Millisecond
 )
 
@@ -43,13 +44,16 @@ type session struct {
 	pause    time.Duration
 	made     atomic.Int64 // transfers begun; each has an id of its own
 	timeline wal.Timeline // of the server that it is connected to
+
+	entry time.Duration // what the last attempt to connect took
 }
 
 func (s *session) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		if err := s.visit(ctx); err != nil && ctx.Err() == nil {
+		err := s.visit(ctx)
+		if err != nil && ctx.Err() == nil {
 			s.load.failed(err)
-			rest(ctx, connectAgain)
+			rest(ctx, max(connectAgain, 2*s.entry))
 		}
 	}
 }
@@ -80,6 +84,8 @@ func (s *session) visit(ctx context.Context) error {
 func (s *session) enter(ctx context.Context) (*pgx.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, transferWithin)
 	defer cancel()
+	began := time.Now()
+	defer func() { s.entry = min(time.Since(began), time.Second) }()
 	conn, err := s.connect(ctx)
 	if err != nil {
 		return nil, err

@@ -29,12 +29,12 @@ func TestRoamingSessionsGoOn(t *testing.T) {
 	l := ledger.Roam(t.Context(), connect, ledger.Options{Writers: 3, Name: "r", Pause: time.Millisecond})
 	defer l.Stop()
 	for range 2 {
-		devtest.Within(t, 20*time.Second, "50 more commits", more(l, 50))
+		more(t, l, 50)
 		if err := p.Restart(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	devtest.Within(t, 20*time.Second, "50 more commits", more(l, 50))
+	more(t, l, 50)
 	l.Stop()
 	if conn, err = connect(t.Context()); err != nil {
 		t.Fatal(err)
@@ -55,9 +55,13 @@ func TestRoamingSessionsGoOn(t *testing.T) {
 	}
 }
 
-func more(l *ledger.Load, n int) func() bool {
-	want := len(l.Commits()) + n
-	return func() bool { return len(l.Commits()) >= want }
+func more(t *testing.T, l *ledger.Load, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), devtest.Patience)
+	defer cancel()
+	if err := l.More(ctx, n); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestWhatAServerFlushedHoldsWhatItAcknowledged kills the server while another session inserts WAL that nobody asks to be flushed: what
@@ -78,7 +82,7 @@ func TestWhatAServerFlushedHoldsWhatItAcknowledged(t *testing.T) {
 	}
 	var other sync.WaitGroup
 	other.Go(func() { scribble(conn) })
-	devtest.Within(t, time.Minute, "some commits", more(l, 8))
+	more(t, l, 8)
 	if err := p.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
