@@ -1,17 +1,14 @@
 package branches_test
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/smartdr/smartdr/internal/api"
-	"github.com/smartdr/smartdr/internal/catalog"
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/objectstore"
@@ -20,8 +17,7 @@ import (
 
 // grove is a group whose database is branched again and again.
 type grove struct {
-	t     *testing.T
-	env   *devenv.Env
+	*devtest.World
 	store objectstore.Store // of the other region, whose bucket the branches lie in
 	rows  []moment
 	wants map[string]int // by branch: how many rows it has
@@ -41,97 +37,80 @@ const (
 
 func newGrove(t *testing.T) *grove {
 	t.Helper()
-	majors, err := devenv.Majors()
-	check(t, err)
-	env, err := devenv.StartEnv(t.Context(), devenv.EnvOptions{Dir: filepath.Join(devtest.Dir(t), "env"), NoUI: true, Major: majors[len(majors)-1]})
-	check(t, err)
-	t.Cleanup(func() { devtest.End(t, env) })
-	g := &grove{t: t, env: env, wants: map[string]int{}, store: objectstore.Sub(devtest.Open(t, env.Regions[devenv.Secondary].Gateway), objectstore.Root)}
-	check(t, env.Server.Exec(t.Context(), "postgres", "create role "+teller+" login password '"+secret+"'", "create database app owner "+teller))
-	check(t, env.Server.Exec(t.Context(), "app", "create table t (n int primary key)", "alter table t owner to "+teller))
-	g.smartdr("group", "create", "-f", env.GroupPath())
-	g.smartdr("group", "change", "--group", groveGroup, "--firewall", "127.0.0.0/8")
-	g.smartdr("configure", "--group", groveGroup, "--secondary", devenv.Secondary, "--wait", "--timeout", "5m")
+	w := devtest.StartWorld(t, devenv.EnvOptions{Major: devtest.NewestMajor(t)})
+	g := &grove{World: w, store: w.Store(devenv.Secondary), wants: map[string]int{}}
+	g.Exec(g.Env.Server.Server, "postgres", "create role "+teller+" login password '"+secret+"'", "create database app owner "+teller)
+	g.Exec(g.Env.Server.Server, "app", "create table t (n int primary key)", "alter table t owner to "+teller)
+	g.SmartDR("group", "create", "-f", g.Env.GroupPath())
+	g.SmartDR("group", "change", "--group", groveGroup, "--firewall", "127.0.0.0/8")
+	g.SmartDR("configure", "--group", groveGroup, "--secondary", devenv.Secondary, "--wait", "--timeout", "5m")
 	return g
-}
-
-func (g *grove) smartdr(args ...string) string {
-	g.t.Helper()
-	out, err := g.env.SmartDR(g.t.Context(), args...)
-	check(g.t, err)
-	return out
 }
 
 // commit commits rows, and records each.
 func (g *grove) commit(rows int) {
-	g.t.Helper()
-	conn, err := g.env.Server.Open(g.t.Context(), "app")
-	check(g.t, err)
-	defer conn.Close(context.WithoutCancel(g.t.Context())) //nolint:errcheck // what it did is committed
+	g.Helper()
+	conn := g.Connect(g.Env.Server.Server, "app")
 	for range rows {
 		var m moment
 		var lsn string
-		check(g.t, conn.QueryRow(g.t.Context(), "insert into t values ($1) returning pg_current_xact_id()::text", len(g.rows)).Scan(&m.xid))
-		check(g.t, conn.QueryRow(g.t.Context(), "select pg_current_wal_flush_lsn()::text").Scan(&lsn))
+		g.Check(conn.QueryRow(g.Context(), "insert into t values ($1) returning pg_current_xact_id()::text", len(g.rows)).Scan(&m.xid))
+		g.Check(conn.QueryRow(g.Context(), "select pg_current_wal_flush_lsn()::text").Scan(&lsn))
 		m.at = time.Now()
-		m.lsn, err = wal.ParseLSN(lsn)
-		check(g.t, err)
+		at, err := wal.ParseLSN(lsn)
+		g.Check(err)
+		m.lsn = at
 		g.rows = append(g.rows, m)
 	}
 }
 
 // shipped waits until the other region's bucket has all that was recorded.
 func (g *grove) shipped() {
-	g.t.Helper()
-	c := &catalog.Catalog{Stores: map[string]objectstore.Store{devenv.Secondary: g.store}}
-	devtest.Within(g.t, 2*time.Minute, "all rows to be in the other region's bucket", func() bool {
-		p, err := c.WALProgress(g.t.Context(), groveGroup, "main")
-		cursor := p.Cursor(devenv.Secondary)
-		return err == nil && cursor != nil && cursor.Point.RecordEnd >= g.rows[len(g.rows)-1].lsn
-	})
+	g.Helper()
+	g.WaitShipped("main", devenv.Secondary, g.rows[len(g.rows)-1].lsn)
 }
 
 // document is how large the group's document is in the bucket.
 func (g *grove) document() int64 {
-	g.t.Helper()
-	info, err := g.store.Head(g.t.Context(), "groups/"+groveGroup+"/group.json")
-	check(g.t, err)
+	g.Helper()
+	info, err := g.store.Head(g.Context(), "groups/"+groveGroup+"/group.json")
+	g.Check(err)
 	return info.Size
 }
 
 // make makes a branch that is to have so many rows, and checks that it adds to the bucket what it says, and no more than a few hundred
 // bytes.
 func (g *grove) make(name string, rows int, args ...string) {
-	g.t.Helper()
+	g.Helper()
 	before := g.document()
 	var made api.Branch
-	check(g.t, g.env.SmartDRJSON(g.t.Context(), &made, append([]string{"branch", "create", name, "--group", groveGroup, "--region", devenv.Secondary}, args...)...))
+	g.JSON(&made, append([]string{"branch", "create", name, "--group", groveGroup, "--region", devenv.Secondary}, args...)...)
 	// The number of the document's revision may have become longer.
 	if added := g.document() - before; max(made.Bytes-added, added-made.Bytes) > 2 || added > 1300 || made.WALBytes != 0 {
-		g.t.Errorf("branch %s says that it adds %d bytes, and added %d", name, made.Bytes, added)
+		g.Errorf("branch %s says that it adds %d bytes, and added %d", name, made.Bytes, added)
 	}
 	if g.wants[name] = rows; rows > len(g.rows) {
 		return // the last ones were written to a branch
 	}
 	if m, last := made.Branch.Moment, g.rows[rows-1].at; m.After(last) || rows > 1 && !m.After(g.rows[rows-2].at) {
-		g.t.Errorf("branch %s is of %s, its last row of %s", name, m, last)
+		g.Errorf("branch %s is of %s, its last row of %s", name, m, last)
 	}
 }
 
 func (g *grove) show(name string) (b api.Branch) {
-	g.t.Helper()
-	check(g.t, g.env.SmartDRJSON(g.t.Context(), &b, "branch", "show", name, "--group", groveGroup))
+	g.Helper()
+	g.JSON(&b, "branch", "show", name, "--group", groveGroup)
 	return b
 }
 
 // visit attaches branches beside each other, checks what each has, does something in it and detaches it.
 func (g *grove) visit(do string, names ...string) {
-	g.t.Helper()
+	g.Helper()
 	var all sync.WaitGroup
 	for _, name := range names {
 		all.Go(func() {
 			if err := g.visitOne(name, do); err != nil {
-				g.t.Errorf("branch %s: %v", name, err)
+				g.Errorf("branch %s: %v", name, err)
 			}
 		})
 	}
@@ -139,9 +118,9 @@ func (g *grove) visit(do string, names ...string) {
 }
 
 func (g *grove) visitOne(name, do string) error {
-	ctx := g.t.Context()
+	ctx := g.Context()
 	var b api.Branch
-	if err := g.env.SmartDRJSON(ctx, &b, "branch", "attach", name, "--group", groveGroup); err != nil {
+	if err := g.Env.SmartDRJSON(ctx, &b, "branch", "attach", name, "--group", groveGroup); err != nil {
 		return err
 	}
 	conn, err := devenv.Connect(ctx, strings.Replace(b.URL, "://", "://"+teller+"@", 1), secret)
@@ -151,7 +130,7 @@ func (g *grove) visitOne(name, do string) error {
 	var count, last int
 	err = conn.QueryRow(ctx, "select count(*), max(n) from t").Scan(&count, &last)
 	if err == nil && (count != g.wants[name] || last != count-1) {
-		g.t.Errorf("branch %s has %d rows up to %d, want %d", name, count, last, g.wants[name])
+		g.Errorf("branch %s has %d rows up to %d, want %d", name, count, last, g.wants[name])
 	}
 	if err == nil && do != "" {
 		_, err = conn.Exec(ctx, do)
@@ -162,7 +141,7 @@ func (g *grove) visitOne(name, do string) error {
 	if err != nil {
 		return err
 	}
-	_, err = g.env.SmartDR(ctx, "branch", "detach", name, "--group", groveGroup)
+	_, err = g.Env.SmartDR(ctx, "branch", "detach", name, "--group", groveGroup)
 	return err
 }
 
@@ -171,7 +150,7 @@ func (g *grove) visitOne(name, do string) error {
 func TestTwentyBranches(t *testing.T) {
 	g := newGrove(t)
 	g.commit(6)
-	check(t, g.env.Server.Exec(t.Context(), "app", "select pg_create_restore_point('half')"))
+	g.Exec(g.Env.Server.Server, "app", "select pg_create_restore_point('half')")
 	g.commit(4)
 	g.shipped()
 	for n := 1; n <= 5; n++ {
@@ -193,20 +172,20 @@ func TestTwentyBranches(t *testing.T) {
 
 // written writes to branches, and makes branches of those.
 func (g *grove) written() {
-	g.t.Helper()
+	g.Helper()
 	g.visit("insert into t select generate_series(count(*), count(*) + 1) from t", "tip", "of-that")
 	g.wants["tip"], g.wants["of-that"] = 12, 5
 	for _, name := range []string{"tip", "of-that"} {
 		b := g.show(name)
 		if is := g.stored(b); is == 0 || b.WALBytes != is || b.Bytes <= is || b.Branch.Own != 1 {
-			g.t.Errorf("branch %s was written to: it says that it added %d bytes, %d of them WAL; the bucket has %d", name, b.Bytes, b.WALBytes, is)
+			g.Errorf("branch %s was written to: it says that it added %d bytes, %d of them WAL; the bucket has %d", name, b.Bytes, b.WALBytes, is)
 		}
 	}
 	g.make("on-tip", 12, "--of", "tip")
 	g.make("on-top", 12, "--of", "on-tip")
 	g.make("below", 4, "--of", "tip", "--at-lsn", g.rows[3].lsn.String())
 	if b := g.show("on-tip"); len(b.Branch.Line) != 1 || b.Branch.Own != 0 {
-		g.t.Errorf("a branch of a written one is %+v", b.Branch)
+		g.Errorf("a branch of a written one is %+v", b.Branch)
 	}
 	looked := [][]string{{"on-top", "time-3"}, {"below", "xid-4"}}
 	if os.Getenv("SMARTDR_TEST_FULL") != "" {
@@ -216,18 +195,18 @@ func (g *grove) written() {
 		g.visit("", names...)
 	}
 	var all []api.Branch
-	check(g.t, g.env.SmartDRJSON(g.t.Context(), &all, "branch", "list", "--group", groveGroup))
+	g.JSON(&all, "branch", "list", "--group", groveGroup)
 	if len(all) < 19 {
-		g.t.Errorf("%d branches are listed", len(all))
+		g.Errorf("%d branches are listed", len(all))
 	}
 }
 
 // stored is what lies in the bucket of the WAL that was written to a branch.
 func (g *grove) stored(b api.Branch) (bytes int64) {
-	g.t.Helper()
+	g.Helper()
 	for _, l := range b.Branch.OwnLine() {
-		for info, err := range g.store.List(g.t.Context(), "groups/"+groveGroup+"/workspaces/main/wal/"+l.ID+"/", "") {
-			check(g.t, err)
+		for info, err := range g.store.List(g.Context(), "groups/"+groveGroup+"/workspaces/main/wal/"+l.ID+"/", "") {
+			g.Check(err)
 			bytes += info.Size
 		}
 	}
@@ -235,26 +214,26 @@ func (g *grove) stored(b api.Branch) (bytes int64) {
 }
 
 func (g *grove) refused() {
-	g.t.Helper()
+	g.Helper()
 	for says, args := range map[string][]string{
 		"already":        {"half", "--of", "app"},
 		"is in the futu": {"late", "--of", "app", "--at-time", time.Now().Add(time.Hour).UTC().Format(time.RFC3339)},
 		"lies before":    {"early", "--of", "app", "--at-time", g.rows[0].at.Add(-time.Hour).UTC().Format(time.RFC3339)},
 		"no database":    {"other", "--of", "nothing"},
 	} {
-		_, err := g.env.SmartDR(g.t.Context(), append([]string{"branch", "create", "--group", groveGroup}, args...)...)
+		_, err := g.Env.SmartDR(g.Context(), append([]string{"branch", "create", "--group", groveGroup}, args...)...)
 		if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "hint: ") {
-			g.t.Errorf("%v: %v", args, err)
+			g.Errorf("%v: %v", args, err)
 		}
 	}
 }
 
 // dropped drops a branch that others come from: they have what they need.
 func (g *grove) dropped() {
-	g.t.Helper()
-	g.smartdr("branch", "drop", "tip", "--group", groveGroup)
-	if _, err := g.env.SmartDR(g.t.Context(), "branch", "show", "tip", "--group", groveGroup); err == nil {
-		g.t.Error("a branch that was dropped is there")
+	g.Helper()
+	g.SmartDR("branch", "drop", "tip", "--group", groveGroup)
+	if _, err := g.Env.SmartDR(g.Context(), "branch", "show", "tip", "--group", groveGroup); err == nil {
+		g.Error("a branch that was dropped is there")
 	}
 	g.visit("", "on-tip")
 }
