@@ -56,6 +56,10 @@ func moment(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 // aliveFor is how recently a shipper must have measured for its region to count as alive: it announces every 2 s.
 const aliveFor = 15 * time.Second
 
+// settlesWithin is how soon a server that was just brought up announces what it ships. A failover that is ordered once more before that must
+// not go back to where the first one came from.
+const settlesWithin = time.Minute
+
 // alive says why the serving region looks alive, or "".
 func (t *Target) alive(ctx context.Context, loaded catalog.Loaded) string {
 	g := loaded.Group
@@ -65,9 +69,12 @@ func (t *Target) alive(ctx context.Context, loaded catalog.Loaded) string {
 	for _, w := range g.Workspaces {
 		p, err := t.Catalog.WALProgress(ctx, g.Name, w.Name)
 		age := time.Since(p.MeasuredAt)
-		current := p.Epoch == g.Epoch && p.Lineage == w.Lineage // else it tells of the server that served before
-		if err == nil && current && age < aliveFor && strings.TrimSpace(p.Error) == "" {
+		current := err == nil && p.Epoch == g.Epoch && p.Lineage == w.Lineage // else it tells of the server that served before
+		if current && age < aliveFor && strings.TrimSpace(p.Error) == "" {
 			return fmt.Sprintf("its bucket answers, and WAL of workspace %s was shipped from there %.0f s ago", w.Name, max(0, age.Seconds()))
+		}
+		if l := w.CurrentLineage(); !current && l != nil && l.Parent != nil && time.Since(l.CreatedAt) < settlesWithin {
+			return fmt.Sprintf("its bucket answers, and workspace %s began to serve there %.0f s ago", w.Name, max(0, time.Since(l.CreatedAt).Seconds()))
 		}
 	}
 	return ""
