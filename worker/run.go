@@ -87,11 +87,11 @@ func measure(ctx context.Context, addr string) (*telemetry.Metrics, error) {
 }
 
 // impatient stores are for the catalog: it asks every bucket and goes on with those that answer, so that one that is
-// lost must not cost a wait each time. A failover asks it a dozen times.
+// lost must not cost a wait each time. A failover asks it a dozen times. What workflows ask goes on for longer than its rest.
 func impatient(stores map[string]objectstore.Store) map[string]objectstore.Store {
 	all := map[string]objectstore.Store{}
 	for region, s := range stores {
-		all[region] = objectstore.WithBreaker(s, 3*time.Second, 15*time.Second)
+		all[region] = objectstore.WithBreaker(s, 3*time.Second, workflows.BucketRest)
 	}
 	return all
 }

@@ -46,9 +46,23 @@ const (
 	urgent = 8 * time.Second
 )
 
-// askTries, from half a second on, outlast the rest of up to 15 s that a worker gives a bucket which did not answer: one that has come back is
-// found by the last of them.
-const askTries = 6
+// BucketRest is the longest rest that a worker gives a bucket which did not answer, before it asks that again.
+const BucketRest = 15 * time.Second
+
+const askFirst, askMost = 500 * time.Millisecond, 10 * time.Second
+
+// askTries outlast BucketRest: a bucket that has come back is found by the last of them.
+var askTries = triesBeyond(askFirst, askMost, BucketRest)
+
+// triesBeyond returns how many attempts it takes, with the pauses of retry, until the last one begins later than long after the first.
+func triesBeyond(first, most, long time.Duration) int32 {
+	tries := int32(1)
+	for pause, waited := first, time.Duration(0); waited <= long; pause = min(2*pause, most) {
+		waited += pause
+		tries++
+	}
+	return tries
+}
 
 // asked is for what somebody waits for: nobody on the queue is said after 20 s, and a bucket that does not answer
 // within two minutes is reported rather than waited for.
@@ -60,7 +74,7 @@ func asked(ctx workflow.Context, queue, summary string) workflow.Context {
 		HeartbeatTimeout:       urgent,
 		StartToCloseTimeout:    time.Minute,
 		ScheduleToCloseTimeout: 2 * time.Minute,
-		RetryPolicy:            retry(500*time.Millisecond, 10*time.Second, askTries),
+		RetryPolicy:            retry(askFirst, askMost, askTries),
 	})
 }
 

@@ -38,7 +38,7 @@ func locating(ctx workflow.Context, queue, summary string) workflow.Context {
 		ScheduleToStartTimeout: 20 * time.Second,
 		HeartbeatTimeout:       heartbeat,
 		StartToCloseTimeout:    time.Hour,
-		RetryPolicy:            retry(500*time.Millisecond, 10*time.Second, askTries),
+		RetryPolicy:            retry(askFirst, askMost, askTries),
 	})
 }
 
