@@ -164,7 +164,11 @@ type chaos struct {
 
 func newChaos(t *testing.T) *chaos {
 	t.Helper()
-	env, err := devenv.StartEnv(t.Context(), devenv.EnvOptions{Dir: filepath.Join(devtest.Dir(t), "env"), NoUI: true})
+	majors, err := devenv.Majors() // the first of SMARTDR_TEST_PG_MAJORS, else the newest
+	if err != nil {
+		t.Fatal(err)
+	}
+	env, err := devenv.StartEnv(t.Context(), devenv.EnvOptions{Dir: filepath.Join(devtest.Dir(t), "env"), NoUI: true, Major: majors[0]})
 	if err != nil {
 		t.Fatal(err)
 	}
