@@ -9,7 +9,7 @@ import (
 // apply writes the changes. Rows go first, whatever changes keeps its place and the columns that the set knows nothing of, and rows come last, so
 // that a key is free when somebody takes it. Only a row that wants a key which another row still has is taken out, and put in again.
 func (m *merger) apply(ctx context.Context) error {
-	if err := m.script(ctx, "create temp table smartdr_h (n int8) on commit drop"); err != nil {
+	if err := m.script(ctx, "create temp table smartdr_h (n int8) on commit drop; create index on pg_temp.smartdr_h (n)"); err != nil {
 		return err
 	}
 	for i, t := range m.tables {

@@ -175,7 +175,8 @@ func (m *merger) dropParts(ctx context.Context) (total int64, err error) {
 	for {
 		n, err := m.exec(ctx, `with held as (select x as v from pg_temp.smartdr_s where not p and class not in `+there+` and x is not null
 			union select y from pg_temp.smartdr_s where not p and class not in `+there+` and y is not null)
-			update pg_temp.smartdr_s s set p = false, class = 'held', why = null where s.p and (s.x in (select v from held) or s.y in (select v from held))`)
+			update pg_temp.smartdr_s s set p = false, class = 'held', why = null where s.p and s.n in (
+				select n from pg_temp.smartdr_s join held on x = v where p union all select n from pg_temp.smartdr_s join held on y = v where p)`)
 		total += n
 		if err != nil || n == 0 {
 			return total, err

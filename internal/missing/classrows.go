@@ -3,7 +3,6 @@ package missing
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -108,15 +107,21 @@ func (m *merger) meetBag(ctx context.Context, t *mergeTable) error {
 	return err
 }
 
+// quick are types that are compared fast, each with a value that stands for NULL where it only matters whether rows may be the same.
+var quick = map[string]string{"smallint": "0", "integer": "0", "bigint": "0", "text": "", "character varying": "", "uuid": "00000000-0000-0000-0000-000000000000",
+	"date": "epoch", "timestamp without time zone": "epoch", "timestamp with time zone": "epoch"}
+
 // likely says of an active row a that it may be one that is sought: by columns that are compared fast, so that not every row has to be written out.
+// Each condition is one that PostgreSQL makes a join of, however many rows there are: behind an OR it would go through all of them for each row.
 func (t *mergeTable) likely() string {
-	fast := []string{"smallint", "integer", "bigint", "text", "character varying", "uuid", "date", "timestamp without time zone", "timestamp with time zone"}
 	condition := "true"
 	for i, c := range t.columns {
-		if c.compared() && c.typ == c.Type && slices.Contains(fast, c.cast) {
-			name := "a." + quote(c.name)
-			condition += fmt.Sprintf(" and (%s is null or %[1]s in (select ((coalesce(o, t))[%d])::%s from %s where %s))", name, i+1, c.cast, t.temp("c"), sought)
+		null, is := quick[c.cast]
+		if !is || !c.compared() || c.typ != c.Type {
+			continue
 		}
+		null = literal(null) + "::" + c.cast
+		condition += fmt.Sprintf(" and coalesce(a.%s, %s) in (select coalesce(((coalesce(o, t))[%d])::%s, %[2]s) from %[5]s where %s)", quote(c.name), null, i+1, c.cast, t.temp("c"), sought)
 	}
 	return condition
 }
