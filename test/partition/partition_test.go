@@ -1,9 +1,7 @@
 package partition_test
 
 import (
-	"os"
 	"testing"
-	"time"
 
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
@@ -22,41 +20,41 @@ func TestAPrimaryThatWasCutOffComesBackWhole(t *testing.T) {
 		line devenv.Line
 		own  bool // its own bucket is cut off, too
 	}{{"nothing answers, its own bucket does", devenv.Swallowing, false}, {"everything refuses, its own bucket too", devenv.Refusing, true}} {
-		if c.own && os.Getenv("SMARTDR_TEST_FULL") != "1" {
+		if c.own && !devtest.Full() {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.env.Cuts.Isolate(c.line)
+			w.Env.Cuts.Isolate(c.line)
 			if c.own {
-				w.env.Cuts.Own.Set(c.line)
+				w.Env.Cuts.Own.Set(c.line)
 			}
-			w.writeOn()
+			w.WriteOn()
 			w.takeOver()
-			w.env.Cuts.Heal()
-			for name := range w.old {
+			w.Env.Cuts.Heal()
+			for name := range w.Old {
 				w.checkPutOut(name)
 				w.waitTail(name, "complete", complete)
 			}
 			w.checkAllCommits(devenv.Primary, devenv.Secondary)
 			w.checkUntouched()
-			check(t, w.WaitProtected(t.Context()))
+			w.WaitProtected()
 		})
 	}
 }
 
 // checkPutOut waits until clients of an old server are put out, and tries to get in again.
 func (w *world) checkPutOut(workspace string) {
-	w.t.Helper()
-	l := w.stuck[workspace]
-	devtest.Within(w.t, 3*time.Minute, "the clients of "+workspace+" to be put out", func() bool { return len(l.Errors()) == 2 })
+	w.Helper()
+	l := w.Stuck[workspace]
+	devtest.Within(w, devtest.Patience, "the clients of "+workspace+" to be put out", func() bool { return len(l.Errors()) == 2 })
 	l.Wait()
-	server := w.old[workspace]
-	conn, err := w.Space(workspace).ConnectTo(w.t.Context(), topology.HostPort{Host: "127.0.0.1", Port: server.Port})
+	server := w.Old[workspace]
+	conn, err := w.Client(w.Context(), workspace, server)
 	if err == nil {
-		w.t.Errorf("the old server of %s lets clients in", workspace)
-		check(w.t, conn.Close(w.t.Context()))
+		w.Errorf("the old server of %s lets clients in", workspace)
+		w.Check(conn.Close(w.Context()))
 	}
 }
 
@@ -65,24 +63,23 @@ func (w *world) checkPutOut(workspace string) {
 func TestOnlyTheDiskOfAPrimaryComesBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.env.Cuts.Isolate(devenv.Swallowing)
-	w.env.Cuts.Own.Set(devenv.Refusing)
-	w.writeOn()
+	w.Env.Cuts.Isolate(devenv.Swallowing)
+	w.Env.Cuts.Own.Set(devenv.Refusing)
+	w.WriteOn()
 	w.takeOver()
-	west := w.env.Regions[devenv.Primary]
-	check(t, west.Worker.Kill())
-	for name, server := range w.old {
-		check(t, server.Kill(t.Context()))
-		w.stuck[name].Wait()
+	west := w.Env.Regions[devenv.Primary]
+	w.Check(west.Worker.Kill())
+	for name, server := range w.Old {
+		w.Check(server.Kill(t.Context()))
+		w.Stuck[name].Wait()
 	}
-	w.env.Cuts.Heal()
-	check(t, west.StartWorker(t.Context(), w.env.Temporal))
+	w.Env.Cuts.Heal()
+	w.Check(west.StartWorker(t.Context(), w.Env.Temporal))
 	w.waitTail(estate.Managed, "complete", complete)
-	if _, running := w.old[estate.Managed].Running(t.Context()); running {
+	if _, running := w.Old[estate.Managed].Running(t.Context()); running {
 		t.Error("the managed server was started")
 	}
-	_, err := w.env.SmartDR(t.Context(), "salvage", "--group", estate.Group, "--workspace", estate.Adopted, "--pg-wal", w.old[estate.Adopted].DataDir)
-	check(t, err)
+	w.SmartDR("salvage", "--group", estate.Group, "--workspace", estate.Adopted, "--pg-wal", w.Old[estate.Adopted].DataDir)
 	w.waitTail(estate.Adopted, "complete", complete)
 	w.checkAllCommits(devenv.Primary, devenv.Secondary)
 	w.checkUntouched()
@@ -93,18 +90,18 @@ func TestOnlyTheDiskOfAPrimaryComesBack(t *testing.T) {
 func TestOnlyTheBucketOfAPrimaryComesBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.env.Cuts.Isolate(devenv.Refusing)
-	w.writeOn()
+	w.Env.Cuts.Isolate(devenv.Refusing)
+	w.WriteOn()
 	w.takeOver()
-	for name, server := range w.old {
-		w.stuck[name].Stop()
-		w.waitOwnBucket(name)
-		check(t, server.Kill(t.Context()))
+	for name, server := range w.Old {
+		w.Stuck[name].Stop()
+		w.WaitOwnBucket(name)
+		w.Check(server.Kill(t.Context()))
 	}
-	check(t, w.env.Regions[devenv.Primary].Worker.Kill())
-	w.env.Cuts.Heal()
-	for name := range w.old {
-		commits := w.stuck[name].Commits()
+	w.Check(w.Env.Regions[devenv.Primary].Worker.Kill())
+	w.Env.Cuts.Heal()
+	for name := range w.Old {
+		commits := w.Stuck[name].Commits()
 		tail := w.waitTail(name, "copied", func(t topology.Tail) bool { return t.At.LSN >= commits[len(commits)-1].After })
 		if tail.Complete || tail.Error == "" || tail.Commits < int64(len(commits))/2 {
 			t.Errorf("the tail of %s is %+v", name, tail)
@@ -112,16 +109,4 @@ func TestOnlyTheBucketOfAPrimaryComesBack(t *testing.T) {
 	}
 	w.checkAllCommits(devenv.Secondary)
 	w.checkUntouched()
-}
-
-// waitOwnBucket waits until the bucket beside an old server holds all that its clients were told.
-func (w *world) waitOwnBucket(workspace string) {
-	w.t.Helper()
-	commits, l := w.stuck[workspace].Commits(), w.left[workspace]
-	last := commits[len(commits)-1]
-	a := w.archive(devenv.Primary, workspace, l.ID)
-	devtest.Within(w.t, time.Minute, "the bucket beside "+workspace+" to hold what was written", func() bool {
-		tip, err := a.Tip(w.t.Context(), l)
-		return err == nil && tip.RecordEnd >= last.After
-	})
 }

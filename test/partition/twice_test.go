@@ -24,7 +24,7 @@ import (
 
 // sides is a workspace without anything around it: one bucket for each of two regions, and servers that take turns.
 type sides struct {
-	t       *testing.T
+	*testing.T
 	stores  []objectstore.Store
 	first   *devenv.Postgres
 	snap    string
@@ -52,7 +52,7 @@ func TestBothSidesWentToTheSameTimelineTwice(t *testing.T) {
 	s.write(two.server, "second")
 	s.ship(two)
 	s.write(one.server, "after the cut") // what only the server itself has, and its standby has not
-	check(t, one.server.Kill(t.Context()))
+	devtest.Check(t, one.server.Kill(t.Context()))
 	local := s.promoteItself(behind, one)
 	s.write(local.server, "local second")
 	s.shipTail(local, two.lineage)
@@ -63,7 +63,7 @@ func TestBothSidesWentToTheSameTimelineTwice(t *testing.T) {
 	three := s.promoteElsewhere(two)
 	s.write(three.server, "third")
 	s.ship(three)
-	check(t, two.server.Kill(t.Context()))
+	devtest.Check(t, two.server.Kill(t.Context()))
 	localTwo := s.promoteItself(behind, two)
 	s.write(localTwo.server, "local third")
 	s.shipTail(localTwo, three.lineage)
@@ -75,9 +75,7 @@ func TestBothSidesWentToTheSameTimelineTwice(t *testing.T) {
 
 func newSides(t *testing.T) *sides {
 	t.Helper()
-	majors, err := devenv.Majors()
-	check(t, err)
-	s := &sides{t: t, first: devtest.Postgres(t, devenv.PostgresOptions{Major: majors[0], Settings: map[string]string{"wal_keep_size": "512MB"}})}
+	s := &sides{T: t, first: devtest.Postgres(t, devenv.PostgresOptions{Major: devtest.OldestMajor(t), Settings: map[string]string{"wal_keep_size": "512MB"}})}
 	g := devtest.Gateway(t)
 	for i := range 2 {
 		s.stores = append(s.stores, objectstore.Sub(devtest.Open(t, g), fmt.Sprintf("region%d/", i)))
@@ -89,24 +87,24 @@ const slot = "smartdr_g_w"
 
 // begin prepares the first lineage, with a snapshot of it.
 func (s *sides) begin() side {
-	s.t.Helper()
-	ctx := s.t.Context()
-	check(s.t, s.first.Exec(ctx, "postgres", "create table said (n serial, what text)"))
+	s.Helper()
+	ctx := s.Context()
+	devtest.Check(s, s.first.Exec(ctx, "postgres", "create table said (n serial, what text)"))
 	conn, err := replication.Connect(ctx, s.first.Source("postgres"), "test")
-	check(s.t, err)
-	check(s.t, conn.CreateSlot(ctx, slot))
+	devtest.Check(s, err)
+	devtest.Check(s, conn.CreateSlot(ctx, slot))
 	at, err := conn.ReadSlot(ctx, slot)
-	check(s.t, err)
+	devtest.Check(s, err)
 	system, err := conn.IdentifySystem(ctx)
-	check(s.t, err)
+	devtest.Check(s, err)
 	size, err := conn.SegmentSize(ctx)
-	check(s.t, err)
-	check(s.t, conn.Close(ctx))
+	devtest.Check(s, err)
+	devtest.Check(s, conn.Close(ctx))
 	l := topology.Lineage{ID: topology.NewLineageID(1), Epoch: 1, SystemID: system.ID, SegmentSize: size, Start: wal.Position{Timeline: 1, LSN: size.Start(at.RestartLSN)}}
 	one := side{s.first.Server, l, []topology.Lineage{l}}
 	s.write(one.server, "base")
 	taken, err := ship.TakeSnapshot(ctx, ship.Snapshot{Source: one.server.Source("postgres"), Group: "g", Workspace: "w", Lineage: l, Destinations: s.destinations()})
-	check(s.t, err)
+	devtest.Check(s, err)
 	s.snap, s.forSnap = taken.ID, l
 	s.ship(one)
 	return one
@@ -117,36 +115,36 @@ func (s *sides) destinations() []ship.Destination {
 }
 
 func (s *sides) write(server *postgres.Server, what string) {
-	s.t.Helper()
+	s.Helper()
 	p := devenv.Postgres{Server: server}
-	check(s.t, p.Exec(s.t.Context(), "postgres", "insert into said (what) values ('"+what+"')"))
+	devtest.Check(s, p.Exec(s.Context(), "postgres", "insert into said (what) values ('"+what+"')"))
 }
 
 // said returns what was written, in order.
 func (s *sides) said(server *postgres.Server) (all []string) {
-	s.t.Helper()
-	conn, err := server.Open(s.t.Context(), "postgres")
-	check(s.t, err)
-	defer conn.Close(context.WithoutCancel(s.t.Context())) //nolint:errcheck // nothing hangs on a clean goodbye
-	rows, err := conn.Query(s.t.Context(), "select what from said order by n")
-	check(s.t, err)
+	s.Helper()
+	conn, err := server.Open(s.Context(), "postgres")
+	devtest.Check(s, err)
+	defer conn.Close(context.WithoutCancel(s.Context())) //nolint:errcheck // nothing hangs on a clean goodbye
+	rows, err := conn.Query(s.Context(), "select what from said order by n")
+	devtest.Check(s, err)
 	for rows.Next() {
 		var what string
-		check(s.t, rows.Scan(&what))
+		devtest.Check(s, rows.Scan(&what))
 		all = append(all, what)
 	}
-	check(s.t, rows.Err())
+	devtest.Check(s, rows.Err())
 	return all
 }
 
 // end is where a server stands.
 func (s *sides) end(server *postgres.Server) wal.Position {
-	s.t.Helper()
-	conn, err := replication.Connect(s.t.Context(), server.Source("postgres"), "test")
-	check(s.t, err)
-	system, err := conn.IdentifySystem(s.t.Context())
-	check(s.t, err)
-	check(s.t, conn.Close(s.t.Context()))
+	s.Helper()
+	conn, err := replication.Connect(s.Context(), server.Source("postgres"), "test")
+	devtest.Check(s, err)
+	system, err := conn.IdentifySystem(s.Context())
+	devtest.Check(s, err)
+	devtest.Check(s, conn.Close(s.Context()))
 	return system.Position
 }
 
@@ -160,65 +158,65 @@ func (s *sides) ship(of side) { s.shipTail(of) }
 
 // shipTail is ship for a lineage that newer ones have left.
 func (s *sides) shipTail(of side, newer ...topology.Lineage) {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
 	defer cancel()
 	w, end := s.wal(of), s.end(of.server)
 	w.Newer = newer
 	b, err := w.ShipTail(ctx, func(context.Context) (wal.Position, error) { return end, nil })
-	check(s.t, err)
+	devtest.Check(s, err)
 	if !b.Whole() {
-		s.t.Fatalf("of lineage %s was brought %+v, wanted %s", of.lineage.ID, b, end)
+		s.Fatalf("of lineage %s was brought %+v, wanted %s", of.lineage.ID, b, end)
 	}
 }
 
 // copyOf copies a server's data directory as it is now, as a standby has it that falls behind from here on.
 func (s *sides) copyOf(server *postgres.Server) *postgres.Server {
-	s.t.Helper()
-	ctx := s.t.Context()
-	check(s.t, server.Kill(ctx))
+	s.Helper()
+	ctx := s.Context()
+	devtest.Check(s, server.Kill(ctx))
 	c := s.describe(server)
 	out, err := exec.Command("cp", "-a", server.InstanceDir()+"/.", c.InstanceDir()).CombinedOutput()
 	if err != nil {
-		s.t.Fatalf("%v: %s", err, out)
+		s.Fatalf("%v: %s", err, out)
 	}
-	check(s.t, server.Start(ctx))
+	devtest.Check(s, server.Start(ctx))
 	return c
 }
 
 // describe returns a description of a server like another one, in a folder and on a port of its own.
 func (s *sides) describe(server *postgres.Server) *postgres.Server {
-	s.t.Helper()
+	s.Helper()
 	c := *server
-	dir := devtest.Dir(s.t)
+	dir := devtest.Dir(s)
 	port, err := devenv.FreePort()
-	check(s.t, err)
+	devtest.Check(s, err)
 	c.DataDir, c.SocketDir, c.LogFile = filepath.Join(dir, "data"), filepath.Join(dir, "s"), filepath.Join(dir, "log")
 	c.Port, c.Listen, c.DieWithParent, c.Settings = port, "", true, map[string]string{"wal_keep_size": "512MB"}
-	check(s.t, c.Own(dir))
-	s.t.Cleanup(func() {
+	devtest.Check(s, c.Own(dir))
+	s.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		check(s.t, c.Kill(ctx))
+		devtest.Check(s, c.Kill(ctx))
 	})
 	return &c
 }
 
 // promoteItself promotes a copy by PostgreSQL's own means: it goes on in the lineage of the server that it is a copy of.
 func (s *sides) promoteItself(c *postgres.Server, of side) side {
-	s.t.Helper()
-	ctx := s.t.Context()
-	check(s.t, c.WriteHBA(""))
-	check(s.t, c.WriteStandbySignal())
-	check(s.t, c.Start(ctx))
-	check(s.t, c.Promote(ctx))
-	check(s.t, c.WaitPromoted(ctx))
+	s.Helper()
+	ctx := s.Context()
+	devtest.Check(s, c.WriteHBA(""))
+	devtest.Check(s, c.WriteStandbySignal())
+	devtest.Check(s, c.Start(ctx))
+	devtest.Check(s, c.Promote(ctx))
+	devtest.Check(s, c.WaitPromoted(ctx))
 	return side{c, of.lineage, of.way}
 }
 
 // promoteElsewhere restores a lineage to its end in the other region: a new lineage begins there.
 func (s *sides) promoteElsewhere(of side) side {
-	s.t.Helper()
+	s.Helper()
 	server, attached := s.restored(of)
 	l := topology.Lineage{ID: topology.NewLineageID(of.lineage.Epoch + 1), Epoch: of.lineage.Epoch + 1, SystemID: of.lineage.SystemID, SegmentSize: of.lineage.SegmentSize,
 		Start: attached.Start, Parent: &topology.Fork{Lineage: of.lineage.ID, At: attached.Fork}}
@@ -227,17 +225,17 @@ func (s *sides) promoteElsewhere(of side) side {
 
 // restored brings up a lineage at its end.
 func (s *sides) restored(of side) (*postgres.Server, restore.Attached) {
-	s.t.Helper()
-	ctx, store := s.t.Context(), s.stores[1]
+	s.Helper()
+	ctx, store := s.Context(), s.stores[1]
 	m, err := snapshot.Load(ctx, store, "g", "w", s.snap)
-	check(s.t, err)
+	devtest.Check(s, err)
 	server := s.describe(of.server)
 	files := restore.FilesInput{Store: store, Manifest: m, DataDir: server.DataDir}
 	if a := server.Account; a != nil {
 		files.UID, files.GID = int(a.UID), int(a.GID)
 	}
 	_, err = restore.Files(ctx, files)
-	check(s.t, err)
+	devtest.Check(s, err)
 	fetch := restore.FetchWAL{Dir: filepath.Join(server.DataDir, "pg_wal"), SegmentSize: m.SegmentSize}
 	for i, l := range of.way {
 		leg := restore.Leg{Archive: archive.Open(store, "g", "w", l.ID), Lineage: l, From: l.Start}
@@ -251,25 +249,25 @@ func (s *sides) restored(of side) (*postgres.Server, restore.Attached) {
 		fetch.Legs = append(fetch.Legs, leg)
 	}
 	fetched, err := fetch.Run(ctx)
-	check(s.t, err)
-	check(s.t, server.OwnTree(server.InstanceDir()))
-	check(s.t, server.WriteHBA(""))
+	devtest.Check(s, err)
+	devtest.Check(s, server.OwnTree(server.InstanceDir()))
+	devtest.Check(s, server.WriteHBA(""))
 	attached, err := restore.Attach(ctx, restore.AttachInput{Server: server, Superuser: server.Superuser, ReplayFrom: m.Start.LSN, SlotName: slot, Minimums: fetched.MaxParameters,
 		Plan: restore.Plan{Timeline: fetched.End.Timeline, RecordEnd: fetched.RecordEnd}, Overrides: map[string]string{"hba_file": server.HBAFile(), "ident_file": server.IdentFile()}})
-	check(s.t, err)
+	devtest.Check(s, err)
 	return server, attached
 }
 
 // checkRestored restores a lineage to its end, which is on that timeline, and compares what was written.
 func (s *sides) checkRestored(of side, timeline wal.Timeline, want ...string) {
-	s.t.Helper()
-	tip, err := archive.Open(s.stores[1], "g", "w", of.lineage.ID).Tip(s.t.Context(), of.lineage)
-	check(s.t, err)
+	s.Helper()
+	tip, err := archive.Open(s.stores[1], "g", "w", of.lineage.ID).Tip(s.Context(), of.lineage)
+	devtest.Check(s, err)
 	if tip.Position.Timeline != timeline {
-		s.t.Errorf("lineage %s ends at %s", of.lineage.ID, tip.Position)
+		s.Errorf("lineage %s ends at %s", of.lineage.ID, tip.Position)
 	}
 	server, _ := s.restored(of)
 	if got := s.said(server); strings.Join(got, ", ") != strings.Join(want, ", ") {
-		s.t.Errorf("lineage %s holds %q, want %q", of.lineage.ID, got, want)
+		s.Errorf("lineage %s holds %q, want %q", of.lineage.ID, got, want)
 	}
 }
