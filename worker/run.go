@@ -174,7 +174,7 @@ func registerWorkflows(w worker.Worker) {
 		workflows.Configure, workflows.ChangeDatabases, workflows.Replication, workflows.WorkspaceReplication, workflows.Recover, workflows.Failover, workflows.Notify,
 		workflows.Tails, workflows.CreateBranch, workflows.DropBranch, workflows.LinkBranch,
 		workflows.AttachBranch, workflows.DetachBranch, workflows.BranchReplication, workflows.Search, workflows.Restore,
-		workflows.Retention, workflows.ChangeRetention, workflows.Snapshot, workflows.Verify, workflows.MissingRows,
+		workflows.Retention, workflows.ChangeRetention, workflows.Expire, workflows.Snapshot, workflows.Verify, workflows.MissingRows,
 		workflows.Switchover, workflows.Failback, workflows.Preprovision, workflows.Standby} {
 		w.RegisterWorkflow(f)
 	}

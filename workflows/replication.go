@@ -109,6 +109,7 @@ func (e *entity) run(ctx workflow.Context) error {
 		over := workflow.GetInfo(ctx).GetContinueAsNewSuggested() || workflow.Now(ctx).Sub(started) >= replicationRun || e.terminated()
 		switch {
 		case over && e.idle(ctx) && e.terminated():
+			startExpire(ctx, e.group)
 			return e.end(ctx, nil)
 		case over && e.idle(ctx):
 			return workflow.NewContinueAsNewError(ctx, Replication, ReplicationInput{Group: e.group, State: e.carry()})

@@ -55,12 +55,16 @@ func nextSweep(after time.Time, group, region string) time.Time {
 
 // startRetention returns as soon as it runs.
 func startRetention(ctx workflow.Context, group, region string) error {
-	options := workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+	return workflow.ExecuteChildWorkflow(retaining(ctx, group, region), RetentionType, RetentionInput{Group: group, Region: region}).GetChildWorkflowExecution().Get(ctx, nil)
+}
+
+// retaining is for a round of Retention.
+func retaining(ctx workflow.Context, group, region string) workflow.Context {
+	return workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:            RetentionID(group, region),
 		TaskQueue:             TaskQueue,
 		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		ParentClosePolicy:     enumspb.PARENT_CLOSE_POLICY_ABANDON, // it may take longer than any run of ours
 		StaticSummary:         "removes from the bucket of " + region + " what nothing needs of " + group,
 	})
-	return workflow.ExecuteChildWorkflow(options, RetentionType, RetentionInput{Group: group, Region: region}).GetChildWorkflowExecution().Get(ctx, nil)
 }

@@ -108,6 +108,8 @@ func TestReplicationOfATerminatedGroupEnds(t *testing.T) {
 	g := configured()
 	observed(env, &g)
 	env.OnRequestCancelExternalWorkflow(mock.Anything, mock.Anything, mock.Anything).Return(nil).Maybe()
+	expiring := 0
+	noExpire(env, &expiring)
 	changing(env, 10*time.Second, func() { g.State, g.Workspaces[0].State = topology.GroupTerminated, topology.WorkspaceTerminated })
 	asked := false
 	env.RegisterDelayedCallback(func() {
@@ -122,6 +124,9 @@ func TestReplicationOfATerminatedGroupEnds(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"start main", "end main"}, l.lines); diff != "" || !asked {
 		t.Error(asked, diff)
+	}
+	if expiring != 1 {
+		t.Errorf("its buckets are looked through by %d", expiring)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 func noRetention(env *testsuite.TestWorkflowEnvironment) {
 	env.RegisterWorkflowWithOptions(func(workflow.Context, RetentionInput) (topology.Swept, error) { return topology.Swept{}, nil },
 		workflow.RegisterOptions{Name: RetentionType})
+	env.RegisterWorkflow(Expire)
 }
 
 func TestEachRegionHasAMinuteOfItsOwn(t *testing.T) {

@@ -21,6 +21,16 @@ type Swept struct {
 	Hint          string                `json:"hint,omitempty"`
 }
 
+// Nothing reports whether the bucket holds nothing more of the group's data, now or in a later round.
+func (s Swept) Nothing() bool {
+	for _, kept := range s.Kept {
+		if kept.Objects > 0 {
+			return false
+		}
+	}
+	return s.Later.Objects == 0
+}
+
 // Kinds of what retention removes and keeps.
 const (
 	SweptManifests = "manifests"
