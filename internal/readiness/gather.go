@@ -30,21 +30,19 @@ func gather(ctx context.Context, in Inputs, g topology.Group) Facts {
 	}
 	f.To = g.Other(g.Active)
 	f.Buckets = map[string]Bucket{}
-	for region, c := range in.Catalog.Copies(ctx, &g) {
-		f.Buckets[region] = Bucket{Copy: c}
-	}
+	copies := in.Catalog.Copies(ctx, &g)
 	f.Now = in.Now()
 	var wg sync.WaitGroup
 	var buckets sync.Mutex
-	for region, b := range f.Buckets {
+	for region, c := range copies {
 		wg.Go(func() {
-			b := in.bucket(ctx, &g, region, b)
+			b := in.bucket(ctx, &g, region, Bucket{Copy: c})
 			buckets.Lock()
 			defer buckets.Unlock()
 			f.Buckets[region] = b
 		})
 	}
-	lost := silent(f.Buckets[f.To].Err)
+	lost := silent(copies[f.To].Err)
 	wg.Go(func() { f.Hosts, f.HostsErr = in.hosts(ctx, f.To, lost) })
 	wg.Go(func() { f.Operations, f.OpsErr = in.Catalog.Operations(ctx, g.Name) })
 	wg.Go(func() { f.Temporal = ask(ctx, in.Temporal) })
