@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -81,6 +82,10 @@ func (c *capturer) look(ctx context.Context, in SourceInput, sub subject) error 
 func (c *capturer) captureMetadata(ctx context.Context, in SourceInput, conn *pgx.Conn) error {
 	m, err := metadata.Capture(ctx, conn)
 	if err != nil {
+		return err
+	}
+	// The fence may have come while the server was read.
+	if fenced, err := fence.On(ctx, conn); err != nil || fenced || slices.ContainsFunc(m.HBA, func(r metadata.HBARule) bool { return fence.Narrowed(r.Users) }) {
 		return err
 	}
 	if len(m.Unread) > 0 {

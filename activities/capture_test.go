@@ -2,6 +2,8 @@ package activities
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -126,5 +128,34 @@ func TestWhenACaptureIsDue(t *testing.T) {
 		if got := [2]bool{w.due(content, at.Add(signEvery-1)), w.due(content, at.Add(signEvery))}; got != want {
 			t.Errorf("%s: %v, want %v", content, got, want)
 		}
+	}
+}
+
+// A fence changes files before the server reads them, and whoever sets it may die in between. Access rules that are captured then would let
+// in nobody wherever the server is brought up.
+func TestAFenceThatIsHalfSetIsNotCaptured(t *testing.T) {
+	l := newLooks(t, "postgres")
+	_, _, first := l.look(t)
+	auto := filepath.Join(l.server.DataDir, "postgresql.auto.conf")
+	settings, err := os.ReadFile(auto)
+	check(t, err)
+	stays := func(what string) {
+		t.Helper()
+		if m, _, at := l.look(t); at != first || slices.ContainsFunc(m.HBA, func(r metadata.HBARule) bool { return r.Method == "reject" }) {
+			t.Errorf("%s: captured at %v, before at %v, rules %+v", what, at, first, m.HBA)
+		}
+	}
+	check(t, l.server.WriteAutoConf(append(slices.Clone(settings), []byte("smartdr.fence = '{}'\n")...)))
+	check(t, l.server.WriteHBA(postgrestest.TrustLocal+"local all nobody reject\n"))
+	stays("with the settings of a fence that are not in force")
+	check(t, l.server.WriteAutoConf(settings))
+	check(t, l.server.WriteHBA(postgrestest.TrustLocal+"local all \"smartdr fenced\" reject\nlocal all nobody reject\n"))
+	if m, _, at := l.look(t); at[0] != first[0] || // the inventory holds no rules
+		slices.ContainsFunc(m.HBA, func(r metadata.HBARule) bool { return r.Method == "reject" }) {
+		t.Errorf("with the rules of a fence: captured at %s, before at %s, rules %+v", at[0], first[0], m.HBA)
+	}
+	check(t, l.server.WriteHBA(postgrestest.TrustLocal+"local all nobody reject\n"))
+	if m, _, _ := l.look(t); !slices.ContainsFunc(m.HBA, func(r metadata.HBARule) bool { return r.Method == "reject" }) {
+		t.Errorf("the server's own rules are not captured any more: %+v", m.HBA)
 	}
 }

@@ -20,6 +20,8 @@ const keptCopy = "pg_hba.conf.before_smartdr_fence"
 const (
 	fencedHead = "# Fenced by SmartDR: this server takes no clients, since another one serves, or is about to.\n"
 	fencedBy   = "# For: "
+	// fencedRole is nobody's name. A rule for it tells whoever reads rules by SQL, where comments don't show, whose they are.
+	fencedRole = "smartdr fenced"
 	keptBegin  = "# smartdr-original-begin\n"
 	keptEnd    = "# smartdr-original-end\n"
 )
@@ -63,6 +65,9 @@ func (a *applying) withoutRules(ctx context.Context, err error) error {
 	a.mark.NoRules = true
 	return a.writeMark(ctx, a.mark, "")
 }
+
+// Narrowed reports whether a rule for these users is one of a fence, and so all rules beside it.
+func Narrowed(users []string) bool { return slices.Equal(users, []string{fencedRole}) }
 
 func fencedRules(content []byte) bool { return bytes.HasPrefix(content, []byte(fencedHead)) }
 
@@ -121,6 +126,7 @@ func (a *applying) narrowed(ctx context.Context, original []byte) ([]byte, error
 	var b strings.Builder
 	b.WriteString(fencedHead)
 	b.WriteString(fencedBy + oneLine(a.options.By) + "\n")
+	b.WriteString("local all " + quoted(fencedRole) + " reject\n")
 	b.WriteString("# SmartDR puts the former rules back when it lifts the fence. By hand, as a superuser of this host:\n")
 	b.WriteString("#   PGOPTIONS='-c session_preload_libraries=' psql -c 'ALTER SYSTEM RESET session_preload_libraries' ..., and the copy\n")
 	fmt.Fprintf(&b, "#   %s of the data directory over this file. As long as another region serves, SmartDR fences again.\n", keptCopy)

@@ -64,9 +64,15 @@ func (s *session) look(ctx context.Context) error {
 	return s.QueryRow(ctx, `SHOW hba_file`).Scan(&s.hbaFile)
 }
 
-// On reports whether a server is fenced, as a session that is there sees it. A captured setting would be the fence's.
+// On reports whether a server is fenced, or about to be, as a session that is there sees it. What is captured of it then would be the
+// fence's: the files have it before the server has read them, for good if whoever fenced died in between.
 func On(ctx context.Context, conn *pgx.Conn) (on bool, err error) {
-	err = conn.QueryRow(ctx, `SELECT coalesce(current_setting($1, true), '') <> ''`, markSetting).Scan(&on)
+	var may bool
+	err = conn.QueryRow(ctx, `SELECT coalesce(current_setting($1, true), '') <> '', has_function_privilege('pg_catalog.pg_show_all_file_settings()', 'execute')`,
+		markSetting).Scan(&on, &may)
+	if err == nil && !on && may { // without that right it reads none of the files that a fence changes first
+		err = conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_show_all_file_settings() WHERE name = $1)`, markSetting).Scan(&on)
+	}
 	return on, failed("look for a fence", err)
 }
 
