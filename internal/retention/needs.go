@@ -24,13 +24,15 @@ type need struct {
 }
 
 // needs finds out, once for each place where a lineage of the workspace was left, from where on WAL is needed to find rows that are missing on the
-// other side. What cannot be found out now is left for the next round, and so is the WAL.
+// other side. What cannot be found out now is left for the next round, and so is the WAL. A bucket that was found to lack some, or not to tell, is
+// looked at again once the other one has told from where on it is needed: it may have as much, and get it later.
 func (r *round) needs(ctx context.Context, g topology.Group) (map[left]need, error) {
 	found := map[left]need{}
 	for _, sm := range g.SystemManaged {
 		at := left{sm.Lineage, sm.Fork.LSN}
 		_, asked := found[at]
-		if _, looked := sm.Back[r.Region]; sm.Workspace != r.workspace || r.Needed == nil || r.DryRun || asked || looked {
+		here, looked := sm.Back[r.Region]
+		if sm.Workspace != r.workspace || r.Needed == nil || r.DryRun || asked || here || looked && sm.Needs == 0 {
 			continue
 		}
 		r.Say("look how far back transactions go that were open where " + sm.Lineage + " was left")
@@ -42,6 +44,8 @@ func (r *round) needs(ctx context.Context, g topology.Group) (map[left]need, err
 			return nil, err
 		case fault.Is(err, fault.Missing), fault.Is(err, fault.Corrupt):
 			found[at] = need{from: sm.Needs}
+		case looked:
+			r.Log.WarnContext(ctx, "whether the bucket has now what it lacked was not found out", "group", g.Name, "region", r.Region, "of", sm.Name, "error", err)
 		default:
 			r.Log.WarnContext(ctx, "from where WAL is needed to find missing rows was not found out", "group", g.Name, "region", r.Region, "of", sm.Name, "error", err)
 			r.notes = append(r.notes, fmt.Sprintf("From where WAL is needed to find missing rows of %s was not found out, and all of it stays: %s.", sm.Name, err))
@@ -58,8 +62,11 @@ func (r *round) noteNeeds(g *topology.Group, found map[left]need) {
 		if !ok || sm.Workspace != r.workspace {
 			continue
 		}
-		back := map[string]bool{r.Region: n.here}
-		maps.Copy(back, sm.Back)
+		back := maps.Clone(sm.Back)
+		if back == nil {
+			back = map[string]bool{}
+		}
+		back[r.Region] = back[r.Region] || n.here
 		sm.Needs, sm.Back = max(sm.Needs, n.from), back
 	}
 }
