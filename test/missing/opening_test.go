@@ -60,6 +60,9 @@ func open(t testing.TB, bin postgres.Binaries, schemas, tips int, locks bool, v 
 	for i := range o.tips {
 		o.tips[i].at = o.recordEnd(o.tips[i].at)
 	}
+	if v.turned && !beyondTurn(t, o.old) {
+		t.Fatal("the numbers of transactions have not gone round")
+	}
 	check(t, o.old.Kill(t.Context()))
 	o.look()
 	return o

@@ -4,6 +4,7 @@ package missing_test
 type variant struct {
 	name     string
 	settings map[string]string
+	turned   bool // its transaction numbers go round
 }
 
 // variants are those in which histories run.
@@ -16,5 +17,6 @@ func variants() []variant {
 		variant{name: "logical", settings: map[string]string{"wal_level": "logical"}},
 		variant{name: "compressed", settings: map[string]string{"wal_compression": "on"}},
 		variant{name: "hints", settings: map[string]string{"wal_log_hints": "on", "full_page_writes": "off"}},
+		variant{name: "turned", turned: true},
 		variant{name: "again"})
 }

@@ -41,6 +41,9 @@ type line struct {
 func startLine(t testing.TB, bin postgres.Binaries, v variant) *line {
 	t.Helper()
 	l := &line{t: t, base: template(t, bin)}
+	if v.turned {
+		l.base = turned(t, l.base)
+	}
 	l.old = l.copy(v.settings)
 	check(t, l.old.Start(t.Context()))
 	return l
