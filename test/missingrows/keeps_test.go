@@ -7,15 +7,11 @@ import (
 
 // keepsWAL lets retention look through both buckets, and checks that it found out from where WAL has to stay.
 func (w *world) keepsWAL() {
-	w.t.Helper()
-	if _, err := w.env.SmartDR(w.t.Context(), "retention", "run", "--group", estate.Group); err != nil {
-		w.t.Fatal(err)
-	}
-	st, err := w.Status(w.t.Context())
-	check(w.t, err)
-	for _, sm := range st.Group.SystemManaged {
+	w.Helper()
+	w.SmartDR("retention", "run", "--group", estate.Group)
+	for _, sm := range w.Status().Group.SystemManaged {
 		if sm.Needs == 0 || sm.Needs > sm.Fork.LSN || !sm.Back[devenv.Primary] || !sm.Back[devenv.Secondary] {
-			w.t.Errorf("%s was left at %s, and WAL is needed from %s on, in %v", sm.Name, sm.Fork, sm.Needs, sm.Back)
+			w.Errorf("%s was left at %s, and WAL is needed from %s on, in %v", sm.Name, sm.Fork, sm.Needs, sm.Back)
 		}
 	}
 }
