@@ -73,4 +73,8 @@ func TestAServerThatWasJustBroughtUpIsAlive(t *testing.T) {
 	if got, why := alive(s, began); got {
 		t.Errorf("its bucket is silent, and it is alive: %s", why)
 	}
+	s.Silent["west"] = `find bucket: region "west" is not in the configuration`
+	if got, why := alive(s, began); !got {
+		t.Errorf("nobody asked its bucket, and it is lost: %s", why)
+	}
 }

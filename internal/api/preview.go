@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/smartdr/smartdr/internal/fault"
@@ -73,7 +74,10 @@ func workspaceStatus(s topology.GroupStatus, name string) *topology.WorkspaceSta
 // alive judges whether the serving region works: its bucket answers, and a shipper has spoken within aliveWithin.
 func alive(s topology.GroupStatus, now time.Time) (bool, string) {
 	from := s.Group.Active
-	if why, silent := s.Silent[from]; silent {
+	bucket := "its bucket answers"
+	if why, silent := s.Silent[from]; silent && unasked(why) {
+		bucket = "its bucket is not in the configuration here, and was not asked"
+	} else if silent {
 		return false, fmt.Sprintf("the bucket of %s does not answer: %s", from, why)
 	}
 	var last time.Time
@@ -83,7 +87,7 @@ func alive(s topology.GroupStatus, now time.Time) (bool, string) {
 		}
 	}
 	if began := beganServing(s.Group); now.Sub(began) < settlesWithin && last.Before(began) {
-		return true, fmt.Sprintf("%s began to serve %s ago, and its bucket answers", from, now.Sub(began).Round(time.Second))
+		return true, fmt.Sprintf("%s began to serve %s ago, and %s", from, now.Sub(began).Round(time.Second), bucket)
 	}
 	if last.IsZero() {
 		return false, fmt.Sprintf("nothing is known to have been shipped from %s", from)
@@ -92,8 +96,11 @@ func alive(s topology.GroupStatus, now time.Time) (bool, string) {
 	if now.Sub(last) >= aliveWithin {
 		return false, fmt.Sprintf("nothing has been heard from %s for %s", from, age)
 	}
-	return true, fmt.Sprintf("%s shipped WAL %s ago and its bucket answers", from, age)
+	return true, fmt.Sprintf("%s shipped WAL %s ago and %s", from, age, bucket)
 }
+
+// unasked reports whether a bucket says nothing because nobody here knows where it is, which is no sign that its region is lost.
+func unasked(why string) bool { return strings.HasSuffix(why, "is not in the configuration") }
 
 // settlesWithin is how soon a server that was just brought up announces what it has shipped. Until then silence says nothing of it, and a
 // failover that is ordered again, as by a script that retries, must not go back to where the first came from.

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"regexp"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -73,9 +74,32 @@ func unreachable(address string, err error) error {
 	if address == "" {
 		address = client.DefaultHostPort
 	}
-	return As(Unreachable, fault.Newf(fault.Transient, "connect to Temporal", "%s does not answer: %w", address, err).
-		WithHint("Set temporal.address in the configuration, or TEMPORAL_ADDRESS. What only reads works without it."))
+	return As(Unreachable, fault.Newf(fault.Transient, opConnectTemporal, "%s does not answer: %w", address, &dialError{err}).
+		WithHint("Start it, or name another one: temporal.address in the configuration, or TEMPORAL_ADDRESS. If it is lost, `smartdr recover` goes on with an empty one. Commands that only read work without it."))
 }
+
+const opConnectTemporal = "connect to Temporal"
+
+// NoTemporal reports whether an error says that Temporal does not answer.
+func NoTemporal(err error) bool {
+	var f *fault.Error
+	return errors.As(err, &f) && f.Op == opConnectTemporal
+}
+
+// dialError is why Temporal could not be reached, without what gRPC says around it.
+type dialError struct{ err error }
+
+// dialed finds what the system said in what gRPC makes of it.
+var dialed = regexp.MustCompile(`desc = "transport: Error while dialing: dial tcp [^ ]+: (?:connect: )?([^"]+)"`)
+
+func (e *dialError) Error() string {
+	if m := dialed.FindStringSubmatch(e.err.Error()); m != nil {
+		return m[1]
+	}
+	return e.err.Error()
+}
+
+func (e *dialError) Unwrap() error { return e.err }
 
 // start starts a workflow; fault.Conflict when it runs already.
 func (s *Service) start(ctx context.Context, id, workflow, summary string, in any) (client.WorkflowRun, error) {

@@ -3,10 +3,12 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -111,8 +113,21 @@ func (a *app) root() *cobra.Command {
 		a.recoverCommand(), a.salvageCommand(), a.hooksCommand(), a.connectCommand(), a.operationsCommand(), a.versionCommand(),
 	)
 	root.SetFlagErrorFunc(misread)
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", helpWidth)))
 	takeOnce(root)
+	fit(root)
 	return root
+}
+
+// helpWidth is how many columns help takes: those of a terminal beside another window.
+const helpWidth = 100
+
+// fit breaks what the help of a command, and of those below it, says into lines that fit.
+func fit(cmd *cobra.Command) {
+	cmd.Long = render.Wrap(cmd.Long, helpWidth)
+	for _, below := range cmd.Commands() {
+		fit(below)
+	}
 }
 
 func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }

@@ -84,13 +84,16 @@ func (a *app) recoverCommand() *cobra.Command {
 }
 
 func (a *app) recover(ctx context.Context, req api.RecoverRequest, flags recoverFlags) error {
-	s, err := a.recoverService(req.Region, flags)
+	s, unwritten, err := a.recoverService(req.Region, flags)
 	if err != nil {
 		return err
 	}
 	all, err := s.PreviewRecover(ctx, req)
 	if err != nil {
 		return err
+	}
+	if !req.Force && !flags.noFailover {
+		refuseAlive(all)
 	}
 	if flags.preview {
 		return a.show(RecoverReport{Groups: all}, func(st render.Style) string { return render.Recover(all, req.Region, a.now(), st) })
@@ -103,14 +106,35 @@ func (a *app) recover(ctx context.Context, req api.RecoverRequest, flags recover
 			return err
 		}
 	}
-	err = s.AwaitWorker(ctx, req.Region, func(why error) {
-		a.advise("Waiting: %v.\nStart one on the host that is to serve: smartdr-worker --config %s --region %s", why, a.configPath(), req.Region)
-	})
-	if err != nil {
+	if unwritten != nil {
+		if err := a.writeConfig(a.configPath(), unwritten); err != nil {
+			return err
+		}
+	}
+	if err := s.AwaitWorker(ctx, req.Region, func(why error) { a.advise("Waiting: %v.\n%s", why, a.toStart(why, req.Region)) }); err != nil {
 		return err
 	}
 	req.By = cmp.Or(a.Getenv("USER"), "somebody") + " with smartdr recover"
 	return a.recoverAll(ctx, s, req, flags, all)
+}
+
+// toStart says what is to be started, of Temporal and a worker, while the one or the other does not answer.
+func (a *app) toStart(why error, region string) string {
+	worker := fmt.Sprintf("smartdr-worker --config %s --region %s", a.configPath(), region)
+	if api.NoTemporal(why) {
+		return "Start one, if it is lost an empty one: temporal server start-dev --db-filename temporal.db\nThen a worker on the host that is to serve: " + worker
+	}
+	return "Start one on the host that is to serve: " + worker
+}
+
+// refuseAlive refuses groups that still seem to be served, before anything is taken over.
+func refuseAlive(all []api.Recoverable) {
+	for i := range all {
+		if p := all[i].Preview; all[i].Refused == "" && p != nil && p.Alive {
+			all[i].Refused = p.From + " still seems alive: " + p.Evidence
+			all[i].Hint = "If it is lost all the same, say so with --force; to take the group over and leave it where it is: --no-failover."
+		}
+	}
 }
 
 // refusedAll refuses when nothing can be taken over. What is refused beside others is said at the end.
@@ -192,30 +216,50 @@ func (a *app) configPath() string {
 	return cmp.Or(a.flags.config, a.Getenv(config.EnvPath), config.DefaultPath)
 }
 
-// recoverService returns the API over the configuration; without one, over the bucket that the flags name, which then become
-// the configuration.
-func (a *app) recoverService(region string, flags recoverFlags) (*api.Service, error) {
-	path := a.configPath()
+// recoverService returns the API over the configuration; without one, over the bucket that the flags name. The configuration that the flags
+// make is returned then, to be written before a worker is waited for.
+func (a *app) recoverService(region string, flags recoverFlags) (*api.Service, *config.Config, error) {
 	if flags.bucket == "" {
-		return a.service()
+		s, err := a.service()
+		return s, nil, err
+	}
+	path := a.configPath()
+	cfg, err := config.One(path, region, flags.regionOf(a.Getenv("AWS_REGION")))
+	if err != nil {
+		return nil, nil, err
 	}
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.Newf(fault.Invalid, "recover", "there is a configuration, %s, which says where the buckets are", path).
-			WithHint("Leave out --bucket, --endpoint, --s3-region and --prefix, or name another file to be written: --config FILE")
-	}
-	cfg, err := config.One(path, region, config.Region{
-		Bucket: flags.bucket, Endpoint: flags.endpoint, S3Region: cmp.Or(flags.s3Region, a.Getenv("AWS_REGION")), Prefix: flags.prefix,
-		PathStyle: flags.endpoint != "", // what every store but Amazon's takes
-		Worker:    config.Worker{DataDir: "/var/lib/smartdr"},
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := a.writeConfig(path, cfg); err != nil {
-		return nil, err
+		s, err := a.service()
+		if err == nil {
+			err = sameBucket(path, region, cfg)
+		}
+		return s, nil, err
 	}
 	a.api = api.New(cfg, api.Options{})
-	return a.api, nil
+	return a.api, cfg, nil
+}
+
+// regionOf is the region that the flags describe. A store that has an endpoint of its own takes any name of a region.
+func (flags recoverFlags) regionOf(awsRegion string) config.Region {
+	r := config.Region{Bucket: flags.bucket, Endpoint: flags.endpoint, S3Region: cmp.Or(flags.s3Region, awsRegion), Prefix: flags.prefix, Worker: config.Worker{DataDir: "/var/lib/smartdr"}}
+	if flags.endpoint != "" {
+		r.PathStyle, r.S3Region = true, cmp.Or(r.S3Region, "us-east-1") // what every store but Amazon's takes
+	}
+	return r
+}
+
+// sameBucket refuses flags that name another bucket than the configuration does. One that an earlier run wrote names the same.
+func sameBucket(path, region string, asked *config.Config) error {
+	there, err := config.Load(path)
+	if err != nil {
+		return err
+	}
+	a, b := asked.Regions[region], there.Regions[region]
+	if a.Bucket == b.Bucket && a.Endpoint == b.Endpoint && a.Prefix == b.Prefix {
+		return nil
+	}
+	return fault.Newf(fault.Invalid, "recover", "there is a configuration, %s, and it does not name that bucket for region %s", path, region).
+		WithHint("Leave out --bucket, --endpoint, --s3-region and --prefix, or name another file to be written: --config FILE")
 }
 
 // writeConfig writes what a worker has to be started with. The keys to the bucket stay in the environment.

@@ -49,7 +49,7 @@ func NewS3(ctx context.Context, cfg S3Config) (*S3, error) {
 			WithHint("check the profile and the shared AWS configuration files")
 	}
 	if loaded.Region == "" && cfg.Endpoint == "" {
-		return nil, fault.Newf(fault.Invalid, "open bucket "+cfg.Bucket, "no S3 region is known").WithHint("set s3Region, or AWS_REGION")
+		return nil, fault.Newf(fault.Invalid, "open bucket "+cfg.Bucket, "no S3 region is known").WithHint("Set s3Region in the configuration, --s3-region where a command has it, or AWS_REGION.")
 	}
 	if loaded.Region == "" {
 		loaded.Region = "us-east-1"

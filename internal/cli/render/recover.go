@@ -19,10 +19,10 @@ func Recover(all []api.Recoverable, region string, now time.Time, style Style) s
 	}
 	b.WriteString(style.table([]string{"GROUP", "SERVES", "EPOCH", "DECIDES", "CONTROL PLANE SINCE", "WOULD BE"}, rows))
 	for _, r := range all {
-		switch {
-		case r.Refused != "":
+		if r.Refused != "" {
 			fmt.Fprintf(&b, "\n%s\n%s\n", style.paint(red, r.Refused), r.Hint)
-		case r.Preview != nil:
+		}
+		if r.Preview != nil && r.Silent == "" {
 			b.WriteString("\n" + Preview(*r.Preview, now, style))
 		}
 	}
