@@ -70,6 +70,15 @@ func code(err error) string {
 	return ""
 }
 
+// condition names what a server refused, without its words: they have the value, and summaries and errors are read by many.
+func condition(err error) string {
+	var said *pgconn.PgError
+	if errors.As(err, &said) && said.ConstraintName != "" {
+		return fmt.Sprintf("SQLSTATE %s, constraint %s", said.Code, said.ConstraintName)
+	}
+	return "SQLSTATE " + code(err)
+}
+
 // refused reports whether a value, or a row, was refused by its type, by a constraint, or since it names a role that is not there.
 func refused(err error) bool {
 	c := code(err)
@@ -93,7 +102,7 @@ func (m *merger) judge(ctx context.Context, err error) error {
 	case c == serverFull:
 		return fault.New(fault.Full, opMerge, err)
 	case refused(err):
-		return fault.Newf(fault.Invalid, opMerge, "the active database refuses a row: %w", err)
+		return fault.Newf(fault.Invalid, opMerge, "the active database refuses a row: %s", condition(err))
 	}
 	return fault.New(fault.Transient, opMerge, err)
 }

@@ -15,7 +15,7 @@ func (m *merger) pair(ctx context.Context, t *mergeTable) error {
 	}
 	err := m.within(ctx, "pair", func() error { return m.pairTable(ctx, t) })
 	if refused(err) && t.refusal == "" {
-		t.refusal = "the active side cannot read the values of its key: " + said(err)
+		t.refusal = "the active side cannot read the values of its key: " + condition(err)
 		m.drift(t, t.refusal)
 		err = m.pairTable(ctx, t)
 	}

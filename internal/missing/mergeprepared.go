@@ -2,7 +2,6 @@ package missing
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/smartdr/smartdr/internal/fault"
@@ -50,11 +49,6 @@ func (m *merger) listPrepared(p Prepared, there map[uint32]string) {
 
 func notServing() error {
 	return fault.Newf(fault.Invalid, opMerge, "the server only reads: it is a standby").WithHint("Connect to the one that serves.")
-}
-
-// said is what a server said, without the code.
-func said(err error) string {
-	return fmt.Sprint(err)
 }
 
 // firing notes what fires although a merge is to write and nothing else.

@@ -1,6 +1,7 @@
 package missing_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -201,6 +202,19 @@ func TestTriggersThatAlwaysFireAreNamed(t *testing.T) {
 			create trigger tg before update on items for each row execute function f(); alter table items enable always trigger tg`)
 		if sum := h.merge(); !strings.Contains(strings.Join(sum.Notes, " "), "public.items.tg") {
 			t.Errorf("notes: %v", sum.Notes)
+		}
+	})
+}
+
+// A key that the active side cannot read is drift, which is said without the key: summaries are read by many.
+func TestAKeyThatCannotBeRead(t *testing.T) {
+	postgrestest.InTurn(t, func(t *testing.T, bin postgres.Binaries) {
+		h := partHistory(t, postgrestest.Start(t, bin, nil), "create table k (id text primary key, v int)", "insert into k values ('secret', 1)",
+			"alter table k alter id type int using 1")
+		sum := h.merge(withApply)
+		said := fmt.Sprint(sum.Drift)
+		if sum.Classes[missing.SchemaDrift] != 1 || !strings.Contains(said, "cannot read the values of its key: SQLSTATE 22P02") || strings.Contains(said, "secret") {
+			t.Errorf("%+v", sum)
 		}
 	})
 }
