@@ -2,6 +2,7 @@ package partition_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
@@ -37,6 +38,10 @@ func TestAPrimaryThatWasCutOffComesBackWhole(t *testing.T) {
 				w.checkPutOut(name)
 				w.waitTail(name, "complete", complete)
 			}
+			devtest.Within(w, time.Minute, "the managed server, which nobody needs any more, to be stopped", func() bool {
+				_, running := w.Old[estate.Managed].Running(w.Context())
+				return !running
+			})
 			w.checkAllCommits(devenv.Primary, devenv.Secondary)
 			w.checkUntouched()
 			w.WaitProtected()
