@@ -96,6 +96,7 @@ type searching struct {
 	in       SearchInput
 	group    topology.Group
 	from, to time.Time // to is zero for the newest point
+	newest   time.Time // until then the bucket has everything
 	pulse    *pulse
 	looked   int
 	last     *WorkspacePlan // to the range's end
@@ -120,6 +121,9 @@ func (t *Target) newSearch(ctx context.Context, in SearchInput) (*searching, err
 		return nil, err
 	}
 	way := contents.Along(w.Lineage)
+	for _, window := range way.Windows {
+		s.newest = later(s.newest, window.ToTime)
+	}
 	if s.from.IsZero() {
 		s.from = unbroken(way)
 	}
@@ -136,7 +140,9 @@ func unbroken(way topology.Timeline) (from time.Time) {
 		if next.Lineage != "" && next.From.LSN != w.To.LSN {
 			break
 		}
-		from, next = w.FromTime, w
+		if next = w; !w.FromTime.IsZero() { // it is not known where no commit lies between a snapshot and the fork
+			from = w.FromTime
+		}
 	}
 	return from
 }
@@ -203,8 +209,8 @@ func (s *searching) spread(ctx context.Context, start WorkspacePlan) ([]restore.
 	end := restore.Committed{At: s.last.Point.At, Time: s.last.Point.LastCommit}
 	points := []restore.Committed{{At: start.Point.At, Time: start.Point.LastCommit}}
 	until := s.to
-	if until.IsZero() {
-		until = end.Time
+	if until.IsZero() { // a commit may have been long ago, and none may lie behind the newest snapshot
+		until = s.newest
 	}
 	for k := 1; k < searchSteps; k++ {
 		at := s.from.Add(until.Sub(s.from) * time.Duration(k) / searchSteps)

@@ -98,4 +98,9 @@ func Search(r workflows.SearchResult, group string, style Style) string {
 }
 
 // exactly writes a moment to the microsecond, as a target takes it.
-func exactly(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+func exactly(t time.Time) string {
+	if t.IsZero() {
+		return "at which no commit is known"
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
