@@ -35,7 +35,7 @@ func TestReadiness(t *testing.T) {
 		t.Logf("%-8s %s %s: %s", i.State, i.Workspace, i.Check, i.Text)
 	}
 	s.ok("readiness")
-	devtest.Within(t, 90*time.Second, "the workers' own check is in the status", func() bool {
+	devtest.Within(t, devtest.Patience, "the workers' own check is in the status", func() bool {
 		out, _, _ := s.run("status")
 		return strings.Contains(out, "readiness: ") && !strings.Contains(out, "blocking")
 	})
@@ -44,7 +44,7 @@ func TestReadiness(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkCost(t, s)
-	s.okWithin(90*time.Second, "lag: warning")
+	s.okWithin(devtest.Patience, "lag: warning")
 	if err := env.Regions[devenv.Secondary].Gateway.Kill(); err != nil {
 		t.Fatal(err)
 	}

@@ -172,7 +172,7 @@ func (w *world) server(region string) *postgres.Server {
 // settled lists what the buckets hold once nothing is under way any more of what was asked for before.
 func (w *world) settled() (all []string) {
 	w.Helper()
-	devtest.Within(w, time.Minute, "the buckets to come to rest", func() bool {
+	devtest.Within(w, devtest.Patience, "the buckets to come to rest", func() bool {
 		before := all
 		all = w.objects()
 		time.Sleep(200 * time.Millisecond) // a request of a worker that was stopped is over long before

@@ -53,7 +53,7 @@ func (w *world) removeWAL() {
 			w.t.Fatal(err)
 		}
 	}
-	devtest.Within(w.t, time.Minute, "the slot to be free", func() bool {
+	devtest.Within(w.t, devtest.Patience, "the slot to be free", func() bool {
 		return w.env.Server.Exec(w.t.Context(), appDB, `select pg_drop_replication_slot(slot_name) from pg_replication_slots`) == nil
 	})
 	run(`alter system set max_wal_size = '32MB'`, `alter system set min_wal_size = '32MB'`, `select pg_reload_conf()`)

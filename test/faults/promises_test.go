@@ -73,7 +73,7 @@ func (w *world) connectAfter() *pgx.Conn {
 		w.t.Fatalf("%d servers in %s, %v; want 1", len(servers), devenv.Secondary, err)
 	}
 	var conn *pgx.Conn
-	devtest.Within(w.t, 80*time.Second, "the new server to take connections", func() bool {
+	devtest.Within(w.t, devtest.Patience, "the new server to take connections", func() bool {
 		conn, err = servers[0].Open(w.t.Context(), appDB)
 		return err == nil
 	})

@@ -118,7 +118,7 @@ func (p *pair) rows(name string) string {
 		p.t.Fatalf("%s, at %+v: %v", name, site, err)
 	}
 	var n string
-	devtest.Within(p.t, time.Minute, name+" to answer", func() bool {
+	devtest.Within(p.t, devtest.Patience, name+" to answer", func() bool {
 		conn, err := server.Open(p.t.Context(), appDB)
 		if err != nil {
 			return false

@@ -80,7 +80,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 // await waits for an event of a type.
 func (r *receiver) await(t *testing.T, typ workflows.EventType) workflows.Event {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), devtest.Patience)
 	defer cancel()
 	for {
 		r.mu.Lock()
@@ -167,7 +167,7 @@ func configure(t *testing.T, env *devenv.Env, url string) (told string) {
 // givenAtTheBeginning is the multi-host string, as soon as both sides are in it.
 func givenAtTheBeginning(t *testing.T, env *devenv.Env) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), devtest.Patience)
 	defer cancel()
 	for {
 		var c struct {

@@ -159,7 +159,7 @@ func (s *sides) ship(of side) { s.shipTail(of) }
 // shipTail is ship for a lineage that newer ones have left.
 func (s *sides) shipTail(of side, newer ...topology.Lineage) {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(s.Context(), devtest.Patience)
 	defer cancel()
 	w, end := s.wal(of), s.end(of.server)
 	w.Newer = newer

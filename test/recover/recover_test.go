@@ -131,7 +131,7 @@ func (p *place) smartdr(args ...string) (string, error) {
 
 // startWorker starts a worker by the configuration that `smartdr recover` writes, once it is there.
 func (p *place) startWorker() {
-	devtest.Within(p.t, time.Minute, "the configuration to be written", func() bool {
+	devtest.Within(p.t, devtest.Patience, "the configuration to be written", func() bool {
 		_, err := os.Stat(p.config())
 		return err == nil
 	})

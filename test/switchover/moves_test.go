@@ -107,7 +107,7 @@ func (w *world) pastTheCap() {
 	check(w.t, err)
 	w.nothingChanged(before)
 	check(w.t, w.WaitProtected(ctx))
-	devtest.Within(w.t, 2*time.Minute, "what was begun at the other side to be gone, and its address free", func() bool { return len(w.running(devenv.Secondary)) == 0 })
+	devtest.Within(w.t, devtest.Patience, "what was begun at the other side to be gone, and its address free", func() bool { return len(w.running(devenv.Secondary)) == 0 })
 }
 
 // hangAt stops the secondary's object store when an activity of the switchover begins, and lets it go on after a while.
@@ -131,7 +131,7 @@ func (w *world) hangAt(ctx context.Context, activity string, d time.Duration) {
 func (w *world) nothingChanged(before topology.GroupStatus) {
 	w.t.Helper()
 	// While the bucket hung, what was made could not be taken away: that comes later, and without anybody asking.
-	check(w.t, w.Until(w.t.Context(), time.Minute, "the standbys to be gone", func(s topology.GroupStatus) bool {
+	check(w.t, w.Until(w.t.Context(), devtest.Patience, "the standbys to be gone", func(s topology.GroupStatus) bool {
 		return !slices.ContainsFunc(s.Group.Workspaces, func(ws topology.Workspace) bool { return len(ws.Standbys) > 0 })
 	}))
 	now, err := w.Status(w.t.Context())

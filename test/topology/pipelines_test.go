@@ -60,7 +60,7 @@ func (w *world) waitFed(last int) {
 		at = s.is
 	}
 	var n, most int
-	devtest.Within(w.t, time.Minute, fmt.Sprintf("%d events to arrive", last), func() bool {
+	devtest.Within(w.t, devtest.Patience, fmt.Sprintf("%d events to arrive", last), func() bool {
 		w.scan(at, shopDB, "select count(*), coalesce(max(id), 0) from public.events", &n, &most)
 		return n >= last
 	})

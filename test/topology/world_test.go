@@ -276,13 +276,9 @@ func (w *world) waitCaptured() {
 	changed := time.Now()
 	for _, s := range w.spaces {
 		for _, document := range []string{"metadata.json", "inventory.json"} {
-			for !w.capturedAt(s.name, document).After(changed) {
-				if time.Since(changed) > capturedWithin {
-					w.t.Errorf("what was changed on %s is not in %s after %s", s.name, document, capturedWithin)
-					return
-				}
-				time.Sleep(50 * time.Millisecond)
-			}
+			devtest.Within(w.t, capturedWithin, "what was changed on "+s.name+" to be in "+document, func() bool {
+				return w.capturedAt(s.name, document).After(changed)
+			})
 		}
 	}
 }
