@@ -15,6 +15,7 @@ import (
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/devenv/estate"
+	"github.com/smartdr/smartdr/internal/devenv/estate/estatetest"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
@@ -181,7 +182,7 @@ func newChaos(t *testing.T) *chaos {
 	})
 	c.in, err = estate.New(t.Context(), env, estate.Options{Adopted: true, Managed: true, Megabytes: 4})
 	c.must(err)
-	c.in.Write(t.Context(), 5*time.Millisecond)
+	c.in.Write(t.Context(), estatetest.ClientsPause)
 	c.must(c.in.WaitProtected(t.Context()))
 	return c
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/devenv/estate"
+	"github.com/smartdr/smartdr/internal/devenv/estate/estatetest"
 	"github.com/smartdr/smartdr/internal/devenv/ledger"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/topology"
@@ -102,7 +103,7 @@ func (w *world) status() topology.GroupStatus {
 // write begins to write, as clients do that find the server by the group's connection string.
 func (w *world) write() *ledger.Load {
 	w.Helper()
-	w.Write(w.Context(), 5*time.Millisecond)
+	w.Write(w.Context(), estatetest.ClientsPause)
 	w.more(w.space.Load(), 40)
 	return w.space.Load()
 }

@@ -5,7 +5,6 @@ package switchover_test
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -17,6 +16,7 @@ import (
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/devenv/estate"
+	"github.com/smartdr/smartdr/internal/devenv/estate/estatetest"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
@@ -44,7 +44,7 @@ func newWorld(t *testing.T, major, megabytes int) *world {
 	w.Estate, err = estate.New(t.Context(), env, estate.Options{Adopted: true, Managed: true, Megabytes: megabytes})
 	check(t, err)
 	check(t, w.WaitProtected(t.Context())) // from then on the places of both sides are known
-	w.Write(t.Context(), 5*time.Millisecond)
+	w.Write(t.Context(), estatetest.ClientsPause)
 	return w
 }
 
@@ -217,4 +217,4 @@ func (w *world) refused(want string, args ...string) {
 	}
 }
 
-func full() bool { return os.Getenv("SMARTDR_TEST_FULL") == "1" }
+func full() bool { return devtest.Full() }

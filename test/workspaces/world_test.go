@@ -199,7 +199,7 @@ func (w *world) show(name, setting string) (value string) {
 func (w *world) write(name string) *ledger.Load {
 	w.t.Helper()
 	l, err := ledger.Start(w.t.Context(), func(ctx context.Context) (*pgx.Conn, error) { return w.admin(ctx, name, bank) },
-		ledger.Options{Name: fmt.Sprintf("load%d", time.Now().UnixNano()), Pause: 5 * time.Millisecond})
+		ledger.Options{Name: fmt.Sprintf("load%d", time.Now().UnixNano()), Pause: 20 * time.Millisecond})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func (w *world) write(name string) *ledger.Load {
 // serves waits until a managed workspace takes connections.
 func (w *world) serves(name string) {
 	w.t.Helper()
-	devtest.Within(w.t, 40*time.Second, name+" to take connections", func() bool {
+	devtest.Within(w.t, devtest.Patience, name+" to take connections", func() bool {
 		conn, err := w.admin(w.t.Context(), name, "postgres")
 		return err == nil && conn.Close(w.t.Context()) == nil
 	})
@@ -229,7 +229,7 @@ func last(commits []ledger.Commit) (at wal.LSN) {
 // await fails the test unless a load has committed this many times.
 func await(t *testing.T, l *ledger.Load, commits int) {
 	t.Helper()
-	devtest.Within(t, time.Minute, fmt.Sprintf("%d commits", commits), func() bool { return len(l.Commits()) >= commits })
+	devtest.Within(t, devtest.Patience, fmt.Sprintf("%d commits", commits), func() bool { return l.Count() >= commits })
 }
 
 func gone(path string) bool {
