@@ -23,8 +23,8 @@ type Swept struct {
 
 // Nothing reports whether the bucket holds nothing more of the group's data, now or in a later round.
 func (s Swept) Nothing() bool {
-	for _, kept := range s.Kept {
-		if kept.Objects > 0 {
+	for _, kind := range []string{SweptManifests, SweptWAL, SweptPacks, SweptOther} {
+		if s.Kept[kind].Objects > 0 {
 			return false
 		}
 	}
