@@ -63,7 +63,14 @@ func (h *mergeHistory) begun(sql string) *pgx.Conn {
 	return conn
 }
 
-func end(t *testing.T, conn *pgx.Conn, sql string) {
+// endsOnceBlocked ends a transaction as soon as somebody waits for it; the test waits for that before its connections are closed.
+func (h *mergeHistory) endsOnceBlocked(conn *pgx.Conn, sql string) {
+	var ended sync.WaitGroup
+	h.t.Cleanup(ended.Wait)
+	ended.Go(func() { h.waitBlocked(); end(h.t, conn, sql) })
+}
+
+func end(t testing.TB, conn *pgx.Conn, sql string) {
 	t.Helper()
 	_, err := conn.Exec(context.Background(), sql)
 	if err != nil {
@@ -122,7 +129,7 @@ func TestAParentThatGoesWhileAChildComes(t *testing.T) {
 		t.Run("before", func(t *testing.T) {
 			h := partHistory(t, s, mergeOrders, old, "")
 			child := h.begun(`insert into orders values (50, 3, 'new')`)
-			go func() { h.waitBlocked(); end(t, child, "commit") }()
+			h.endsOnceBlocked(child, "commit")
 			h.merge(withApply, func(in *missing.MergeInput) { in.LockWait = time.Minute })
 			if diff := cmp.Diff("fk-child delete customers 3\nmissing delete orders 2 +", h.said()); diff != "" || h.ask(orphans) != "0" {
 				t.Errorf("%s orphans (-want +got):\n%s", h.ask(orphans), diff)
@@ -153,7 +160,7 @@ func TestAChildThatComesWhileItsParentGoes(t *testing.T) {
 		t.Run("before", func(t *testing.T) {
 			h := partHistory(t, s, mergeOrders, old, "")
 			parent := h.begun(`delete from customers where id = 2`)
-			go func() { h.waitBlocked(); end(t, parent, "commit") }()
+			h.endsOnceBlocked(parent, "commit")
 			h.merge(withApply, func(in *missing.MergeInput) { in.LockWait = time.Minute })
 			if diff := cmp.Diff("fk-parent insert orders 9", h.said()); diff != "" || h.ask(orphans) != "0" {
 				t.Errorf("%s orphans (-want +got):\n%s", h.ask(orphans), diff)
@@ -182,7 +189,7 @@ func TestARowThatSomebodyHolds(t *testing.T) {
 		s := postgrestest.Start(t, bin, map[string]string{"max_prepared_transactions": "5"})
 		h := partHistory(t, s, mergeItems, `update items set n = 5 where id = 1`, "")
 		changing := h.begun(`update items set n = 7 where id = 1`)
-		go func() { h.waitBlocked(); end(t, changing, "commit") }()
+		h.endsOnceBlocked(changing, "commit")
 		h.merge(withApply, func(in *missing.MergeInput) { in.LockWait = time.Minute })
 		if diff := cmp.Diff("both-updated update items 1", h.said()); diff != "" {
 			t.Errorf("a row that changed while the merge waited for it (-want +got):\n%s", diff)
