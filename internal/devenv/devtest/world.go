@@ -112,14 +112,6 @@ func (w *World) Workspace(name string) topology.Workspace {
 	return *found
 }
 
-// Operations returns the group's operations, newest first.
-func (w *World) Operations() (all []topology.Operation) {
-	w.Helper()
-	w.JSON(&all, "operations", "--group", devenv.GroupName)
-	slices.SortStableFunc(all, func(a, b topology.Operation) int { return b.StartedAt.Compare(a.StartedAt) })
-	return all
-}
-
 // Until waits until the group's status is as wanted. A status that cannot be had now may be had later.
 func (w *World) Until(what string, wanted func(topology.GroupStatus) bool) {
 	w.Helper()
@@ -127,28 +119,6 @@ func (w *World) Until(what string, wanted func(topology.GroupStatus) bool) {
 		var s topology.GroupStatus
 		err := w.Env.SmartDRJSON(w.Context(), &s, "status", "--group", devenv.GroupName)
 		return err == nil && wanted(s)
-	})
-}
-
-// WaitActive waits until every database of these workspaces could be failed over, or of all of the group's.
-func (w *World) WaitActive(workspaces ...string) {
-	w.Helper()
-	w.Until("every database to be Active", func(s topology.GroupStatus) bool {
-		names := workspaces
-		if len(names) == 0 {
-			for _, ws := range s.Group.Workspaces {
-				names = append(names, ws.Name)
-			}
-		}
-		return len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool { return !active(s, name) })
-	})
-}
-
-// active reports whether a workspace has databases and all of them are Active.
-func active(s topology.GroupStatus, workspace string) bool {
-	return slices.ContainsFunc(s.Workspaces, func(ws topology.WorkspaceStatus) bool {
-		return ws.Workspace == workspace && len(ws.Databases) > 0 &&
-			!slices.ContainsFunc(ws.Databases, func(d topology.DatabaseStatus) bool { return d.State != topology.Active })
 	})
 }
 
@@ -179,17 +149,6 @@ func (w *World) WaitShipped(workspace, region string, end wal.LSN) {
 func (w *World) Store(region string) objectstore.Store {
 	w.Helper()
 	return objectstore.Sub(Open(w, w.Env.Regions[region].Gateway), objectstore.Root)
-}
-
-// Folders returns what is on the hosts of a region, of any group and workspace, with a name of this pattern.
-func (w *World) Folders(region, pattern string) (all []string) {
-	w.Helper()
-	for _, h := range w.Env.Regions[region].Hosts {
-		found, err := filepath.Glob(filepath.Join(h.DataDir(), "*", "*", pattern))
-		w.Check(err)
-		all = append(all, found...)
-	}
-	return all
 }
 
 // Exec runs statements on a server as its superuser, each in a transaction of its own.

@@ -65,22 +65,6 @@ func (w *World) Server(workspace string) *postgres.Server {
 	return s
 }
 
-// Write begins to write in all workspaces, as clients do that find the writer by the group's connection string, and waits for the first
-// commits.
-func (w *World) Write() {
-	w.Helper()
-	w.In.Write(w.Context(), ClientsPause)
-	w.Written(20)
-}
-
-// Written waits until each workspace's clients have n more commits acknowledged.
-func (w *World) Written(n int) {
-	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), devtest.Patience)
-	defer cancel()
-	w.Check(w.In.Written(ctx, n))
-}
-
 // More waits until a load has n more commits acknowledged.
 func (w *World) More(l *ledger.Load, n int) {
 	w.Helper()
@@ -97,40 +81,8 @@ func (w *World) Operate(kind string, flags ...string) topology.Operation {
 	return op
 }
 
-// Lose kills a region.
-func (w *World) Lose(region string) {
-	w.Helper()
-	w.Check(w.In.Lose(w.Context(), region))
-}
-
-// Revive starts everything of a region that was killed.
-func (w *World) Revive(region string) {
-	w.Helper()
-	w.Check(w.Env.ReviveRegion(w.Context(), region))
-}
-
-// Balances compares every workspace with all that its clients were ever told, and returns the accounts by workspace.
-func (w *World) Balances() map[string]ledger.Account {
-	w.Helper()
-	accounts, err := w.In.Verify(w.Context())
-	w.Check(err)
-	return accounts
-}
-
 // WaitProtected waits until a failover of the group as it serves now would work.
 func (w *World) WaitProtected() {
 	w.Helper()
 	w.Check(w.In.WaitProtected(w.Context()))
-}
-
-// WaitMovable waits until a planned move would be taken on.
-func (w *World) WaitMovable() {
-	w.Helper()
-	w.Check(w.In.WaitMovable(w.Context()))
-}
-
-// WaitTails waits until all that lost servers wrote is in a bucket.
-func (w *World) WaitTails() {
-	w.Helper()
-	w.Check(w.In.WaitTails(w.Context()))
 }
