@@ -145,7 +145,7 @@ func (s *session) flushed(ctx context.Context) (wal.Position, error) {
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // does nothing after the commit
 	// A standby that commits wait for may be gone; what counts is this server's disk. The commit flushes all before it.
-	_, err = tx.Exec(ctx, `SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'smartdr', 'fenced')`)
+	_, err = tx.Exec(ctx, `SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, '`+wal.MessagePrefix+`', 'fenced')`)
 	if err == nil {
 		err = tx.Commit(ctx)
 	}

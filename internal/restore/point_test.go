@@ -124,7 +124,8 @@ func TestCountCommits(t *testing.T) {
 			_, err := session.Exec(t.Context(), sql)
 			check(t, err)
 		}
-		to := src.end(t) // by a commit that writes to no database
+		postgrestest.Exec(t, src.server, "postgres", "SELECT pg_logical_emit_message(true, 'smartdr', 'fenced')") // is nobody's
+		to := src.end(t)                                                                                          // by a commit that writes to no database
 		postgrestest.Exec(t, src.server, "a", "INSERT INTO t VALUES (9)")
 		l.all(t)
 		total, by, err := restore.CountCommits(t.Context(), []restore.Leg{l.leg()}, wal.DefaultSegmentSize, from, to)

@@ -23,13 +23,14 @@ func CountCommits(ctx context.Context, legs []Leg, size wal.SegmentSize, from, t
 		c.see(r, r.End > from)
 		return nil
 	}}
-	err = w.run(ctx, func() { c = census{writes: map[uint32]uint32{}, by: map[uint32]int64{}} })
+	err = w.run(ctx, func() { c = census{writes: map[uint32]uint32{}, own: map[uint32]bool{}, by: map[uint32]int64{}} })
 	return c.total, c.by, err
 }
 
-// census counts commits.
+// census counts commits, all but those by which SmartDR itself had a server flush its WAL.
 type census struct {
 	writes map[uint32]uint32 // by transaction that has not ended: the database
+	own    map[uint32]bool   // those that hold a message of SmartDR
 	by     map[uint32]int64
 	total  int64
 }
@@ -43,16 +44,20 @@ func (c *census) see(r wal.Record, counts bool) {
 		if db := r.Database(); db != 0 {
 			c.writes[r.XID] = db
 		}
+		if r.MessagePrefix() == wal.MessagePrefix {
+			c.own[r.XID] = true
+		}
 		return
 	}
-	db := e.Database
+	db, own := e.Database, c.own[e.Top]
 	for _, xid := range e.XIDs {
 		if db == 0 {
 			db = c.writes[xid]
 		}
 		delete(c.writes, xid)
+		delete(c.own, xid)
 	}
-	if e.Committed && counts {
+	if e.Committed && counts && (!own || db != 0) {
 		c.by[db]++
 		c.total++
 	}

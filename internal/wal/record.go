@@ -20,7 +20,7 @@ const (
 	pageContinues       = 0x0001 // XLP_FIRST_IS_CONTRECORD
 	pageOverwritesBegun = 0x0008 // XLP_FIRST_IS_OVERWRITE_CONTRECORD
 
-	rmXLOG, rmXact, rmDatabase, rmTablespace = 0, 1, 4, 5
+	rmXLOG, rmXact, rmDatabase, rmTablespace, rmMessage = 0, 1, 4, 5, 21
 
 	infoMask     = 0xF0 // ~XLR_INFO_MASK
 	xactMask     = 0x70 // XLOG_XACT_OPMASK

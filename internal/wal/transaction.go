@@ -65,6 +65,23 @@ func (r Record) Database() uint32 {
 	return 0
 }
 
+// MessagePrefix is that of the messages that SmartDR writes so that a commit of its own flushes everybody's.
+const MessagePrefix = "smartdr"
+
+// MessagePrefix returns the prefix of a message of pg_logical_emit_message (xl_logical_message), or "" for another record. Like the
+// record itself it can be asked only during the visit.
+func (r Record) MessagePrefix() string {
+	const prefixSize, text = 8, 24 // offsets: the database, whether it is transactional, two sizes, prefix and message
+	if len(r.raw) < recordHeader || r.raw[17] != rmMessage {
+		return ""
+	}
+	main := mainData(r.raw)
+	if len(main) < text || binary.LittleEndian.Uint64(main[prefixSize:]) > uint64(len(main)-text) {
+		return ""
+	}
+	return untilNUL(main[text:])
+}
+
 // Ending returns what a record says that ends a transaction; of one that is not understood, as far as it is. It can be asked only
 // during the visit.
 func (r Record) Ending() (Ending, bool) {
