@@ -137,11 +137,11 @@ func jsonText(v any) ([]byte, error) {
 }
 
 var missingColumns = []string{
-	"system_managed", "database", "schema", "table", "op", "class", "applied", "id", "key", "base", "theirs", "active", "written",
+	"system_managed", "database", "schema", "table", "op", "class", "applied", "merged", "id", "key", "base", "theirs", "active", "written",
 	"transaction", "committed_at", "lsn", "why",
 }
 
-// missingCSV writes a line for each change. Rows are JSON objects in it.
+// missingCSV writes a line for each change. Rows are JSON objects in it. What is applied was merged, or only would be.
 func (a *app) missingCSV(ctx context.Context, s *api.Service, f api.MissingFilter, m api.MissingRows) error {
 	w := csv.NewWriter(a.Out)
 	if err := w.Write(missingColumns); err != nil {
@@ -156,7 +156,7 @@ func (a *app) missingCSV(ctx context.Context, s *api.Service, f api.MissingFilte
 			if err != nil {
 				return err
 			}
-			line, err := missingLine(c)
+			line, err := missingLine(c, m.Merged)
 			if err != nil {
 				return err
 			}
@@ -169,8 +169,8 @@ func (a *app) missingCSV(ctx context.Context, s *api.Service, f api.MissingFilte
 	return w.Error()
 }
 
-func missingLine(c api.MissingChange) ([]string, error) {
-	line := []string{c.Of, c.Database, c.Schema, c.Table, string(c.Op), string(c.Class), strconv.FormatBool(c.Applied), c.ID}
+func missingLine(c api.MissingChange, merged bool) ([]string, error) {
+	line := []string{c.Of, c.Database, c.Schema, c.Table, string(c.Op), string(c.Class), strconv.FormatBool(c.Applied), strconv.FormatBool(c.Applied && merged), c.ID}
 	for _, r := range []*api.Row{c.Key, c.Base, c.Theirs, c.Active, c.Written} {
 		text := ""
 		if r != nil {
