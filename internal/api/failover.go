@@ -161,6 +161,10 @@ func (s *Service) Operation(ctx context.Context, group, id string) (topology.Ope
 		return topology.Operation{}, err
 	}
 	op, err := s.catalog.Operation(ctx, group, id)
+	if fault.Is(err, fault.Missing) {
+		return op, fault.Newf(fault.Missing, "find the operation", "group %s has none named %q", group, id).
+			WithHint("See `smartdr operations %s`", group)
+	}
 	if err != nil || op.State != topology.OperationActive {
 		return op, err
 	}

@@ -28,6 +28,7 @@ type world struct {
 	counters *objectstore.Counters
 	group    topology.Group
 	began    time.Time
+	idle     bool // nobody commits
 }
 
 func newWorld(t *testing.T) *world {
@@ -60,6 +61,9 @@ func (w *world) ship(l topology.Lineage, tli wal.Timeline, from, to wal.LSN) {
 		end := min(at+piece, to)
 		h := archive.Header{Group: "prod", Workspace: "orders", Lineage: l.ID, Epoch: 1, SystemID: "7", Timeline: tli, Start: at, End: end, State: d.State(),
 			RecordEnd: end - 8, LastCommit: archive.Commit{LSN: at, Time: w.at(at)}, AsOf: w.at(end).Add(time.Millisecond)}
+		if w.idle {
+			h.LastCommit = archive.Commit{}
+		}
 		raw := make([]byte, end-at)
 		d.Write(raw)
 		h.Digest = d.Sum()
@@ -239,6 +243,22 @@ func TestFork(t *testing.T) {
 		gap 0001-0000000a 1:14-1:20
 		gap 0002-0000000b 2:15-2:21
 		gap 0002-0000000c 3:18-3:19`, "is missing", "it goes on from lineage 0001-0000000a", "it goes on from lineage 0002-0000000b")
+}
+
+// Where nobody committed between a snapshot and the fork, what comes behind the fork begins with the snapshot's moment.
+func TestForkWithoutACommit(t *testing.T) {
+	w := newWorld(t)
+	w.idle = true
+	a := w.lineage("0001-0000000a", 16*mib, nil)
+	w.ship(a, 1, 16*mib, 24*mib)
+	w.snapshot(a, 1, 17*mib, 18*mib)
+	b := w.lineage("0002-0000000b", 0, &topology.Fork{Lineage: a.ID, At: wal.Position{Timeline: 1, LSN: 22 * mib}})
+	w.history(b, 2, wal.History{{Timeline: 1, LSN: 22 * mib}})
+	w.ship(b, 2, 22*mib, 30*mib)
+	windows := w.read().Timeline().Windows
+	if len(windows) != 2 || !windows[1].FromTime.Equal(w.at(17*mib)) {
+		t.Errorf("windows %+v", windows)
+	}
 }
 
 // Where the server no longer had the WAL a lineage began anew: what is between is a gap, and what came before can still be chosen.

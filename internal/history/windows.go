@@ -180,13 +180,17 @@ func (a *assembly) window(r run, from wal.LSN) topology.Window {
 	return w
 }
 
-// forkedAt is the moment of the last commit that a lineage shares with its parent.
+// forkedAt is the moment of the last commit that a lineage shares with its parent; if none is known, of the snapshot that leads there.
 func (c *Contents) forkedAt(l topology.Lineage) time.Time {
 	parent := c.group.FindLineage(c.Workspace, l.Parent.Lineage)
 	if parent == nil {
 		return time.Time{}
 	}
-	return c.commitAt(c.survey(*parent, l.Parent.At.Timeline, l.Parent.At.LSN), l.Parent.At.LSN)
+	at := c.commitAt(c.survey(*parent, l.Parent.At.Timeline, l.Parent.At.LSN), l.Parent.At.LSN)
+	if first := c.leads(l); at.IsZero() && first != nil {
+		return first.StartedAt
+	}
+	return at
 }
 
 // leads returns the newest snapshot that leads to where a lineage left its parent.
