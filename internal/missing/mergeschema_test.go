@@ -136,7 +136,7 @@ func TestPreparedTransactionsWait(t *testing.T) {
 		}
 		h.on(sum.Prepared[0].Command)
 		h.merge(withApply)
-		if diff := cmp.Diff("same update items 2\nsame insert items 4", h.said()); diff != "" {
+		if diff := cmp.Diff("alike update items 2\nsame insert items 4", h.said()); diff != "" {
 			t.Errorf("after %s (-want +got):\n%s", sum.Prepared[0].Command, diff)
 		}
 	})

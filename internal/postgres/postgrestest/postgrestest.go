@@ -60,15 +60,12 @@ func selectMajors(t testing.TB, found []postgres.Binaries, wanted []string) []po
 
 // toolDirs are the installations in the repository's own tool folder.
 func toolDirs() []string {
-	dir, err := os.Getwd()
-	for err == nil && dir != filepath.Dir(dir) {
-		if _, statErr := os.Stat(filepath.Join(dir, "go.mod")); statErr == nil {
-			found, _ := filepath.Glob(filepath.Join(dir, ".tools", "postgres", "*"))
-			return found
-		}
-		dir = filepath.Dir(dir)
+	tools := cluster.ToolsDir()
+	if tools == "" {
+		return nil
 	}
-	return nil
+	found, _ := filepath.Glob(filepath.Join(tools, "postgres", "*"))
+	return found
 }
 
 // ForEach runs a test once per installation, one after the other.

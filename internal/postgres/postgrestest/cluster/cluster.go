@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -67,26 +66,48 @@ func withTemplate(ctx context.Context, s *postgres.Server, o postgres.InitOption
 	return use(path)
 }
 
-// templatesDir is where one user's templates are.
+// templatesDir is where one user's templates are: in the repository's tool folder, else among temporary files.
 func templatesDir() (string, error) {
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("smartdr-clusters-%d", os.Getuid()))
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", err
+	name := fmt.Sprintf("smartdr-clusters-%d", os.Getuid())
+	if tools := ToolsDir(); tools != "" {
+		if dir := filepath.Join(tools, name); os.Mkdir(dir, 0o700) == nil || isOwn(dir) {
+			return dir, nil
+		}
 	}
-	fi, err := os.Lstat(dir)
-	if err != nil {
+	dir := filepath.Join(temporary, name)
+	if err := os.Mkdir(dir, 0o700); err != nil && !isOwn(dir) {
 		return "", err
-	}
-	if st, ok := fi.Sys().(*syscall.Stat_t); !fi.IsDir() || !ok || int(st.Uid) != os.Getuid() {
-		return "", fmt.Errorf("%s belongs to somebody else", dir)
 	}
 	return dir, nil
+}
+
+// temporary is what it was at the beginning: a test may give what it tries another one.
+var temporary = os.TempDir()
+
+func isOwn(dir string) bool {
+	fi, err := os.Lstat(dir)
+	if err != nil || !fi.IsDir() {
+		return false
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == os.Getuid()
+}
+
+// ToolsDir is the tool folder of the repository that the working directory is in, or "".
+func ToolsDir() string {
+	dir, err := os.Getwd()
+	for ; err == nil && dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return filepath.Join(dir, ".tools")
+		}
+	}
+	return ""
 }
 
 // create makes a template by initdb, in a folder that the servers' account can enter, and puts it where it belongs when it is whole. An old one
 // gives way.
 func create(ctx context.Context, s *postgres.Server, o postgres.InitOptions, path string) error {
-	dir, err := os.MkdirTemp("", "sdr")
+	dir, err := os.MkdirTemp(temporary, "sdr")
 	if err != nil {
 		return err
 	}
@@ -99,9 +120,12 @@ func create(ctx context.Context, s *postgres.Server, o postgres.InitOptions, pat
 	if err := made.Init(ctx, o); err != nil {
 		return err
 	}
-	now := time.Now()
-	if err := errors.Join(os.RemoveAll(path), os.Chtimes(made.DataDir, now, now)); err != nil {
+	part := path + ".part" // of one that was killed, too; on the file system of path
+	if err := errors.Join(os.RemoveAll(path), os.RemoveAll(part), os.Mkdir(part, 0o700)); err != nil {
 		return err
 	}
-	return os.Rename(made.DataDir, path)
+	if err := copyTree(made.DataDir, part); err != nil {
+		return err
+	}
+	return os.Rename(part, path)
 }
