@@ -28,8 +28,8 @@ func parseSegment(line string) segment {
 	return segment{int32(uint32(key)), id}
 }
 
-// free gives the segment of a server that was killed back to the kernel, which would keep it until the host restarts, and with it the
-// POSIX shared memory of the server. A segment that is another by now, or that somebody uses, is left alone.
+// free gives the segment of a server that was killed back to the kernel, which would keep it until the host restarts. One that
+// is another by now, or that somebody uses, is left alone.
 func (m segment) free() error {
 	var now unix.SysvShmDesc
 	if m == (segment{}) {
@@ -37,9 +37,7 @@ func (m segment) free() error {
 	}
 	_, err := unix.SysvShmCtl(m.id, unix.IPC_STAT, &now)
 	if err == nil && now.Perm.Key == m.key && now.Nattch == 0 {
-		err = m.freeDynamic()
-		_, rm := unix.SysvShmCtl(m.id, unix.IPC_RMID, nil)
-		err = errors.Join(err, rm)
+		_, err = unix.SysvShmCtl(m.id, unix.IPC_RMID, nil)
 	}
 	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EIDRM) && !errors.Is(err, unix.EACCES) {
 		return fault.New(fault.Transient, "free shared memory", err)
@@ -57,25 +55,37 @@ const (
 	dynamicPlace              = "/dev/shm/PostgreSQL.%d" // of shm_open(3) on Linux
 )
 
-// freeDynamic removes the POSIX shared memory that the segment leads to. What doesn't look like it is left alone.
-func (m segment) freeDynamic() error {
+// dynamic returns the file that lists a server's POSIX shared memory, or "". It is asked while the server runs: whoever looks later is taken
+// for a process of it by a postmaster that starts, which then gives up.
+func (m segment) dynamic() string {
+	if m == (segment{}) {
+		return ""
+	}
 	header, err := unix.SysvShmAttach(m.id, 0, unix.SHM_RDONLY)
 	if err != nil {
-		return err
+		return ""
 	}
 	defer func() { _ = unix.SysvShmDetach(header) }() // fails only for what isn't attached
 	handle := binary.NativeEndian.Uint32
 	if len(header) < controlAt+4 || handle(header) != headerMagic {
+		return ""
+	}
+	return fmt.Sprintf(dynamicPlace, handle(header[controlAt:]))
+}
+
+// freeDynamic removes the POSIX shared memory that a file lists, and the file. What doesn't look like one is left alone.
+func freeDynamic(control string) error {
+	if control == "" {
 		return nil
 	}
-	control := fmt.Sprintf(dynamicPlace, handle(header[controlAt:]))
 	list, err := os.ReadFile(control)
-	if err != nil || len(list) < itemsAt || handle(list) != controlMagic {
-		return nil // shared memory of another kind, or none
+	number := binary.NativeEndian.Uint32
+	if err != nil || len(list) < itemsAt || number(list) != controlMagic {
+		return nil // shared memory of another kind, or none any more
 	}
-	for items, left := list[itemsAt:], handle(list[4:]); left > 0 && len(items) >= itemSize; items, left = items[itemSize:], left-1 {
-		if n, users := handle(items), handle(items[4:]); users > 0 && n%2 == 0 { // odd ones lie within the server's main memory
-			err = errors.Join(err, removeFile(fmt.Sprintf(dynamicPlace, n)))
+	for items, left := list[itemsAt:], number(list[4:]); left > 0 && len(items) >= itemSize; items, left = items[itemSize:], left-1 {
+		if handle, users := number(items), number(items[4:]); users > 0 && handle%2 == 0 { // odd ones lie within the server's main memory
+			err = errors.Join(err, removeFile(fmt.Sprintf(dynamicPlace, handle)))
 		}
 	}
 	return errors.Join(err, removeFile(control))
