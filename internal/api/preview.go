@@ -152,7 +152,7 @@ func previewNeeds(st topology.GroupStatus, p FailoverPreview) (all []topology.Ne
 		if !wp.Ready || w == nil || ws == nil || ws.Snapshot == nil {
 			continue
 		}
-		all = append(all, topology.Need{Group: p.Group, Workspace: w.Name, Size: w.Size, DiskBytes: ws.Snapshot.TotalBytes})
+		all = append(all, topology.Need{Group: p.Group, Workspace: w.Name, Size: w.Size, DiskBytes: ws.Snapshot.TotalBytes, Prefer: w.Reservations[p.To].Host})
 	}
 	return all
 }

@@ -289,3 +289,19 @@ func TestDatabasesOf(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// The preview names the host that the failover chooses: the one on which an address is kept, before one with fewer servers.
+func TestThePreviewAsksForTheHostWhereAnAddressIsKept(t *testing.T) {
+	st := topology.GroupStatus{
+		Group: topology.Group{Workspaces: []topology.Workspace{{Name: "main", Reservations: map[string]topology.Reservation{"west": {Host: "w2"}}}, {Name: "side"}}},
+	}
+	p := FailoverPreview{Group: "prod", To: "west"}
+	for _, name := range []string{"main", "side"} {
+		st.Workspaces = append(st.Workspaces, topology.WorkspaceStatus{Workspace: name, Snapshot: &topology.SnapshotProgress{TotalBytes: 7}})
+		p.Workspaces = append(p.Workspaces, WorkspacePreview{Workspace: name, Ready: true})
+	}
+	want := []topology.Need{{Group: "prod", Workspace: "main", DiskBytes: 7, Prefer: "w2"}, {Group: "prod", Workspace: "side", DiskBytes: 7}}
+	if diff := cmp.Diff(want, previewNeeds(st, p)); diff != "" {
+		t.Error(diff)
+	}
+}

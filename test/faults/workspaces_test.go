@@ -47,12 +47,12 @@ func newPair(t *testing.T, major, mainMB, sideMB int) *pair {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.create()
-	devtest.Within(t, 2*time.Minute, "both hosts of the region to be known", func() bool {
+	devtest.Within(t, devtest.Patience, "both hosts of the region to be known", func() bool { // or one is where both addresses are kept
 		var hosts struct{ Hosts []struct{ Name string } }
 		err := json.Unmarshal([]byte(p.smartdr("hosts", "--region", devenv.Secondary, "-o", "json")), &hosts)
 		return err == nil && len(hosts.Hosts) == 2
 	})
+	p.create()
 	return p
 }
 
