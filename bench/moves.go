@@ -85,7 +85,7 @@ func (m *moves) gaps(ctx context.Context) error {
 	return nil
 }
 
-// move carries out an operation and waits until the group is protected again.
+// move carries out an operation and waits until the group can be moved again.
 func (m *moves) move(ctx context.Context, kind string) (topology.Operation, error) {
 	if err := m.in.Written(ctx, 20); err != nil {
 		return topology.Operation{}, err
@@ -100,7 +100,7 @@ func (m *moves) move(ctx context.Context, kind string) (topology.Operation, erro
 	if kind == estate.Failover {
 		return op, nil // the other region is gone
 	}
-	return op, m.in.WaitProtected(ctx)
+	return op, m.in.WaitMovable(ctx)
 }
 
 // lose kills the primary region, fails over, and returns how long clients were without a writer.
@@ -172,7 +172,7 @@ func (m *moves) revive(ctx context.Context) error {
 	if err := m.in.WaitTails(ctx); err != nil {
 		return err
 	}
-	return m.in.WaitProtected(ctx)
+	return m.in.WaitMovable(ctx)
 }
 
 // standby loses the primary region once more, with a server that follows in the other one.
