@@ -85,7 +85,7 @@ func (m *moves) gaps(ctx context.Context) error {
 	return nil
 }
 
-// move carries out an operation and waits until the group can be moved again.
+// move carries out a planned operation under load and waits until the group can be moved again.
 func (m *moves) move(ctx context.Context, kind string) (topology.Operation, error) {
 	if err := m.in.Written(ctx, 20); err != nil {
 		return topology.Operation{}, err
@@ -94,13 +94,7 @@ func (m *moves) move(ctx context.Context, kind string) (topology.Operation, erro
 	if err != nil {
 		return op, err
 	}
-	if err := m.in.Written(ctx, 20); err != nil {
-		return op, err
-	}
-	if kind == estate.Failover {
-		return op, nil // the other region is gone
-	}
-	return op, m.in.WaitMovable(ctx)
+	return op, errors.Join(m.in.Written(ctx, 20), m.in.WaitMovable(ctx))
 }
 
 // lose kills the primary region, fails over, and returns how long clients were without a writer.
@@ -112,7 +106,10 @@ func (m *moves) lose(ctx context.Context) (topology.Operation, float64, error) {
 	if err := m.in.Lose(ctx, devenv.Primary); err != nil {
 		return topology.Operation{}, 0, err
 	}
-	op, err := m.move(ctx, estate.Failover)
+	op, err := m.in.Operate(ctx, estate.Failover)
+	if err == nil {
+		err = m.in.Written(ctx, 20)
+	}
 	return op, m.in.LastChange().Sub(lost).Seconds(), err
 }
 
@@ -177,7 +174,7 @@ func (m *moves) revive(ctx context.Context) error {
 
 // standby loses the primary region once more, with a server that follows in the other one.
 func (m *moves) standby(ctx context.Context) error {
-	if _, err := m.env.SmartDR(ctx, "preprovision", "start", "--group", estate.Group); err != nil {
+	if _, err := m.env.SmartDR(ctx, "preprovision", "start", "--group", estate.Group, "--yes"); err != nil {
 		return err
 	}
 	err := m.in.Until(ctx, 3*time.Minute, "a standby to follow", func(s topology.GroupStatus) bool {
