@@ -3,10 +3,13 @@ package estate
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/smartdr/smartdr/internal/devenv"
 )
@@ -21,7 +24,7 @@ type Finder struct {
 	mu      sync.Mutex
 	url     string
 	asked   time.Time
-	changed int // how often another string than before was needed
+	changed int // how often a string with other hosts than before was needed
 }
 
 // askEvery is the least time between two questions, of all of an application's sessions.
@@ -51,7 +54,8 @@ func (f *Finder) Serving(ctx context.Context) (*pgx.Conn, error) {
 	return devenv.Connect(ctx, c.URL, f.Password)
 }
 
-// URL returns the connection string that is used now, and how often another one than before was needed.
+// URL returns the connection string that is used now, and how often one with other hosts than before was needed. In which order they stand is
+// no change: the one that serves comes first.
 func (f *Finder) URL() (url string, changed int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -76,10 +80,29 @@ func (f *Finder) again(ctx context.Context) error {
 	}
 	before := f.url
 	err := f.ask(ctx)
-	if err == nil && f.url != before {
+	if err != nil {
+		return err
+	}
+	was, err := hosts(before)
+	is, errNow := hosts(f.url)
+	if !slices.Equal(was, is) {
 		f.changed++
 	}
-	return err
+	return errors.Join(err, errNow)
+}
+
+// hosts returns where a connection string leads, in one order.
+func hosts(url string) ([]string, error) {
+	c, err := pgconn.ParseConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	all := []string{fmt.Sprintf("%s:%d", c.Host, c.Port)}
+	for _, f := range c.Fallbacks {
+		all = append(all, fmt.Sprintf("%s:%d", f.Host, f.Port))
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
 }
 
 func (f *Finder) ask(ctx context.Context) error {
