@@ -118,19 +118,37 @@ func end(t testing.TB, p *devenv.Process) {
 	})
 }
 
-// Within fails the test unless cond becomes true within d. It looks every few milliseconds, or, where a look is dear, as with a command
-// that is run, so that what is waited for has most of the machine.
-func Within(t testing.TB, d time.Duration, what string, cond func() bool) {
+// Until waits until cond is true, and fails the test when that takes longer than Patience: a wait that succeeds costs nothing by being
+// patient. It looks every few milliseconds, or, where a look is dear, as with a command that is run, so that what is waited for has most
+// of the machine.
+func Until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(d)
+	until(t, Patience, what, cond)
+}
+
+// UntilOver is Until for the end of a whole operation, as of a failover whose steps are killed: three times as patient.
+func UntilOver(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	until(t, 3*Patience, what, cond)
+}
+
+func until(t testing.TB, patience time.Duration, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
 	for {
 		began := time.Now()
 		if cond() {
 			return
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", d, what)
+		if began.After(deadline) {
+			t.Fatalf("not within %s: %s", patience, what)
 		}
 		time.Sleep(min(max(5*time.Millisecond, 2*time.Since(began)), time.Second))
 	}
+}
+
+// Within is Until.
+func Within(t testing.TB, _ time.Duration, what string, cond func() bool) {
+	t.Helper()
+	Until(t, what, cond)
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/smartdr/smartdr/internal/wal"
 )
 
-// Patience is how long a test waits for what is due within seconds. Generous: a machine may be busy with much else.
-const Patience = 4 * time.Minute
+// Patience is how long a test waits for what is due within seconds, see Until. Generous: a machine may be busy with much else.
+const Patience = 5 * time.Minute
 
 // World is two regions of one test, and the commands that a person gives there. Its methods fail the test where they cannot do what they
 // say. Those that speak of a group mean the one named devenv.GroupName.
@@ -115,7 +115,7 @@ func (w *World) Workspace(name string) topology.Workspace {
 // Until waits until the group's status is as wanted. A status that cannot be had now may be had later.
 func (w *World) Until(what string, wanted func(topology.GroupStatus) bool) {
 	w.Helper()
-	Within(w, Patience, what, func() bool {
+	Until(w, what, func() bool {
 		var s topology.GroupStatus
 		err := w.Env.SmartDRJSON(w.Context(), &s, "status", "--group", devenv.GroupName)
 		return err == nil && wanted(s)
