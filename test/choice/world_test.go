@@ -91,7 +91,7 @@ func (w *world) ok(args ...string) string {
 }
 
 func (w *world) try(args ...string) (string, error) {
-	return devtest.SmartDR(w.Context(), w.env, args...)
+	return w.env.SmartDR(w.Context(), args...)
 }
 
 // refused runs the CLI and fails the test unless it is refused with these words.

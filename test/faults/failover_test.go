@@ -112,7 +112,7 @@ func (w *world) failOverOnce() error {
 	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
 	defer cancel()
 	began := time.Now()
-	if _, err := devtest.SmartDR(ctx, w.env, "failover", "--group", group, "--yes"); err != nil {
+	if _, err := w.env.SmartDR(ctx, "failover", "--group", group, "--yes"); err != nil {
 		return fmt.Errorf("after %s: %w", time.Since(began).Round(time.Second), err)
 	}
 	return nil

@@ -109,7 +109,7 @@ func (w *world) smartdr(args ...string) string {
 
 // try runs the CLI.
 func (w *world) try(args ...string) (stdout string, err error) {
-	return devtest.SmartDR(w.t.Context(), w.env, args...)
+	return w.env.SmartDR(w.t.Context(), args...)
 }
 
 // replicate creates the group and configures replication; it does not wait until that is in sync.

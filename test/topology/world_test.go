@@ -206,7 +206,7 @@ func (w *world) run(s *postgres.Server, database string, statements ...string) {
 // smartdr runs the CLI and fails the test unless it exits with 0.
 func (w *world) smartdr(args ...string) string {
 	w.t.Helper()
-	out, err := devtest.SmartDR(w.t.Context(), w.env, args...)
+	out, err := w.env.SmartDR(w.t.Context(), args...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func (w *world) smartdr(args ...string) string {
 }
 
 func (w *world) status() (s topology.GroupStatus, err error) {
-	out, err := devtest.SmartDR(w.t.Context(), w.env, "status", "--group", group, "-o", "json")
+	out, err := w.env.SmartDR(w.t.Context(), "status", "--group", group, "-o", "json")
 	if err != nil {
 		return s, err
 	}

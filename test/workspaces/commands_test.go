@@ -16,13 +16,12 @@ import (
 
 	"github.com/smartdr/smartdr/internal/api"
 	"github.com/smartdr/smartdr/internal/devenv"
-	"github.com/smartdr/smartdr/internal/devenv/devtest"
 )
 
 // exits runs the CLI, which must end with an exit code that scripts rely on.
 func (w *world) exits(code int, args ...string) {
 	w.t.Helper()
-	out, err := devtest.SmartDR(w.t.Context(), w.env, args...)
+	out, err := w.env.SmartDR(w.t.Context(), args...)
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != code {
 		w.t.Errorf("smartdr %s: want exit code %d, got %v\n%s", strings.Join(args, " "), code, err, out)

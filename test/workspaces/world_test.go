@@ -49,7 +49,7 @@ func newWorld(t *testing.T, opts devenv.EnvOptions) *world {
 // smartdr runs the CLI and fails the test unless it exits with 0.
 func (w *world) smartdr(args ...string) string {
 	w.t.Helper()
-	out, err := devtest.SmartDR(w.t.Context(), w.env, args...)
+	out, err := w.env.SmartDR(w.t.Context(), args...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func (w *world) smartdr(args ...string) string {
 // refused runs the CLI, which must refuse with a text.
 func (w *world) refused(want string, args ...string) {
 	w.t.Helper()
-	out, err := devtest.SmartDR(w.t.Context(), w.env, args...)
+	out, err := w.env.SmartDR(w.t.Context(), args...)
 	if err == nil || !strings.Contains(err.Error(), want) {
 		w.t.Errorf("smartdr %s: want %q, got %v\n%s", strings.Join(args, " "), want, err, out)
 	}
@@ -79,7 +79,7 @@ func (w *world) createGroup(workspaces string) {
 }
 
 func (w *world) status() (s topology.GroupStatus, err error) {
-	out, err := devtest.SmartDR(w.t.Context(), w.env, "status", "--group", group, "-o", "json")
+	out, err := w.env.SmartDR(w.t.Context(), "status", "--group", group, "-o", "json")
 	if err != nil {
 		return s, err
 	}

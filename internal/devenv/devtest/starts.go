@@ -9,11 +9,6 @@ import (
 	"github.com/smartdr/smartdr/internal/devenv"
 )
 
-// SmartDR runs the CLI as a script would, with e's configuration. An error holds everything that the command printed.
-func SmartDR(ctx context.Context, e *devenv.Env, args ...string) (stdout string, err error) {
-	return e.SmartDR(ctx, args...)
-}
-
 // EachActivity calls strike once for each activity type of a workflow, when the activity has just been scheduled. It follows
 // the workflow's history, so that no step is too short to be seen, also over Temporal's restarts, and ends with ctx.
 func EachActivity(ctx context.Context, t *devenv.Temporal, workflowID string, strike func(activity string)) {
