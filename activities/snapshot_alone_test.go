@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -29,7 +28,7 @@ func TestTwoSnapshotsAreTakenInTurn(t *testing.T) {
 			}
 		})
 	}
-	devtest.Within(t, time.Minute, "both to wait", func() bool {
+	devtest.Until(t, "both to wait", func() bool {
 		var waiting, begun int
 		check(t, other.QueryRow(t.Context(), `select count(*) filter (where query like 'select pg_try_advisory_lock%' and state = 'idle'),
 			(select count(*) from pg_stat_progress_basebackup) from pg_stat_activity`).Scan(&waiting, &begun))
