@@ -59,7 +59,7 @@ func BenchmarkShipBurst(b *testing.B) {
 		w.lineage.ID = "0001-" + time.Now().Format("15040500")
 		cpu := ownCPU()
 		s := w.ship(func(x *WAL) { x.Slot = testSlot })
-		s.within(5*time.Minute, "everything is stored", func() bool { return s.reached(0, end) && s.reached(1, end) })
+		s.until("everything is stored", func() bool { return s.reached(0, end) && s.reached(1, end) })
 		s.end()
 		b.ReportMetric((ownCPU()-cpu).Seconds()*1e9/float64(size), "cpu-s/GB")
 	}
@@ -86,7 +86,7 @@ func BenchmarkShipWhileWriting(b *testing.B) {
 		start := w.flushed()
 		end := w.benchWrite(1 << 30)
 		wrote := time.Since(began)
-		s.within(5*time.Minute, "everything is stored", func() bool { return s.reached(0, end) && s.reached(1, end) })
+		s.until("everything is stored", func() bool { return s.reached(0, end) && s.reached(1, end) })
 		after := time.Since(began) - wrote
 		stop()
 		<-done

@@ -3,7 +3,6 @@ package ship
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/objectstore"
@@ -35,7 +34,7 @@ func TestManyLocalFailoversUnderLoad(t *testing.T) {
 		must(t, standby.WaitPromoted(t.Context()))
 		w.pg = standby
 		end := w.write(3 << 20)
-		s.within(60*time.Second, "both buckets follow", func() bool { return s.reached(0, end) && s.reached(1, end) })
+		s.until("both buckets follow", func() bool { return s.reached(0, end) && s.reached(1, end) })
 		s.end()
 	}
 	for i := range 2 {
@@ -53,11 +52,11 @@ func TestAShipperThatDiesInTheMiddleOfASegment(t *testing.T) {
 	w := newWorld(t, nil)
 	for range 6 {
 		s := w.ship(func(x *WAL) { x.CutSize = 1 << 20 })
-		s.within(20*time.Second, "it connects", func() bool { return s.progress().Server.LSN != 0 })
+		s.until("it connects", func() bool { return s.progress().Server.LSN != 0 })
 		dead := []func(){w.faults[0].Add(objectstore.Rule{Fail: fault.Newf(fault.Transient, "test", "dead")}),
 			w.faults[1].Add(objectstore.Rule{Fail: fault.Newf(fault.Transient, "test", "dead")})}
 		end := w.write(3 << 20)
-		s.within(20*time.Second, "it has received what it cannot store", func() bool { return s.progress().Server.LSN >= end })
+		s.until("it has received what it cannot store", func() bool { return s.progress().Server.LSN >= end })
 		s.stop() // nothing of that reaches a bucket any more
 		<-s.done
 		if s.reached(0, end) || s.reached(1, end) {
@@ -70,7 +69,7 @@ func TestAShipperThatDiesInTheMiddleOfASegment(t *testing.T) {
 	}
 	s := w.ship(nil)
 	end := w.write(1 << 20)
-	s.within(30*time.Second, "everything is stored", func() bool { return s.reached(0, end) && s.reached(1, end) })
+	s.until("everything is stored", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	s.end()
 	for i := range 2 {
 		if tip := w.tip(i); tip.Beyond != 0 || tip.RecordEnd < end {

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/objectstore"
@@ -122,7 +121,7 @@ func killSnapshot(t *testing.T, order string, store objectstore.Store, packs int
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	postgrestest.Check(t, cmd.Start())
-	devtest.Within(t, time.Minute, "packs in the bucket", func() bool { return indexes(t, store) >= packs })
+	devtest.Until(t, "packs in the bucket", func() bool { return indexes(t, store) >= packs })
 	postgrestest.Check(t, cmd.Process.Kill())
 	_ = cmd.Wait()
 	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGKILL {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
@@ -17,7 +16,7 @@ import (
 func TestWhatASubscriptionConfirmedIsProvedToBeShipped(t *testing.T) {
 	w := newWorld(t, nil)
 	s := w.ship(nil)
-	s.within(20*time.Second, "nothing is announced of a server without subscriptions", func() bool { return s.progress().Slot.Name != "" })
+	s.until("nothing is announced of a server without subscriptions", func() bool { return s.progress().Slot.Name != "" })
 	if got := s.progress().Applied; len(got) != 0 {
 		t.Fatalf("proofs without subscriptions: %v", got)
 	}
@@ -25,7 +24,7 @@ func TestWhatASubscriptionConfirmedIsProvedToBeShipped(t *testing.T) {
 	w.subscribe(publisher, "one", "two")
 	for i := range 3 {
 		must(t, publisher.Exec(t.Context(), "postgres", fmt.Sprintf("insert into one values (%d)", i), "create table other_"+fmt.Sprint(i)+" ()"))
-		s.within(time.Minute, "what both subscriptions confirmed is proved to be in both buckets", func() bool {
+		s.until("what both subscriptions confirmed is proved to be in both buckets", func() bool {
 			confirmed := confirmedBy(t, publisher)
 			return s.proved("one") >= confirmed["one"] && s.proved("two") >= confirmed["two"]
 		})
@@ -33,9 +32,9 @@ func TestWhatASubscriptionConfirmedIsProvedToBeShipped(t *testing.T) {
 	again := s.progress()
 	s.end()
 	s = w.ship(func(x *WAL) { x.Announced = again })
-	s.within(10*time.Second, "the next shipper knows the proofs of the one before", func() bool { return len(s.progress().Applied) >= len(again.Applied) })
+	s.until("the next shipper knows the proofs of the one before", func() bool { return len(s.progress().Applied) >= len(again.Applied) })
 	w.sql("alter subscription one disable")
-	s.within(20*time.Second, "one that is disabled is forgotten", func() bool { return s.proved("one") == 0 && s.proved("two") > 0 })
+	s.until("one that is disabled is forgotten", func() bool { return s.proved("one") == 0 && s.proved("two") > 0 })
 }
 
 func (w *world) subscribe(publisher *devenv.Postgres, tables ...string) {

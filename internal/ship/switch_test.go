@@ -58,7 +58,7 @@ func (w *world) replayed(p *devenv.Postgres, l wal.LSN) {
 	c, err := p.Open(w.t.Context(), "postgres")
 	must(w.t, err)
 	defer c.Close(context.Background())
-	devtest.Within(w.t, 30*time.Second, "the standby has everything", func() bool {
+	devtest.Until(w.t, "the standby has everything", func() bool {
 		var ok bool
 		must(w.t, c.QueryRow(w.t.Context(), "select coalesce(pg_last_wal_replay_lsn() >= $1::text::pg_lsn, false)", l.String()).Scan(&ok))
 		return ok
@@ -83,7 +83,7 @@ func TestFollowsALocalFailover(t *testing.T) {
 	w.replayed(standby, end)
 	w.takeOver(standby)
 	end = w.write(20 << 20)
-	s.within(60*time.Second, "both buckets follow", func() bool { return s.reached(0, end) && s.reached(1, end) })
+	s.until("both buckets follow", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	s.end()
 	for i := range 2 {
 		tip := w.tip(i)
@@ -105,10 +105,10 @@ func TestFollowsALocalFailoverThatLostWAL(t *testing.T) {
 			s := w.ship(nil)
 			end := w.write(4 << 20)
 			w.replayed(standby, end)
-			s.within(60*time.Second, "both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
+			s.until("both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
 			must(t, standby.Kill(t.Context()))
 			beyond := w.write(4 << 20)
-			s.within(60*time.Second, "both hold more than the standby", func() bool { return s.reached(0, beyond) && s.reached(1, beyond) })
+			s.until("both hold more than the standby", func() bool { return s.reached(0, beyond) && s.reached(1, beyond) })
 			must(t, w.pg.Kill(t.Context()))
 			revive := func() {}
 			switch name {
@@ -123,10 +123,10 @@ func TestFollowsALocalFailoverThatLostWAL(t *testing.T) {
 				s = w.ship(nil)
 			}
 			end = w.write(1 << 20)
-			s.within(60*time.Second, "a bucket follows", func() bool { return s.progress().Server.Timeline == 2 && s.reached(1, end) })
+			s.until("a bucket follows", func() bool { return s.progress().Server.Timeline == 2 && s.reached(1, end) })
 			revive()
 			end = w.write(8 << 20)
-			s.within(60*time.Second, "both buckets follow", func() bool { return s.reached(0, end) && s.reached(1, end) })
+			s.until("both buckets follow", func() bool { return s.reached(0, end) && s.reached(1, end) })
 			s.end()
 			for i := range 2 {
 				tip := w.tip(i)
@@ -148,7 +148,7 @@ func TestAnOldPrimaryIsRefused(t *testing.T) {
 	w.replayed(standby, w.write(1<<20))
 	w.takeOver(standby)
 	end := w.write(1 << 20)
-	s.within(60*time.Second, "both buckets follow", func() bool { return s.reached(0, end) && s.reached(1, end) })
+	s.until("both buckets follow", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	s.end()
 	must(t, old.Start(t.Context()))
 	w.source = old.Source("postgres")

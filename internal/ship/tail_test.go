@@ -70,7 +70,7 @@ func (r *bringing) whole(t *testing.T) Brought {
 // fromFiles brings the tail that a folder holds to both buckets: again, as Tails does, where one did not move for too long.
 func (w *world) fromFiles(dir string) (b Brought) {
 	w.t.Helper()
-	devtest.Within(w.t, 3*time.Minute, "both buckets to hold what is in "+dir, func() bool {
+	devtest.Until(w.t, "both buckets to hold what is in "+dir, func() bool {
 		var err error
 		b, err = w.left(nil).ShipFiles(w.t.Context(), dir)
 		must(w.t, err)
@@ -84,7 +84,7 @@ func (w *world) leave() wal.LSN {
 	w.t.Helper()
 	s := w.ship(nil)
 	end := w.write(2 << 20)
-	s.within(20*time.Second, "both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
+	s.until("both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	s.end()
 	return w.write(20 << 20)
 }
@@ -104,7 +104,7 @@ func TestTheTailOfALineageThatWasLeft(t *testing.T) {
 			}
 		})
 	})
-	devtest.Within(t, 30*time.Second, "both buckets hold what there is", func() bool { return w.tip(0).Position.LSN >= end && w.tip(1).Position.LSN >= end })
+	devtest.Until(t, "both buckets hold what there is", func() bool { return w.tip(0).Position.LSN >= end && w.tip(1).Position.LSN >= end })
 	end = w.write(1 << 20) // not fenced yet
 	select {
 	case <-r.done:
@@ -177,7 +177,7 @@ func TestATailFromFiles(t *testing.T) {
 			}
 			return Brought{}, nil
 		})
-		devtest.Within(t, 20*time.Second, "it writes", func() bool { return w.flushed() > end })
+		devtest.Until(t, "it writes", func() bool { return w.flushed() > end })
 		must(t, w.pg.Kill(t.Context()))
 		<-busy.done
 		b := w.fromFiles(filepath.Join(w.pg.DataDir, "pg_wal"))
@@ -202,7 +202,7 @@ func TestATailFromFilesOfAServerThatWasShutDown(t *testing.T) {
 	w := newWorld(t, nil)
 	s := w.ship(nil)
 	end := w.write(1 << 20)
-	s.within(20*time.Second, "both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
+	s.until("both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	must(t, w.pg.Stop(t.Context(), "fast"))
 	s.end()
 	b := w.fromFiles(w.pg.DataDir)
@@ -233,7 +233,7 @@ func TestFilesThatAreNotTheLineagesAreRefused(t *testing.T) {
 	w, other := newWorld(t, nil), newWorld(t, nil)
 	s := w.ship(nil)
 	end := w.write(1 << 20)
-	s.within(20*time.Second, "both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
+	s.until("both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	s.end()
 	refused := func(what, dir string, kind fault.Kind) {
 		t.Helper()
@@ -267,7 +267,7 @@ func TestFilesOfACloneAreRefused(t *testing.T) {
 	must(t, clone.Kill(t.Context()))
 	s := w.ship(nil)
 	end := w.write(1 << 20)
-	s.within(20*time.Second, "both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
+	s.until("both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	s.end()
 	before := w.tip(0).Position
 	_, err := w.left(nil).ShipFiles(t.Context(), clone.DataDir)
@@ -331,7 +331,7 @@ func (w *world) shipNewer(p *devenv.Postgres) topology.Lineage {
 	w.lineage.Parent = &topology.Fork{Lineage: old.ID, At: wal.Position{Timeline: 1, LSN: history[0].LSN}}
 	s := w.ship(func(x *WAL) { x.Epoch = 2 })
 	end := w.write(1 << 20)
-	s.within(30*time.Second, "both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
+	s.until("both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	s.end()
 	return w.lineage
 }

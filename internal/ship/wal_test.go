@@ -18,7 +18,7 @@ func TestBothBucketsGetTheServersOwnBytes(t *testing.T) {
 	w := newWorld(t, map[string]string{"wal_keep_size": "1GB"})
 	s := w.ship(nil)
 	end := w.write(40 << 20)
-	s.within(20*time.Second, "both buckets hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
+	s.until("both buckets hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	s.end()
 	w.compare(0)
 	w.compare(1)
@@ -40,13 +40,13 @@ func TestAReplacedShipperGoesOnFromTheBucket(t *testing.T) {
 	for range 5 {
 		s := w.ship(nil)
 		end := w.write(3 << 20)
-		s.within(20*time.Second, "some of it is stored", func() bool { return s.reached(0, end-1<<20) })
+		s.until("some of it is stored", func() bool { return s.reached(0, end-1<<20) })
 		s.stop() // with whatever is under way
 		<-s.done
 	}
 	s := w.ship(func(x *WAL) { x.CutAfter = 10 * time.Millisecond }) // other cuts
 	end := w.write(1 << 20)
-	s.within(20*time.Second, "everything is stored", func() bool { return s.reached(0, end) && s.reached(1, end) })
+	s.until("everything is stored", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	s.end()
 	w.compare(0)
 	w.compare(1)
@@ -58,14 +58,14 @@ func TestAReplacedShipperTakesNothingBack(t *testing.T) {
 	w := newWorld(t, nil)
 	s := w.ship(nil)
 	end := w.write(1 << 20)
-	s.within(20*time.Second, "everything is stored", func() bool { return s.reached(0, end) && s.reached(1, end) })
+	s.until("everything is stored", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	s.end()
 	before := s.progress()
 
 	blind := w.ship(func(x *WAL) {
 		x.Announced, x.Source.ConnString = before, "host=127.0.0.1 port=1 user=postgres dbname=postgres"
 	})
-	blind.within(20*time.Second, "it says that it cannot connect", func() bool { return blind.progress().Error != "" })
+	blind.until("it says that it cannot connect", func() bool { return blind.progress().Error != "" })
 	if p := blind.progress(); p.Server.LSN < before.Server.LSN || !blind.reached(0, end) || !blind.reached(1, end) {
 		t.Errorf("announced %+v", p)
 	}
@@ -74,9 +74,9 @@ func TestAReplacedShipperTakesNothingBack(t *testing.T) {
 	end = w.write(1 << 20) // on the server while nobody ships
 	revive := w.faults[1].Add(objectstore.Rule{Fail: fault.Newf(fault.Transient, "test", "dead")})
 	half := w.ship(func(x *WAL) { x.Announced = before })
-	half.within(20*time.Second, "the other bucket gets it", func() bool { return half.reached(0, end) })
+	half.until("the other bucket gets it", func() bool { return half.reached(0, end) })
 	revive()
-	half.within(20*time.Second, "both have it", func() bool { return half.reached(1, end) })
+	half.until("both have it", func() bool { return half.reached(1, end) })
 	half.end()
 }
 
@@ -89,7 +89,7 @@ func TestTwoShippersWithDifferentCutsAgree(t *testing.T) {
 	must(t, other.Close(t.Context()))
 	b := w.ship(func(x *WAL) { x.Slot, x.CutAfter = "second", 30*time.Millisecond })
 	end := w.write(20 << 20)
-	a.within(20*time.Second, "both hold everything", func() bool { return a.reached(0, end) && b.reached(1, end) })
+	a.until("both hold everything", func() bool { return a.reached(0, end) && b.reached(1, end) })
 	a.end()
 	b.end()
 	w.compare(0)
@@ -104,15 +104,15 @@ func TestADeadBucketDoesNotStallTheOther(t *testing.T) {
 			// so little memory that the dead one cannot be served from it afterwards
 			s := w.ship(func(x *WAL) { x.CutSize, x.Memory = 1<<20, 8<<20 })
 			end := w.write(2 << 20)
-			s.within(20*time.Second, "both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
+			s.until("both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
 			revive := w.faults[dead].Add(objectstore.Rule{Fail: fault.Newf(fault.Transient, "test", "dead")})
 			before := w.queryLSN("select restart_lsn::text from pg_replication_slots")
 			end = w.write(40 << 20)
-			s.within(30*time.Second, "the living one goes on", func() bool { return s.reached(1-dead, end) })
+			s.until("the living one goes on", func() bool { return s.reached(1-dead, end) })
 			if s.reached(dead, end) {
 				t.Error("the dead one holds everything")
 			}
-			s.within(40*time.Second, "the slot follows what is stored", func() bool {
+			s.until("the slot follows what is stored", func() bool {
 				return w.queryLSN("select restart_lsn::text from pg_replication_slots") >= end
 			})
 			if before >= end {
@@ -122,9 +122,9 @@ func TestADeadBucketDoesNotStallTheOther(t *testing.T) {
 				t.Errorf("announced no error: %+v", c)
 			}
 			revive()
-			s.within(60*time.Second, "the dead one catches up", func() bool { return s.reached(dead, end) })
+			s.until("the dead one catches up", func() bool { return s.reached(dead, end) })
 			end = w.write(2 << 20)
-			s.within(20*time.Second, "both are live again", func() bool { return s.reached(0, end) && s.reached(1, end) })
+			s.until("both are live again", func() bool { return s.reached(0, end) && s.reached(1, end) })
 			if c := s.progress().Cursors[dead]; c.Mode != "live" || c.Error != "" {
 				t.Errorf("announced %+v", c)
 			}
@@ -140,7 +140,7 @@ func TestNothingIsLostWhileNoBucketTakesAnything(t *testing.T) {
 	w := newWorld(t, map[string]string{"wal_sender_timeout": "4s"})
 	s := w.ship(func(x *WAL) { x.CutSize, x.Memory = 1<<20, 8<<20 })
 	start := w.write(1 << 20)
-	s.within(20*time.Second, "both hold everything", func() bool { return s.reached(0, start) && s.reached(1, start) })
+	s.until("both hold everything", func() bool { return s.reached(0, start) && s.reached(1, start) })
 	reviveA := w.faults[0].Add(objectstore.Rule{Dead: true})
 	reviveB := w.faults[1].Add(objectstore.Rule{Dead: true})
 	end := w.write(64 << 20)
@@ -161,7 +161,7 @@ func TestNothingIsLostWhileNoBucketTakesAnything(t *testing.T) {
 	}
 	reviveA()
 	reviveB()
-	s.within(90*time.Second, "both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
+	s.until("both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	s.end()
 	w.compare(0)
 	w.compare(1)
@@ -183,7 +183,7 @@ func TestAKilledServerGoesOn(t *testing.T) {
 		must(t, w.pg.Start(t.Context()))
 	}
 	end := w.write(1 << 20)
-	s.within(30*time.Second, "everything is stored", func() bool { return s.reached(0, end) && s.reached(1, end) })
+	s.until("everything is stored", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	s.end()
 	w.compare(0)
 	w.compare(1)
@@ -199,7 +199,7 @@ func TestAPlannedShutdownEndsWithEverythingStored(t *testing.T) {
 	began := time.Now()
 	must(t, w.pg.Stop(ctx, postgres.Fast))
 	t.Logf("stopped within %s", time.Since(began))
-	s.within(5*time.Second, "it is announced", func() bool { return s.reached(0, end) && s.reached(1, end) })
+	s.until("it is announced", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	s.end()
 	if tip := w.tip(0); tip.RecordEnd != tip.Position.LSN {
 		t.Errorf("the last record ends at %s, what is stored at %s", tip.RecordEnd, tip.Position)
@@ -216,7 +216,7 @@ func TestDeadBucketsDoNotHoldUpAPlannedShutdown(t *testing.T) {
 			w := newWorld(t, map[string]string{"wal_keep_size": "1GB"})
 			s := w.ship(func(x *WAL) { x.CutSize, x.Memory = 1<<20, 8<<20 })
 			end := w.write(1 << 20)
-			s.within(20*time.Second, "both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
+			s.until("both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
 			for _, f := range w.faults {
 				defer f.Add(objectstore.Rule{Dead: true})()
 			}
@@ -237,7 +237,7 @@ func TestASlotThatWasRecreatedLaterIsAHole(t *testing.T) {
 	w := newWorld(t, map[string]string{"max_wal_size": "32MB", "min_wal_size": "32MB"})
 	s := w.ship(nil)
 	end := w.write(1 << 20)
-	s.within(20*time.Second, "both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
+	s.until("both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	s.end()
 	stored := w.tip(0).Position
 	w.sql("select pg_drop_replication_slot('" + testSlot + "')")
@@ -262,12 +262,12 @@ func TestASlotThatWasDroppedIsMadeAgainWhileTheServerHasTheWAL(t *testing.T) {
 	w := newWorld(t, map[string]string{"wal_keep_size": "1GB"})
 	s := w.ship(nil)
 	end := w.write(1 << 20)
-	s.within(20*time.Second, "both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
+	s.until("both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	s.end()
 	w.sql("select pg_drop_replication_slot('" + testSlot + "')")
 	end = w.write(20 << 20)
 	s = w.ship(nil)
-	s.within(20*time.Second, "everything is stored", func() bool { return s.reached(0, end) && s.reached(1, end) })
+	s.until("everything is stored", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	s.end()
 	w.compare(0)
 }

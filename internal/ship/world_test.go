@@ -165,10 +165,10 @@ func (s *shipping) reached(i int, l wal.LSN) bool {
 	return i < len(p.Cursors) && p.Cursors[i].Point.At.LSN >= l
 }
 
-// within fails the test unless cond becomes true; it fails at once when shipping ended.
-func (s *shipping) within(d time.Duration, what string, cond func() bool) {
+// until is devtest.Until that fails at once when shipping ended.
+func (s *shipping) until(what string, cond func() bool) {
 	s.w.t.Helper()
-	devtest.Within(s.w.t, d, what, func() bool {
+	devtest.Until(s.w.t, what, func() bool {
 		select {
 		case <-s.done:
 			if !cond() {
