@@ -73,7 +73,7 @@ func (p *place) work(t *testing.T, register func(worker.Worker)) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.Stop(); c.Close() })
-	devtest.Within(t, 20*time.Second, "the worker polls", func() bool { return p.someWorker(t.Context(), c) == nil })
+	devtest.Until(t, "the worker polls", func() bool { return p.someWorker(t.Context(), c) == nil })
 }
 
 func named(name string) workflow.RegisterOptions { return workflow.RegisterOptions{Name: name} }
@@ -214,7 +214,7 @@ func TestWhatAWorkflowSaysIsSaidAgain(t *testing.T) {
 		_, err := p.Configure(t.Context(), ConfigureRequest{Group: "held", Secondary: "west"})
 		first <- err
 	}()
-	devtest.Within(t, 20*time.Second, "a second configuration is refused", func() bool {
+	devtest.Until(t, "a second configuration is refused", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := p.Configure(ctx, ConfigureRequest{Group: "held", Secondary: "west"})
@@ -242,7 +242,7 @@ func TestRegionsCountsWorkers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Stop()
-	devtest.Within(t, 20*time.Second, "east has a worker and a bucket, west neither", func() bool {
+	devtest.Until(t, "east has a worker and a bucket, west neither", func() bool {
 		r := p.Regions(t.Context())
 		return len(r) == 2 && r[0].Reachable && !r[1].Reachable && r[1].Error != "" &&
 			r[0].Workers != nil && *r[0].Workers == 1 && r[1].Workers != nil && *r[1].Workers == 0
@@ -283,7 +283,7 @@ func TestStatusShowsTheNewestWord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	devtest.Within(t, 20*time.Second, "the heartbeat is seen", func() bool {
+	devtest.Until(t, "the heartbeat is seen", func() bool {
 		st, err := p.Status(t.Context(), "prod")
 		return err == nil && st.Workspaces[0].WAL.Server.LSN == 0x300 && st.Workspaces[0].Databases[0].State == topology.Active
 	})

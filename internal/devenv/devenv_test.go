@@ -12,7 +12,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
@@ -66,7 +65,7 @@ func TestProcessesDieWithAKilledParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = parent.Wait() // it was killed
-	devtest.Within(t, time.Minute, "the gateway ends with its parent", func() bool { return !devenv.Alive(pid) })
+	devtest.Until(t, "the gateway ends with its parent", func() bool { return !devenv.Alive(pid) })
 }
 
 func TestGatewayKeepsItsObjectsOverKill(t *testing.T) {

@@ -37,12 +37,12 @@ func TestASickProcessIsStartedAgainAndAKilledOneIsNot(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = p.Kill() })
 	first := p.PID()
-	devtest.Within(t, time.Minute, "somebody to ask how it is", func() bool { return asked.Load() > 0 })
+	devtest.Until(t, "somebody to ask how it is", func() bool { return asked.Load() > 0 })
 	if p.PID() != first {
 		t.Fatal("it was started again though it is well")
 	}
 	sick.Store(true)
-	devtest.Within(t, time.Minute, "the sick process to be started again", func() bool { return p.PID() != first })
+	devtest.Until(t, "the sick process to be started again", func() bool { return p.PID() != first })
 	if devenv.Alive(first) {
 		t.Error("the sick one lives on")
 	}
@@ -79,7 +79,7 @@ func TestTemporalAnswersAfterManyCancelledRequests(t *testing.T) {
 		})
 	}
 	all.Wait()
-	devtest.Within(t, 2*time.Minute, "Temporal to answer again", func() bool {
+	devtest.Until(t, "Temporal to answer again", func() bool {
 		err = askBriefly(t.Context(), c, 20*time.Second)
 		if err != nil {
 			t.Log(err)

@@ -180,7 +180,7 @@ func (w *world) write(s *postgres.Server, sql string) wal.LSN {
 }
 
 func (w *world) stored(end wal.LSN) {
-	devtest.Within(w.t, time.Minute, fmt.Sprintf("%s is in both buckets", end), func() bool {
+	devtest.Until(w.t, fmt.Sprintf("%s is in both buckets", end), func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return w.progress.Cursor("east").Point.At.LSN >= end && w.progress.Cursor("west").Point.At.LSN >= end

@@ -106,7 +106,7 @@ func (w *CutOff) WaitOwnBucket(workspace string) {
 	w.Helper()
 	end, l := ledger.End(w.Stuck[workspace].Commits()), w.Left[workspace]
 	a := w.Archive(devenv.Primary, workspace, l.ID)
-	devtest.Within(w, devtest.Patience, "the bucket beside "+workspace+" to hold what was written", func() bool {
+	devtest.Until(w, "the bucket beside "+workspace+" to hold what was written", func() bool {
 		tip, err := a.Tip(w.Context(), l)
 		return err == nil && tip.RecordEnd >= end
 	})
