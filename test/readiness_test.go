@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -24,18 +23,9 @@ func TestReadiness(t *testing.T) {
 	s.fails(7, "readiness")
 	s.ok("configure", "--group", devenv.GroupName, "--secondary", devenv.Secondary, "--wait", "--timeout", "2m")
 
-	var r topology.Readiness
-	deadline := time.Now().Add(30 * time.Second)
-	for s.json(&r, "readiness"); !cmp.Equal([]string{"last restore: warning"}, troubles(r)); s.json(&r, "readiness") {
-		if time.Now().After(deadline) {
-			t.Fatalf("more than what was never tried is left to say:\n%s", s.ok("readiness"))
-		}
-	}
-	for _, i := range r.Items {
-		t.Logf("%-8s %s %s: %s", i.State, i.Workspace, i.Check, i.Text)
-	}
+	s.awaitReady()
 	s.ok("readiness")
-	devtest.Within(t, devtest.Patience, "the workers' own check is in the status", func() bool {
+	devtest.Until(t, "the workers' own check is in the status", func() bool {
 		out, _, _ := s.run("status")
 		return strings.Contains(out, "readiness: ") && !strings.Contains(out, "blocking")
 	})
@@ -44,7 +34,7 @@ func TestReadiness(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkCost(t, s)
-	s.okWithin(devtest.Patience, "lag: warning")
+	s.okOnce("lag: warning")
 	if err := env.Regions[devenv.Secondary].Gateway.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -54,10 +44,26 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
-// okWithin waits until readiness says something besides that nothing was ever restored.
-func (s smartdr) okWithin(d time.Duration, trouble string) {
+// awaitReady waits until nothing is left to say but what was never tried, and shows what was said last.
+func (s smartdr) awaitReady() {
 	s.t.Helper()
-	devtest.Within(s.t, d, trouble, func() bool {
+	var r topology.Readiness
+	defer func() {
+		for _, i := range r.Items {
+			s.t.Logf("%-8s %s %s: %s", i.State, i.Workspace, i.Check, i.Text)
+		}
+	}()
+	devtest.Until(s.t, "nothing to be left to say but what was never tried", func() bool {
+		r = topology.Readiness{}
+		s.json(&r, "readiness")
+		return cmp.Equal([]string{"last restore: warning"}, troubles(r))
+	})
+}
+
+// okOnce waits until readiness says something besides that nothing was ever restored.
+func (s smartdr) okOnce(trouble string) {
+	s.t.Helper()
+	devtest.Until(s.t, trouble, func() bool {
 		var r topology.Readiness
 		s.json(&r, "readiness")
 		return slices.Contains(troubles(r), trouble)

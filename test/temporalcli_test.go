@@ -21,10 +21,9 @@ import (
 )
 
 const (
-	docPath      = "docs/temporal-cli.md"
-	docSource    = "postgresql://smartdr@db.east:5432/postgres"
-	docPassword  = "/etc/smartdr/main.password"
-	syncDeadline = 2 * time.Minute
+	docPath     = "docs/temporal-cli.md"
+	docSource   = "postgresql://smartdr@db.east:5432/postgres"
+	docPassword = "/etc/smartdr/main.password"
 )
 
 // TestTemporalCLI runs the commands of docs/temporal-cli.md, section by section, as they stand there. The server's address
@@ -107,7 +106,7 @@ func (r runner) shell(commands string) (string, error) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(r.t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(r.t.Context(), devtest.Patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-eu", "-c", commands)
 	cmd.Env = append(os.Environ(), "TEMPORAL_ADDRESS="+r.env.Temporal.Addr(), "PATH="+filepath.Dir(temporal)+":"+os.Getenv("PATH"))
@@ -126,7 +125,7 @@ func (r runner) inSync() {
 		r.t.Fatal(err)
 	}
 	defer c.Close()
-	devtest.Within(r.t, syncDeadline, "every database is Active", func() bool {
+	devtest.Until(r.t, "every database is Active", func() bool {
 		v, err := c.QueryWorkflow(r.t.Context(), workflows.ReplicationID("prod"), "", workflows.StatusQuery)
 		var st topology.GroupStatus
 		if err != nil || v.Get(&st) != nil || len(st.Workspaces) == 0 || len(st.Workspaces[0].Databases) == 0 {
@@ -150,7 +149,7 @@ func (r runner) protected(serving string) {
 	}
 	defer c.Close()
 	var st topology.GroupStatus
-	devtest.Within(r.t, syncDeadline, "the group is protected, served from "+serving, func() bool {
+	devtest.Until(r.t, "the group is protected, served from "+serving, func() bool {
 		v, err := c.QueryWorkflow(r.t.Context(), workflows.ReplicationID("prod"), "", workflows.StatusQuery)
 		if err != nil || v.Get(&st) != nil || st.Protection == nil {
 			return false
@@ -162,7 +161,7 @@ func (r runner) protected(serving string) {
 // checkServing connects to the endpoint that the failover published and counts the rows that were there before.
 func (r runner) checkServing() {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), devtest.Patience)
 	defer cancel()
 	op := r.outcome(ctx)
 	if op.State != topology.OperationCompleted || len(op.Workspaces) != 1 || len(op.Workspaces[0].Endpoint.Hosts) == 0 {

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"go.temporal.io/api/enums/v1"
@@ -33,7 +32,6 @@ const (
 	app, left = "app", "scratch" // databases: one that is replicated, and one that is left out
 	teller    = "teller"         // an ordinary role, with a password of its own
 	password  = "not-in-any-log"
-	patience  = 3 * time.Minute
 )
 
 // world is a group whose server subscribes to another one and would archive its WAL, if it is let.
@@ -115,22 +113,22 @@ func (w *world) smartdr(args ...string) string {
 	return out
 }
 
-// until fails the test unless something becomes true.
+// until is devtest.Until that tells the last error.
 func (w *world) until(what string, is func() (bool, error)) {
 	w.t.Helper()
 	var last error
-	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
-		done, err := is()
-		if done && err == nil {
-			return
+	defer func() {
+		if w.t.Failed() && last != nil {
+			w.t.Logf("while waiting for %s, the last error: %v", what, last)
 		}
+	}()
+	devtest.Until(w.t, what, func() bool {
+		done, err := is()
 		if err != nil {
 			last = err
 		}
-		if time.Now().After(end) {
-			w.t.Fatalf("not within %s: %s (%v)", patience, what, last)
-		}
-	}
+		return done && err == nil
+	})
 }
 
 // ask returns what a server says to its superuser.
@@ -150,7 +148,7 @@ func (w *world) run(kind, id string, in, result any) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(w.t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*devtest.Patience)
 	defer cancel()
 	return run.Get(ctx, result)
 }

@@ -81,7 +81,7 @@ func (w *world) recoverMissing(behind api.Database) {
 // waitPoint waits until the recovery point of a system-managed database has moved to an end.
 func (w *world) waitPoint(behind api.Database, end wal.LSN) {
 	w.Helper()
-	devtest.Within(w, devtest.Patience, "the recovery point of "+behind.Name+" to move to "+end.String(), func() bool {
+	devtest.Until(w, "the recovery point of "+behind.Name+" to move to "+end.String(), func() bool {
 		now, found := w.Behind()
 		return found && now.Name == behind.Name && now.Detached.At.LSN >= end && now.Detached.Transactions > 0
 	})
@@ -100,7 +100,7 @@ func (w *world) checkAttachRefused(name string) {
 func (w *world) checkView(name string) {
 	w.Helper()
 	conn := w.Connect(w.new, "postgres")
-	devtest.Within(w, devtest.Patience, "the view smartdr.databases to show "+name, func() bool {
+	devtest.Until(w, "the view smartdr.databases to show "+name, func() bool {
 		var kind string
 		err := conn.QueryRow(w.Context(), "select kind from smartdr.databases where name = $1 and transactions_waiting > 0", name).Scan(&kind)
 		return err == nil && kind == string(topology.SystemManagedKind)

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/topology"
@@ -35,7 +34,7 @@ func (w *world) awaitPhase(name string) {
 	c, err := w.env.Temporal.Dial(w.Context())
 	w.must(err)
 	defer c.Close()
-	devtest.Within(w, 2*time.Minute, "the failover to be in phase "+name, func() bool {
+	devtest.Until(w, "the failover to be in phase "+name, func() bool {
 		v, err := c.QueryWorkflow(w.Context(), workflows.FailoverID(group), "", workflows.ProgressQuery)
 		var op topology.Operation
 		return err == nil && v.Get(&op) == nil && len(op.Phases) > 0 && op.Phases[len(op.Phases)-1].Name == name
@@ -104,7 +103,7 @@ func (w *world) cancelBeyondTheClaim() (said string) {
 	if err != nil {
 		said = err.Error()
 	}
-	devtest.Within(w, 5*time.Minute, "the failover to complete", func() bool { return w.operations()[0].State == topology.OperationCompleted })
+	devtest.UntilOver(w, "the failover to complete", func() bool { return w.operations()[0].State == topology.OperationCompleted })
 	return said
 }
 
@@ -113,7 +112,7 @@ func (w *world) awaitClaim() {
 	c, err := w.env.Temporal.Dial(w.Context())
 	w.must(err)
 	defer c.Close()
-	devtest.Within(w, 2*time.Minute, "the epoch to be claimed", func() bool {
+	devtest.Until(w, "the epoch to be claimed", func() bool {
 		v, err := c.QueryWorkflow(w.Context(), workflows.FailoverID(group), "", workflows.ProgressQuery)
 		var op topology.Operation
 		return err == nil && v.Get(&op) == nil && op.Epoch == 2

@@ -52,7 +52,7 @@ func (w *world) loseLagging() load {
 	w.written(l, 200)
 	l.Stop()
 	w.shipped(home, end(l.Commits()))
-	devtest.Within(w, 3*time.Minute, "the lag of "+away+" to be announced", func() bool { return w.cursor(away).LagBytes > 0 })
+	devtest.Until(w, "the lag of "+away+" to be announced", func() bool { return w.cursor(away).LagBytes > 0 })
 	w.must(w.env.Regions[home].Worker.Kill())
 	w.must(w.env.Server.Kill(w.Context()))
 	w.must(w.env.Regions[away].Gateway.Restart(w.Context()))
@@ -210,7 +210,7 @@ func (w *world) refuseToGoBackTooEarly() {
 func (w *world) failBackOverToLSN() {
 	w.Helper()
 	w.must(w.env.Regions[home].RestartWorkers(w.Context(), w.env.Temporal))
-	devtest.Within(w, 5*time.Minute, "the group to be protected at home", func() bool {
+	devtest.Until(w, "the group to be protected at home", func() bool {
 		s := w.status()
 		return s.Protection != nil && s.Protection.Protected && s.Protection.Region == home && s.Group.Authority == home
 	})

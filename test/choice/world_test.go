@@ -75,7 +75,7 @@ func (w *world) replicate() {
 
 func (w *world) waitActive() {
 	w.Helper()
-	devtest.Within(w, 5*time.Minute, "every database to be Active", func() bool {
+	devtest.Until(w, "every database to be Active", func() bool {
 		s := w.status()
 		return len(s.Workspaces) == 1 && len(s.Workspaces[0].Databases) > 0 &&
 			!slices.ContainsFunc(s.Workspaces[0].Databases, func(d topology.DatabaseStatus) bool { return d.State != topology.Active })
@@ -149,13 +149,13 @@ func (w *world) write(server *postgres.Server) *ledger.Load {
 func (w *world) written(l *ledger.Load, more int) {
 	w.Helper()
 	want := len(l.Commits()) + more
-	devtest.Within(w, 3*time.Minute, "the load to commit", func() bool { return len(l.Commits()) >= want })
+	devtest.Until(w, "the load to commit", func() bool { return len(l.Commits()) >= want })
 }
 
 // shipped waits until a region's bucket is announced to hold a commit.
 func (w *world) shipped(region string, up wal.LSN) {
 	w.Helper()
-	devtest.Within(w, 3*time.Minute, fmt.Sprintf("the bucket of %s to hold %s", region, up), func() bool { return w.cursor(region).Point.RecordEnd >= up })
+	devtest.Until(w, fmt.Sprintf("the bucket of %s to hold %s", region, up), func() bool { return w.cursor(region).Point.RecordEnd >= up })
 }
 
 // server is the one that a region's worker has made.
@@ -172,7 +172,7 @@ func (w *world) server(region string) *postgres.Server {
 // settled lists what the buckets hold once nothing is under way any more of what was asked for before.
 func (w *world) settled() (all []string) {
 	w.Helper()
-	devtest.Within(w, devtest.Patience, "the buckets to come to rest", func() bool {
+	devtest.Until(w, "the buckets to come to rest", func() bool {
 		before := all
 		all = w.objects()
 		time.Sleep(200 * time.Millisecond) // a request of a worker that was stopped is over long before

@@ -98,7 +98,7 @@ func (w *world) failOver() {
 			w.t.Logf("the last command said: %v", last)
 		}
 	}()
-	devtest.Within(w.t, 8*time.Minute, "the failover to complete", func() bool {
+	devtest.UntilOver(w.t, "the failover to complete", func() bool {
 		if last = w.failOverOnce(); last == nil {
 			return true
 		}

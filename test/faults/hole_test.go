@@ -24,7 +24,7 @@ func TestAHoleIsHealedWithoutAnybodyAsking(t *testing.T) {
 	if err := w.env.Regions[devenv.Primary].Worker.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	devtest.Within(t, 2*time.Minute, "a new lineage", func() bool {
+	devtest.Until(t, "a new lineage", func() bool {
 		now := w.lineage()
 		return now != "" && now != before
 	})
@@ -53,7 +53,7 @@ func (w *world) removeWAL() {
 			w.t.Fatal(err)
 		}
 	}
-	devtest.Within(w.t, devtest.Patience, "the slot to be free", func() bool {
+	devtest.Until(w.t, "the slot to be free", func() bool {
 		return w.env.Server.Exec(w.t.Context(), appDB, `select pg_drop_replication_slot(slot_name) from pg_replication_slots`) == nil
 	})
 	run(`alter system set max_wal_size = '32MB'`, `alter system set min_wal_size = '32MB'`, `select pg_reload_conf()`)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -73,7 +72,7 @@ func (w *world) connectAfter() *pgx.Conn {
 		w.t.Fatalf("%d servers in %s, %v; want 1", len(servers), devenv.Secondary, err)
 	}
 	var conn *pgx.Conn
-	devtest.Within(w.t, devtest.Patience, "the new server to take connections", func() bool {
+	devtest.Until(w.t, "the new server to take connections", func() bool {
 		conn, err = servers[0].Open(w.t.Context(), appDB)
 		return err == nil
 	})
@@ -122,7 +121,7 @@ func (w *world) checkGoesOn(conn *pgx.Conn, op topology.Operation) {
 		w.t.Fatal(err)
 	}
 	target := lsn(w.t, text)
-	devtest.Within(w.t, 2*time.Minute, fmt.Sprintf("lineage %s to be shipped up to %s", op.Workspaces[0].Lineage, target), func() bool {
+	devtest.Until(w.t, fmt.Sprintf("lineage %s to be shipped up to %s", op.Workspaces[0].Lineage, target), func() bool {
 		c, known := w.cursor(op.To)
 		return known && c.Point.Lineage == op.Workspaces[0].Lineage && c.Point.At.LSN >= target
 	})
@@ -146,7 +145,7 @@ func (w *world) checkComesHome() {
 	if err := w.env.Regions[devenv.Primary].Gateway.Restart(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
-	devtest.Within(w.t, 3*time.Minute, "the lost region's bucket to hold the new lineage", func() bool {
+	devtest.Until(w.t, "the lost region's bucket to hold the new lineage", func() bool {
 		s, err := w.status()
 		if err != nil || len(s.Workspaces) != 1 || s.Workspaces[0].Snapshot == nil || s.Workspaces[0].WAL == nil {
 			return false

@@ -74,7 +74,7 @@ func (w *world) strikes() []strike {
 func (w *world) duringSnapshot(s strike) {
 	w.t.Helper()
 	underWay := false
-	devtest.Within(w.t, 2*time.Minute, "a snapshot to begin", func() bool {
+	devtest.Until(w.t, "a snapshot to begin", func() bool {
 		st, err := w.status()
 		if err != nil || len(st.Workspaces) != 1 || st.Workspaces[0].Snapshot == nil {
 			return false

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/smartdr/smartdr/internal/catalog"
 	"github.com/smartdr/smartdr/internal/devenv"
@@ -47,7 +46,7 @@ func newPair(t *testing.T, major, mainMB, sideMB int) *pair {
 	if err != nil {
 		t.Fatal(err)
 	}
-	devtest.Within(t, devtest.Patience, "both hosts of the region to be known", func() bool { // or one is where both addresses are kept
+	devtest.Until(t, "both hosts of the region to be known", func() bool { // or one is where both addresses are kept
 		var hosts struct{ Hosts []struct{ Name string } }
 		err := json.Unmarshal([]byte(p.smartdr("hosts", "--region", devenv.Secondary, "-o", "json")), &hosts)
 		return err == nil && len(hosts.Hosts) == 2
@@ -69,7 +68,7 @@ func (p *pair) create() {
 	}
 	p.smartdr("group", "create", "-f", file)
 	p.smartdr("configure", "--group", group, "--secondary", devenv.Secondary)
-	devtest.Within(p.t, 4*time.Minute, "both workspaces to be Active", func() bool {
+	devtest.Until(p.t, "both workspaces to be Active", func() bool {
 		s, err := p.status()
 		if err != nil || len(s.Workspaces) != 2 {
 			return false
@@ -118,7 +117,7 @@ func (p *pair) rows(name string) string {
 		p.t.Fatalf("%s, at %+v: %v", name, site, err)
 	}
 	var n string
-	devtest.Within(p.t, devtest.Patience, name+" to answer", func() bool {
+	devtest.Until(p.t, name+" to answer", func() bool {
 		conn, err := server.Open(p.t.Context(), appDB)
 		if err != nil {
 			return false
@@ -264,7 +263,7 @@ func TestAHostThatDiesDuringARestore(t *testing.T) {
 // hostOf waits until a host has begun to restore a workspace.
 func (p *pair) hostOf(name string) (on *devenv.Host) {
 	p.t.Helper()
-	devtest.Within(p.t, 2*time.Minute, "a host to begin with "+name, func() bool {
+	devtest.Until(p.t, "a host to begin with "+name, func() bool {
 		for _, h := range p.env.Regions[devenv.Secondary].Hosts {
 			if _, err := os.Stat(filepath.Join(h.DataDir(), group, name, "e2", "owner.json")); err == nil {
 				on = h

@@ -144,7 +144,7 @@ func (w *world) cursor(region string) (topology.Cursor, bool) {
 // waitSynced waits until every database is Active.
 func (w *world) waitSynced() {
 	w.t.Helper()
-	devtest.Within(w.t, 3*time.Minute, "every database to be Active", func() bool {
+	devtest.Until(w.t, "every database to be Active", func() bool {
 		s, err := w.status()
 		if err != nil || len(s.Workspaces) != 1 || len(s.Workspaces[0].Databases) == 0 {
 			return false
@@ -171,7 +171,7 @@ func (w *world) waitShipped(region string) {
 		w.t.Fatal(err)
 	}
 	target := lsn(w.t, text)
-	devtest.Within(w.t, 2*time.Minute, fmt.Sprintf("bucket of %s to hold WAL up to %s", region, target), func() bool {
+	devtest.Until(w.t, fmt.Sprintf("bucket of %s to hold WAL up to %s", region, target), func() bool {
 		c, known := w.cursor(region)
 		return known && c.Point.At.LSN >= target
 	})

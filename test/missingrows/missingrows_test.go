@@ -60,7 +60,7 @@ func (w *world) late() {
 	all := w.stuck.Commits()
 	w.Check(w.Env.Regions[devenv.Primary].StartWorker(w.Context(), w.Env.Temporal))
 	w.waitBehind(all)
-	devtest.Within(w, devtest.Patience, "all of it to arrive", func() bool { return w.waits().Complete })
+	devtest.Until(w, "all of it to arrive", func() bool { return w.waits().Complete })
 	if waits := w.waits(); waits.NothingMissing() || waits.Commits < 40 || waits.Bytes == 0 {
 		w.Errorf("more has arrived, and the catalog says %+v", waits)
 	}
@@ -69,7 +69,7 @@ func (w *world) late() {
 
 func (w *world) waitBehind(commits []ledger.Commit) {
 	w.Helper()
-	devtest.Within(w, devtest.Patience, "what was written to arrive", func() bool { return w.behind().Detached.At.LSN >= ledger.End(commits) })
+	devtest.Until(w, "what was written to arrive", func() bool { return w.behind().Detached.At.LSN >= ledger.End(commits) })
 }
 
 // missing runs the command, with what is to happen meanwhile. Exit codes that say what is left are no errors.

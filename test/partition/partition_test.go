@@ -2,7 +2,6 @@ package partition_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
@@ -38,7 +37,7 @@ func TestAPrimaryThatWasCutOffComesBackWhole(t *testing.T) {
 				w.checkPutOut(name)
 				w.waitTail(name, "complete", complete)
 			}
-			devtest.Within(w, time.Minute, "the managed server, which nobody needs any more, to be stopped", func() bool {
+			devtest.Until(w, "the managed server, which nobody needs any more, to be stopped", func() bool {
 				_, running := w.Old[estate.Managed].Running(w.Context())
 				return !running
 			})
@@ -53,7 +52,7 @@ func TestAPrimaryThatWasCutOffComesBackWhole(t *testing.T) {
 func (w *world) checkPutOut(workspace string) {
 	w.Helper()
 	l := w.Stuck[workspace]
-	devtest.Within(w, devtest.Patience, "the clients of "+workspace+" to be put out", func() bool { return len(l.Errors()) == 2 })
+	devtest.Until(w, "the clients of "+workspace+" to be put out", func() bool { return len(l.Errors()) == 2 })
 	l.Wait()
 	server := w.Old[workspace]
 	conn, err := w.Client(w.Context(), workspace, server)

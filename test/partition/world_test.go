@@ -50,7 +50,7 @@ func (w *world) shipped(workspace string, l topology.Lineage, server *postgres.S
 	w.Helper()
 	end := w.Flushed(server)
 	a := w.Archive(devenv.Secondary, workspace, l.ID)
-	devtest.Within(w, devtest.Patience, "the new lineage of "+workspace+" to be shipped", func() bool {
+	devtest.Until(w, "the new lineage of "+workspace+" to be shipped", func() bool {
 		tip, err := a.Tip(w.Context(), l)
 		at = written{l, tip.Position, tip.Digest}
 		return err == nil && tip.Position.LSN >= end
@@ -100,7 +100,7 @@ func (w *world) waitTail(workspace, what string, wanted func(topology.Tail) bool
 			w.Logf("the tail of %s is %+v", workspace, last)
 		}
 	}()
-	devtest.Within(w, devtest.Patience, "the tail of "+workspace+" to be "+what, func() bool {
+	devtest.Until(w, "the tail of "+workspace+" to be "+what, func() bool {
 		last = w.tail(workspace)
 		return wanted(last)
 	})

@@ -81,7 +81,7 @@ func (p *place) waitProtected() {
 	check(p.t, err)
 	defer conn.Close(p.t.Context()) //nolint:errcheck // nothing hangs on a clean goodbye
 	check(p.t, conn.QueryRow(p.t.Context(), "select pg_current_wal_flush_lsn()::text").Scan(&at))
-	devtest.Within(p.t, 3*time.Minute, "the group to be protected with everything up to "+at, func() bool {
+	devtest.Until(p.t, "the group to be protected with everything up to "+at, func() bool {
 		var s topology.GroupStatus
 		if p.env.SmartDRJSON(p.t.Context(), &s, "status", "--group", group) != nil || s.Protection == nil || !s.Protection.Protected {
 			return false
@@ -131,7 +131,7 @@ func (p *place) smartdr(args ...string) (string, error) {
 
 // startWorker starts a worker by the configuration that `smartdr recover` writes, once it is there.
 func (p *place) startWorker() {
-	devtest.Within(p.t, devtest.Patience, "the configuration to be written", func() bool {
+	devtest.Until(p.t, "the configuration to be written", func() bool {
 		_, err := os.Stat(p.config())
 		return err == nil
 	})
@@ -268,7 +268,7 @@ func (p *place) oldComesBack(g topology.Group) {
 	defer old.Close()
 	ids := []string{workflows.ReplicationID(group), workflows.WorkspaceReplicationID(group, "main", 1)}
 	for _, id := range ids {
-		devtest.Within(t, 3*time.Minute, "the old control plane's "+id+" to end by itself", func() bool { return ended(ctx, old, id) })
+		devtest.Until(t, "the old control plane's "+id+" to end by itself", func() bool { return ended(ctx, old, id) })
 	}
 	if _, err := p.env.SmartDR(ctx, "group", "change", group, "--self-fence-after", "2m"); err == nil || !strings.Contains(err.Error(), "control plane") {
 		t.Errorf("an order to the old control plane: %v", err)

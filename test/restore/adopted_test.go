@@ -32,8 +32,8 @@ func TestInPlaceOfAnAdoptedServer(t *testing.T) {
 	check(t, old.Start(t.Context()))
 	check(t, w.env.Regions[devenv.Primary].RestartWorkers(t.Context(), w.env.Temporal))
 	w.checkFenced(old)
-	devtest.Within(t, devtest.Patience, "somebody to let clients into the replaced server", func() bool { return w.open(old) })
-	devtest.Within(t, devtest.Patience, "the replaced server to be fenced again", func() bool { return !w.letsIn(old) })
+	devtest.Until(t, "somebody to let clients into the replaced server", func() bool { return w.open(old) })
+	devtest.Until(t, "the replaced server to be fenced again", func() bool { return !w.letsIn(old) })
 	check(t, w.WaitProtected(t.Context()))
 }
 

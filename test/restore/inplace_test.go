@@ -86,7 +86,7 @@ func (w *world) checkBefore(load *ledger.Load, op topology.Operation) {
 
 func (w *world) checkOldIsDown(dir string) {
 	w.Helper()
-	devtest.Within(w, devtest.Patience, "the server that was replaced to be stopped", func() bool {
+	devtest.Until(w, "the server that was replaced to be stopped", func() bool {
 		servers, err := w.env.Regions[devenv.Primary].Servers()
 		check(w, err)
 		for _, s := range servers {

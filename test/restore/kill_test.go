@@ -70,7 +70,7 @@ func (w *world) restoreUnderFire(m mark) topology.Operation {
 // awaitRestore returns the account of the group's restore once it has ended, whatever does not answer meanwhile.
 func (w *world) awaitRestore(ctx context.Context) (op topology.Operation) {
 	w.Helper()
-	devtest.Within(w, 7*time.Minute, "the restore to end", func() bool {
+	devtest.UntilOver(w, "the restore to end", func() bool {
 		var all []topology.Operation
 		if err := w.env.SmartDRJSON(ctx, &all, "operations", "--group", estate.Group); err != nil || len(all) == 0 {
 			return false

@@ -112,7 +112,7 @@ func (w *world) write() *ledger.Load {
 func (w *world) more(l *ledger.Load, n int) {
 	w.Helper()
 	want := len(l.Commits()) + n
-	devtest.Within(w, 3*time.Minute, "more writes to be acknowledged", func() bool { return len(l.Commits()) >= want })
+	devtest.Until(w, "more writes to be acknowledged", func() bool { return len(l.Commits()) >= want })
 }
 
 // record commits more marks on the server that serves, and writes down how each can be named.

@@ -24,7 +24,7 @@ func (l *live) killed() {
 	run, done, err := l.start(l.Context(), devenv.Secondary)
 	must(l.T, err)
 	defer done()
-	devtest.Within(l.T, devtest.Patience, "the first of many objects to be removed", func() bool { return len(l.files(dir)) <= leftovers })
+	devtest.Until(l.T, "the first of many objects to be removed", func() bool { return len(l.files(dir)) <= leftovers })
 	var kills errgroup.Group
 	for _, region := range regions {
 		kills.Go(l.env.Regions[region].Worker.Kill)

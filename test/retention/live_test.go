@@ -118,7 +118,7 @@ func (l *live) status() (s topology.GroupStatus) {
 func (l *live) shipped() {
 	l.Helper()
 	end := l.marks[len(l.marks)-1].end
-	devtest.Within(l.T, 3*time.Minute, "the marks to be in both buckets", func() bool {
+	devtest.Until(l.T, "the marks to be in both buckets", func() bool {
 		p := l.status().Workspaces[0].WAL
 		return p != nil && len(p.Cursors) == 2 && p.Cursors[0].Point.RecordEnd >= end && p.Cursors[1].Point.RecordEnd >= end
 	})

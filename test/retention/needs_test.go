@@ -53,7 +53,7 @@ func (w *world) here() wal.LSN {
 func (w *world) end(from wal.LSN) (end wal.LSN) {
 	w.t.Helper()
 	written := w.here()
-	devtest.Within(w.t, devtest.Patience, "WAL to "+written.String(), func() bool {
+	devtest.Until(w.t, "WAL to "+written.String(), func() bool {
 		tip, err := archive.Open(w.store, "prod", "orders", w.lineage.ID).TipFrom(w.t.Context(), w.lineage, w.lineage.SegmentSize.Start(from))
 		must(w.t, err)
 		end = tip.RecordEnd

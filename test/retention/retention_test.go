@@ -84,7 +84,7 @@ func (w *world) tip() archive.Tip {
 }
 
 func (w *world) reached(l wal.LSN) {
-	devtest.Within(w.t, devtest.Patience, "WAL to "+l.String(), func() bool { return w.tip().Position.LSN >= l })
+	devtest.Until(w.t, "WAL to "+l.String(), func() bool { return w.tip().Position.LSN >= l })
 }
 
 func (w *world) snapshot() string {

@@ -107,7 +107,7 @@ func (w *world) pastTheCap() {
 	check(w.t, err)
 	w.nothingChanged(before)
 	check(w.t, w.WaitProtected(ctx))
-	devtest.Within(w.t, devtest.Patience, "what was begun at the other side to be gone, and its address free", func() bool { return len(w.running(devenv.Secondary)) == 0 })
+	devtest.Until(w.t, "what was begun at the other side to be gone, and its address free", func() bool { return len(w.running(devenv.Secondary)) == 0 })
 }
 
 // hangAt stops the secondary's object store when an activity of the switchover begins, and lets it go on after a while.
@@ -255,7 +255,7 @@ func (w *world) homeToAnEmptyHost() {
 	check(w.t, w.emptyHosts(devenv.Primary))
 	check(w.t, w.env.Regions[devenv.Primary].Gateway.Restart(ctx))
 	// A machine with the old one's name is taken for another one until that has been silent for long enough.
-	devtest.Within(w.t, 5*time.Minute, "the worker of the new host to be let in", func() bool {
+	devtest.Until(w.t, "the worker of the new host to be let in", func() bool {
 		return w.env.Regions[devenv.Primary].StartWorker(ctx, w.env.Temporal) == nil
 	})
 	check(w.t, w.WaitProtected(ctx))

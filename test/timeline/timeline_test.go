@@ -19,8 +19,6 @@ import (
 	"github.com/smartdr/smartdr/workflows"
 )
 
-const patience = 3 * time.Minute
-
 type world struct {
 	t   *testing.T
 	env *devenv.Env
@@ -92,7 +90,7 @@ func (w *world) reaches(l wal.LSN) bool {
 
 // strike kills the worker that searches, in the midst of it, and starts another one.
 func (w *world) strike(r *devenv.Region) error {
-	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(devtest.Patience); ; time.Sleep(20 * time.Millisecond) {
 		running, err := filepath.Glob(filepath.Join(r.DataDir(), ".searches", "*", "data", "postmaster.pid"))
 		if err != nil {
 			return err
@@ -159,7 +157,7 @@ func TestTimelineAndSearch(t *testing.T) {
 	w.sql("app", "insert into noise values (0)")
 	end, err := wal.ParseLSN(w.ask("pg_current_wal_flush_lsn()"))
 	check(t, err)
-	devtest.Within(t, patience, "everything to be shipped", func() bool { return w.reaches(end) })
+	devtest.Until(t, "everything to be shipped", func() bool { return w.reaches(end) })
 
 	all := w.timeline("--restore-points")
 	if len(all.Points) != 2 || all.Points[0].Name != "before-release" || len(all.Notes) != 0 {

@@ -93,7 +93,7 @@ func (w *world) setAccess(rules string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	devtest.Within(w.t, devtest.Patience, "the access rules to be in force", func() bool {
+	devtest.Until(w.t, "the access rules to be in force", func() bool {
 		return sqlState(w.attempt(p, "127.0.0.15", "app", w.passwords["app"], shopDB, "select 1")) == ""
 	})
 }

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
@@ -46,7 +45,7 @@ func (w *world) changeDatabases() {
 	w.t.Helper()
 	w.smartdr("databases", "remove", "--group", group, oldDB)
 	w.smartdr("databases", "add", "--group", group, mainSpace+"/"+crmDB)
-	devtest.Within(w.t, 2*time.Minute, "the database that was added to be in the secondary's bucket", func() bool {
+	devtest.Until(w.t, "the database that was added to be in the secondary's bucket", func() bool {
 		st, err := w.status()
 		for _, ws := range st.Workspaces {
 			if slices.ContainsFunc(ws.Databases, func(d topology.DatabaseStatus) bool { return d.Database == crmDB && d.State == topology.Active }) {

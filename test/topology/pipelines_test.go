@@ -60,7 +60,7 @@ func (w *world) waitFed(last int) {
 		at = s.is
 	}
 	var n, most int
-	devtest.Within(w.t, devtest.Patience, fmt.Sprintf("%d events to arrive", last), func() bool {
+	devtest.Until(w.t, fmt.Sprintf("%d events to arrive", last), func() bool {
 		w.scan(at, shopDB, "select count(*), coalesce(max(id), 0) from public.events", &n, &most)
 		return n >= last
 	})
@@ -75,7 +75,7 @@ func (w *world) waitFeedRests() {
 	w.t.Helper()
 	var last string
 	var since time.Time
-	devtest.Within(w.t, 3*time.Minute, "the publisher to rest", func() bool {
+	devtest.Until(w.t, "the publisher to rest", func() bool {
 		var now string
 		w.scan(w.feed, "postgres", "select pg_current_wal_insert_lsn()::text", &now)
 		if now != last {

@@ -248,7 +248,7 @@ func (w *world) waitShipped() {
 	for _, s := range w.spaces {
 		target[s.name] = w.flushed(s.was)
 	}
-	devtest.Within(w.t, 5*time.Minute, fmt.Sprintf("WAL up to %v to be shipped", target), func() bool {
+	devtest.Until(w.t, fmt.Sprintf("WAL up to %v to be shipped", target), func() bool {
 		st, err := w.status()
 		for _, ws := range st.Workspaces {
 			if ws.WAL != nil {
@@ -261,12 +261,9 @@ func (w *world) waitShipped() {
 	})
 }
 
-// capturedWithin is how soon a change of settings, access rules or roles has to be safe. A failover that is right about rows and
-// wrong about who may see them is worth little. That is seconds; the looks at a server are spaced out by how long one takes, which on a
-// machine that is busy with other tests makes it minutes.
-const capturedWithin = 5 * time.Minute
-
-// waitCaptured changes a setting and a role of each workspace, and waits until the secondary's bucket holds what was read since.
+// waitCaptured changes a setting and a role of each workspace, and waits until the secondary's bucket holds what was read since: a failover
+// that is right about rows and wrong about who may see them is worth little. That is seconds; the looks at a server are spaced out by how
+// long one takes, which on a machine that is busy with other tests makes it minutes.
 func (w *world) waitCaptured() {
 	w.t.Helper()
 	w.waitFeedRests()
@@ -276,7 +273,7 @@ func (w *world) waitCaptured() {
 	changed := time.Now()
 	for _, s := range w.spaces {
 		for _, document := range []string{"metadata.json", "inventory.json"} {
-			devtest.Within(w.t, capturedWithin, "what was changed on "+s.name+" to be in "+document, func() bool {
+			devtest.Until(w.t, "what was changed on "+s.name+" to be in "+document, func() bool {
 				return w.capturedAt(s.name, document).After(changed)
 			})
 		}

@@ -265,7 +265,7 @@ func (w *world) stayedAsleep(t *testing.T, commits []ledger.Commit) {
 		t.Errorf("the suspended workspace is %q", got)
 	}
 	server := w.server("asleep")
-	devtest.Within(t, devtest.Patience, "the server of the suspended workspace to end", func() bool {
+	devtest.Until(t, "the server of the suspended workspace to end", func() bool {
 		_, running := server.Running(t.Context())
 		return !running
 	})

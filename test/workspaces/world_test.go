@@ -103,7 +103,7 @@ func (w *world) workspace(name string) topology.Workspace {
 // waitSynced waits until every database of these workspaces is Active.
 func (w *world) waitSynced(names ...string) {
 	w.t.Helper()
-	devtest.Within(w.t, 3*time.Minute, fmt.Sprintf("the databases of %v to be Active", names), func() bool {
+	devtest.Until(w.t, fmt.Sprintf("the databases of %v to be Active", names), func() bool {
 		s, err := w.status()
 		active := map[string]bool{}
 		for _, ws := range s.Workspaces {
@@ -210,7 +210,7 @@ func (w *world) write(name string) *ledger.Load {
 // serves waits until a managed workspace takes connections.
 func (w *world) serves(name string) {
 	w.t.Helper()
-	devtest.Within(w.t, devtest.Patience, name+" to take connections", func() bool {
+	devtest.Until(w.t, name+" to take connections", func() bool {
 		conn, err := w.admin(w.t.Context(), name, "postgres")
 		return err == nil && conn.Close(w.t.Context()) == nil
 	})
@@ -229,7 +229,7 @@ func last(commits []ledger.Commit) (at wal.LSN) {
 // await fails the test unless a load has committed this many times.
 func await(t *testing.T, l *ledger.Load, commits int) {
 	t.Helper()
-	devtest.Within(t, devtest.Patience, fmt.Sprintf("%d commits", commits), func() bool { return l.Count() >= commits })
+	devtest.Until(t, fmt.Sprintf("%d commits", commits), func() bool { return l.Count() >= commits })
 }
 
 func gone(path string) bool {
