@@ -146,9 +146,3 @@ func until(t testing.TB, patience time.Duration, what string, cond func() bool) 
 		time.Sleep(min(max(5*time.Millisecond, 2*time.Since(began)), time.Second))
 	}
 }
-
-// Within is Until.
-func Within(t testing.TB, _ time.Duration, what string, cond func() bool) {
-	t.Helper()
-	Until(t, what, cond)
-}
