@@ -55,9 +55,7 @@ func (c *Catalog) BranchProgress(ctx context.Context, group, branch, attachment 
 		return topology.BranchProgress{}, err
 	}
 	key := branchKey(group, branch, attachment)
-	replies := ask(ctx, c, regions, func(ctx context.Context, _ string, s objectstore.Store) (branchDocument, error) {
-		return readAnnounced[branchDocument](ctx, s, key)
-	})
+	replies := askAnnounced[branchDocument](ctx, c, regions, key)
 	newest, err := newestReplyFor(c, key, replies)
 	for _, r := range replies {
 		newest.Discarded = newest.Discarded || r.err == nil && r.value.Discarded

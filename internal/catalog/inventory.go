@@ -131,9 +131,7 @@ var errReplaced = errors.New("the content that the document names is not there")
 // readInventory reads the documents first: they say how long the content may take.
 func (c *Catalog) readInventory(ctx context.Context, regions []string, group, workspace string) (Inventory, error) {
 	key := workspaceKey(group, workspace, inventoryFile)
-	documents := ask(ctx, c, regions, func(ctx context.Context, _ string, s objectstore.Store) (Inventory, error) {
-		return readAnnounced[Inventory](ctx, s, key)
-	})
+	documents := askAnnounced[Inventory](ctx, c, regions, key)
 	whole := map[string]reply[Inventory]{}
 	read := map[string]bool{} // by digest
 	for region, d := range documents {

@@ -113,10 +113,7 @@ func decodeIfThere(key string, b []byte, into any) error {
 
 func (c *Catalog) readOperation(ctx context.Context, regions []string, group, id string) (operationDocument, error) {
 	key := operationKey(group, id)
-	replies := ask(ctx, c, regions, func(ctx context.Context, _ string, s objectstore.Store) (operationDocument, error) {
-		return readAnnounced[operationDocument](ctx, s, key)
-	})
-	return newestReply("read "+key, replies)
+	return newestReply("read "+key, askAnnounced[operationDocument](ctx, c, regions, key))
 }
 
 // Operation returns the newest account of one operation among the buckets that answer; fault.Missing when there is none.

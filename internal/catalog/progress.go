@@ -172,11 +172,19 @@ func newestAnnounced[T announcement](ctx context.Context, c *Catalog, regions []
 			return newest, err
 		}
 	}
-	key := workspaceKey(group, workspace, file)
-	replies := ask(ctx, c, regions, func(ctx context.Context, _ string, s objectstore.Store) (T, error) {
+	return readNewest[T](ctx, c, regions, workspaceKey(group, workspace, file))
+}
+
+// readNewest returns the newest that the buckets of regions have of a document, and notes which have an older one.
+func readNewest[T announcement](ctx context.Context, c *Catalog, regions []string, key string) (T, error) {
+	return newestReplyFor(c, key, askAnnounced[T](ctx, c, regions, key))
+}
+
+// askAnnounced reads a document from each region's bucket.
+func askAnnounced[T announcement](ctx context.Context, c *Catalog, regions []string, key string) map[string]reply[T] {
+	return ask(ctx, c, regions, func(ctx context.Context, _ string, s objectstore.Store) (T, error) {
 		return readAnnounced[T](ctx, s, key)
 	})
-	return newestReplyFor(c, key, replies)
 }
 
 // newestReplyFor is newestReply of one document, and notes which buckets have an older one.

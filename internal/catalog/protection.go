@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/smartdr/smartdr/internal/fault"
-	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
@@ -50,11 +49,7 @@ func (c *Catalog) Protection(ctx context.Context, group string) (topology.Protec
 }
 
 func (c *Catalog) protection(ctx context.Context, regions []string, group string) (topology.Protection, error) {
-	key := protectionKey(group)
-	replies := ask(ctx, c, regions, func(ctx context.Context, _ string, s objectstore.Store) (protectionDocument, error) {
-		return readAnnounced[protectionDocument](ctx, s, key)
-	})
-	d, err := newestReplyFor(c, key, replies)
+	d, err := readNewest[protectionDocument](ctx, c, regions, protectionKey(group))
 	return topology.Protection(d), err
 }
 

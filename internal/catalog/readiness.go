@@ -51,11 +51,7 @@ func (c *Catalog) Readiness(ctx context.Context, group string) (topology.Readine
 	if err != nil {
 		return topology.Readiness{}, err
 	}
-	key := readinessKey(group)
-	replies := ask(ctx, c, regions, func(ctx context.Context, _ string, s objectstore.Store) (readinessDocument, error) {
-		return readAnnounced[readinessDocument](ctx, s, key)
-	})
-	d, err := newestReplyFor(c, key, replies)
+	d, err := readNewest[readinessDocument](ctx, c, regions, readinessKey(group))
 	return d.Readiness, err
 }
 
@@ -69,9 +65,7 @@ func (c *Catalog) InventoryCapturedAt(ctx context.Context, group, workspace stri
 		return time.Time{}, err
 	}
 	key := workspaceKey(group, workspace, inventoryFile)
-	v, err := newestReply("read "+key, ask(ctx, c, regions, func(ctx context.Context, _ string, s objectstore.Store) (Inventory, error) {
-		return readAnnounced[Inventory](ctx, s, key)
-	}))
+	v, err := newestReply("read "+key, askAnnounced[Inventory](ctx, c, regions, key)) // Repeat could not bring what the document names
 	return v.CapturedAt, err
 }
 

@@ -138,10 +138,6 @@ func (c *Catalog) Stored(ctx context.Context, group string) ([]topology.Stored, 
 	if err != nil {
 		return nil, err
 	}
-	key := storedKey(group)
-	replies := ask(ctx, c, regions, func(ctx context.Context, _ string, s objectstore.Store) (storedDocument, error) {
-		return readAnnounced[storedDocument](ctx, s, key)
-	})
-	d, err := newestReplyFor(c, key, replies)
+	d, err := readNewest[storedDocument](ctx, c, regions, storedKey(group))
 	return d.All, err
 }
