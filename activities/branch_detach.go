@@ -59,6 +59,9 @@ func (c *Control) recordDetached(ctx context.Context, in RecordDetachedInput) (b
 			return err
 		}
 		if a := there.Attached; a != nil && a.ID == in.Attachment {
+			if in.Discard {
+				g.Discard(a.Lineage)
+			}
 			if in.Unwritten {
 				forgetLineage(g, there, a.Lineage)
 			}

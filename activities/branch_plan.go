@@ -53,7 +53,7 @@ func (p *planner) newestOf(ctx context.Context, g topology.Group, b topology.Bra
 		case err != nil:
 			return plan, err
 		case found:
-			return plan, p.whole(plan, own > 0)
+			return plan, p.whole(plan, way[len(way)-1], own > 0)
 		case own == 0:
 			return plan, fault.Newf(fault.Missing, p.op(), "no complete snapshot in the bucket of %q leads to %s of lineage %s", p.region, left.LSN, b.Base.Lineage).
 				WithHint("`smartdr timeline --group %s` shows what can be restored.", p.group)
@@ -61,12 +61,12 @@ func (p *planner) newestOf(ctx context.Context, g topology.Group, b topology.Bra
 	}
 }
 
-// whole refuses a plan that ends before the branch does.
-func (p *planner) whole(plan WorkspacePlan, own bool) error {
+// whole refuses a plan that ends before the branch does, whose last lineage is last.
+func (p *planner) whole(plan WorkspacePlan, last topology.Lineage, own bool) error {
 	switch end := plan.Point.At.LSN; {
 	case p.left.LSN != 0 && end != p.left.LSN:
 		return p.gap(plan.Point.Lineage, end, p.left.LSN)
-	case own && p.left.LSN == 0 && p.tip.Beyond != 0:
+	case own && p.left.LSN == 0 && p.tip.Beyond != 0 && !last.Discarded:
 		return p.gap(plan.Point.Lineage, end, p.tip.Beyond)
 	}
 	return nil

@@ -10,7 +10,9 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/smartdr/smartdr/internal/archive"
 	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
 	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/wal"
@@ -119,6 +121,7 @@ func (r *recorded) ofAWrittenBranch(own topology.Lineage) {
 	if below.Base.Lineage != r.l1.ID || below.Line != nil {
 		r.t.Errorf("a branch at a point before it was made is %+v", below)
 	}
+	r.discarded(written, plan.Point)
 	// Given up before anything of it reached the bucket.
 	empty := own
 	empty.ID, empty.Parent = topology.NewLineageID(2), &topology.Fork{Lineage: own.ID, At: tip.Base.At}
@@ -131,6 +134,34 @@ func (r *recorded) ofAWrittenBranch(own topology.Lineage) {
 		return errors.Join(g.RemoveBranch("written"), g.RemoveBranch("on-top"))
 	})
 	check(r.t, err)
+}
+
+// discarded has something behind a hole at the end of a branch, which is missed unless it was detached with discard.
+func (r *recorded) discarded(written topology.Branch, end topology.RecoveryPoint) {
+	r.t.Helper()
+	own := written.Line[0]
+	from := own.SegmentSize.Start(end.At.LSN) + 2*wal.LSN(own.SegmentSize)
+	key := archive.Open(r.stores["west"], "prod", "main", own.ID).Key(end.At.Timeline, wal.Range{Start: from, End: from + 100})
+	_, err := r.stores["west"].Put(r.t.Context(), key, []byte("arrived before the one before it"), objectstore.PutOptions{})
+	check(r.t, err)
+	if _, err := r.target.planBranch(r.t.Context(), r.group(), written); !fault.Is(err, fault.Missing) {
+		r.t.Errorf("what is missing before %s is no error: %v", from, err)
+	}
+	a := topology.Attachment{ID: "0badcafe", State: topology.Detaching, Lineage: own.ID, Host: "west-1", Since: time.Now().UTC()}
+	r.update(r.t, func(g *topology.Group) { g.Branch("written").Attached = &a })
+	in := RecordDetachedInput{BranchInput: BranchInput{Group: "prod", Branch: "written", Attachment: a.ID, Discard: true}}
+	b, err := as(r.t, (&Control{Site: r.Site}).RecordDetached, in)
+	check(r.t, err)
+	if b.Attached != nil || !b.Line[0].Discarded {
+		r.t.Errorf("detached with discard it is %+v", b)
+	}
+	g := r.group()
+	for _, b := range []topology.Branch{b, *g.Branch("on-top")} {
+		if plan := r.plans(b, end.At); !b.Line[0].Discarded || b.Name == "written" && plan.Point != end {
+			r.t.Errorf("%s ends at %+v, want %+v", b.Name, plan.Point, end)
+		}
+	}
+	check(r.t, r.stores["west"].Delete(r.t.Context(), key))
 }
 
 // ofWhatWasLeft has the lineage be that of a failover.

@@ -208,6 +208,18 @@ func TestHoleInALineage(t *testing.T) {
 	}
 }
 
+// A branch that was detached with discard ends at its first hole: objects arrive in any order, and nobody lacks what comes behind one.
+func TestDiscardedLineage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.lineage("0001-0000000a", 2*mib, nil)
+	w.group.Workspaces[0].Lineages[0].Discarded = true
+	w.ship(a, 1, 2*mib, 20*mib)
+	w.snapshot(a, 1, 3*mib, 4*mib)
+	w.lose(a, 1, 8*mib)
+	w.want(w.read().Timeline(), "0001-0000000a 1:4-1:8 1 serves")
+}
+
 // A lineage goes on from its parent's fork as long as the way there is whole; what its parent wrote behind the fork stays restorable.
 func TestFork(t *testing.T) {
 	t.Parallel()

@@ -59,10 +59,10 @@ func (c *Contents) look(l topology.Lineage, upTo wal.Timeline, until wal.LSN) su
 	}
 	if err != nil {
 		s.broken, s.line = err.Error(), archive.Line{Timeline: l.Start.Timeline}
-		s.runs = runsOf(inv.Entries, s.line, l.Start.LSN, until)
+		s.runs = runsOf(inv.Entries, s.line, l, until)
 		return s
 	}
-	s.runs = runsOf(inv.Entries, s.line, l.Start.LSN, until)
+	s.runs = runsOf(inv.Entries, s.line, l, until)
 	s.place(c.snapshots, until)
 	for i := range s.runs {
 		s.runs[i].begin(c, l)
@@ -86,15 +86,15 @@ func (c *Contents) upTo(lineage string, t wal.Timeline) archive.Inventory {
 	return cut
 }
 
-// runsOf finds the unbroken stretches of a line.
-func runsOf(entries []archive.Entry, line archive.Line, at, until wal.LSN) (runs []run) {
-	for until == 0 || at < until {
+// runsOf finds the unbroken stretches of a lineage along a line.
+func runsOf(entries []archive.Entry, line archive.Line, l topology.Lineage, until wal.LSN) (runs []run) {
+	for at := l.Start.LSN; until == 0 || at < until; {
 		c := archive.Path(entries, line, at)
 		if r := (run{steps: c.Steps, start: at, end: c.End.LSN}); len(c.Steps) > 0 {
 			r.clip(until)
 			runs = append(runs, r)
 		}
-		if c.Beyond == 0 {
+		if c.Beyond == 0 || l.Discarded && until == 0 {
 			break
 		}
 		at = c.Beyond

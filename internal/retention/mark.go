@@ -155,7 +155,7 @@ func (k *marker) along(on way, i int, s *Snapshot) {
 }
 
 // wal keeps the WAL of a stretch from a position on: the objects that a reader would take, and, where the stretch has no end, what comes behind
-// a hole, which may be filled.
+// a hole, which may be filled unless the lineage's end was given up.
 func (k *marker) wal(on stretch, from wal.LSN) {
 	l := k.b.Lineages[on.lineage.ID]
 	if l == nil {
@@ -172,7 +172,7 @@ func (k *marker) wal(on stretch, from wal.LSN) {
 			k.m.Keys[step.Entry.Key] = true
 		}
 	}
-	if on.to == 0 || chain.End.LSN < on.to {
+	if on.to == 0 && !on.lineage.Discarded || chain.End.LSN < on.to {
 		k.behind(entries, chain, on.to)
 	}
 }

@@ -48,6 +48,22 @@ func snapshotOn(t wal.Timeline, end wal.LSN) Snapshot {
 	}}
 }
 
+// What lies behind a hole at a branch's end is kept, as the hole may be filled; not when the branch was detached with discard.
+func TestWhatLiesBehindAHoleOfADiscardedLineageGoes(t *testing.T) {
+	g, b := replaced()
+	l := topology.Lineage{ID: "0001-0000000b", Epoch: 1, SegmentSize: fileSize, Start: wal.Position{Timeline: 3, LSN: 32 * mb},
+		Parent: &topology.Fork{Lineage: replacedLineage, At: wal.Position{Timeline: 1, LSN: 45 * mb}}, CreatedAt: dawn}
+	g.Branches = []topology.Branch{{Name: "dev", Workspace: "orders", Region: "west", Base: *l.Parent, Line: []topology.Lineage{l}, Own: 1}}
+	arrived, behind := segmentOn(3, 32, 50), segmentOn(3, 60, 70)
+	b.Lineages[l.ID] = &Lineage{Segments: []Segment{arrived, behind}}
+	for _, discarded := range []bool{false, true} {
+		g.Branches[0].Line[0].Discarded = discarded
+		if m := Mark(g, "orders", "west", b, nil); !m.Keys[arrived.Key] || m.Keys[behind.Key] == discarded {
+			t.Errorf("discarded %v: it keeps %v", discarded, m.Keys)
+		}
+	}
+}
+
 func TestSnapshotOfATimelineThatWasLeftBeginsNoWindow(t *testing.T) {
 	g, b := replaced()
 	h := Horizon{Now: momentOf(260 * mb), Window: 120 * time.Minute} // the window begins at 140 MB of timeline 2

@@ -1,6 +1,8 @@
 package topology
 
 import (
+	"slices"
+
 	"github.com/smartdr/smartdr/internal/fault"
 )
 
@@ -30,6 +32,17 @@ func (g *Group) AddBranch(b Branch) error {
 func (g *Group) GivenUp(b Branch) error {
 	return fault.Newf(fault.Invalid, opBranch, "retention has given up %s of lineage %s in the bucket of %q", b.Base.At.LSN, b.Base.Lineage, b.Region).
 		WithHint("`smartdr timeline --group %s` shows what can be restored.", g.Name)
+}
+
+// Discard says of a lineage that a branch wrote, wherever it is named, that what has not reached the bucket was given up.
+func (g *Group) Discard(lineage string) {
+	for i := range g.Branches {
+		b := &g.Branches[i]
+		if at := slices.IndexFunc(b.Line, func(l Lineage) bool { return l.ID == lineage }); at >= 0 {
+			b.Line = slices.Clone(b.Line)
+			b.Line[at].Discarded = true
+		}
+	}
 }
 
 // Branchable returns nil if the group may have branches. An operation that holds the group is in no branch's way, nor a branch in its.

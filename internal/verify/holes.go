@@ -167,7 +167,8 @@ func (ws *workspace) needed(l *lineage, floor wal.LSN) (wal.LSN, bool) {
 // lacksBase reports whether the other bucket has the snapshot that a lineage's floor stands on: then it is found missing by name.
 func (ws *workspace) lacksBase(*lineage, wal.LSN) bool { return ws.other != nil }
 
-// lacksWAL finds the holes of a lineage from a position on, and what lacks at its end.
+// lacksWAL finds the holes of a lineage from a position on, and what lacks at its end. Behind the first hole of a lineage whose end was given up
+// is nothing that anybody lacks.
 func (ws *workspace) lacksWAL(l *lineage, from wal.LSN) {
 	all := slices.Clone(l.entries)
 	for _, s := range l.listed.Segments { // what is damaged is no hole
@@ -180,7 +181,7 @@ func (ws *workspace) lacksWAL(l *lineage, from wal.LSN) {
 	for {
 		c := archive.Path(all, line, from)
 		switch {
-		case c.Beyond != 0:
+		case c.Beyond != 0 && (!l.Discarded || c.End.LSN < to):
 			ws.hole(l, c.End, c.Beyond, fmt.Sprintf("what follows begins at %s", c.Beyond))
 			from = c.Beyond
 			continue

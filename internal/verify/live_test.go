@@ -178,11 +178,27 @@ func branches(t *testing.T, w *world) {
 	for _, f := range at(t, o, map[string]objectstore.Store{"west": b}, topology.VerifyAll).Findings {
 		t.Errorf("%+v", f)
 	}
+	last := b.holding(second, w.secondEnd-1).Range
+	behind := b.archive(second).Key(line[0].Start.Timeline, wal.Range{Start: last.End + 0x10000, End: last.End + 0x20000})
+	b.put(behind, []byte("what arrived before the one before it"))
+	if v := at(t, o, map[string]objectstore.Store{"west": b}, topology.VerifyNone); !lacks(v) {
+		t.Errorf("of a hole it says %+v", v.Findings)
+	}
+	line[0].Discarded = true
+	if v := at(t, o, map[string]objectstore.Store{"west": b}, topology.VerifyNone); lacks(v) {
+		t.Errorf("of what was given up it says %+v", v.Findings)
+	}
+	b.lose(behind)
 	b.lose(b.holding(second, w.secondEnd-0x2000).Key)
 	v := at(t, o, map[string]objectstore.Store{"west": b}, topology.VerifyNone)
 	if len(v.Findings) != 1 || !slices.Contains(lostOf(v), "branch dev") {
 		t.Errorf("lost %v by %+v", lostOf(v), v.Findings)
 	}
+}
+
+// lacks reports whether something was found missing.
+func lacks(v topology.Verified) bool {
+	return slices.ContainsFunc(v.Findings, func(f topology.Finding) bool { return f.Kind == topology.FindingMissing })
 }
 
 // resumed is a check whose worker dies, and that goes on from what it said last.
