@@ -169,7 +169,7 @@ func (t *Target) drainBranch(ctx context.Context, in BranchInput) (r DetachedRes
 
 // endBranch ends a branch's server and says in its folder that nothing of it is needed any more.
 func (t *Target) endBranch(ctx context.Context, dir string, unwritten bool) error {
-	if err := stopBranch(ctx, dir); err != nil {
+	if err := stopInstance(ctx, dir); err != nil {
 		return err
 	}
 	return changeOwner(dir, func(o *owner) { o.Shipped, o.Unwritten = true, unwritten })
@@ -301,7 +301,7 @@ func (t *Target) removeBranchServer(ctx context.Context, in RestoreInput) error 
 	if t.attachmentHere(&loaded.Group, o) != nil {
 		return fault.Newf(fault.Invalid, "remove server of branch", "it is attached as %s", o.Attachment)
 	}
-	if err := stopBranch(ctx, dir); err != nil {
+	if err := stopInstance(ctx, dir); err != nil {
 		return err
 	}
 	may, err := t.mayRemove(ctx, o)

@@ -20,7 +20,7 @@ func (k *keeper) leaveBranch(ctx context.Context, l catalog.Loaded, dir string, 
 	if !slices.Contains(l.From, l.Group.Authority) || catalog.Controls(&l.Group, k.Controller) != nil {
 		return nil
 	}
-	if err := stopBranch(ctx, dir); err != nil {
+	if err := stopInstance(ctx, dir); err != nil {
 		return err
 	}
 	may, err := k.mayRemove(ctx, o)
@@ -32,21 +32,6 @@ func (k *keeper) leaveBranch(ctx context.Context, l catalog.Loaded, dir string, 
 			WithHint("Remove the folder by hand if nobody needs that.")
 	}
 	return k.removeBranch(ctx, dir, o)
-}
-
-// stopBranch ends whatever runs in a branch's folder.
-func stopBranch(ctx context.Context, dir string) error {
-	s, err := postgres.Load(dir)
-	if fault.Is(err, fault.Missing) {
-		return nil // nobody has started one
-	}
-	if err != nil {
-		return err
-	}
-	if _, running := s.Running(ctx); !running {
-		return nil
-	}
-	return stopAnyhow(ctx, s)
 }
 
 // mayRemove reports whether nothing is lost with the folder of a server that its branch is not attached as any more.

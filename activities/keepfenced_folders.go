@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/smartdr/smartdr/internal/fault"
-	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
@@ -44,15 +42,9 @@ func publishedFolder(file string) (dir string, o owner, err error) {
 }
 
 func (k *fencer) keepFolderOut(ctx context.Context, g *groupFences, w topology.Workspace, o owner, dir string) error {
-	server, err := postgres.Load(dir)
-	if fault.Is(err, fault.Missing) {
-		return nil
-	}
-	if err != nil {
+	server, err := runningIn(ctx, dir)
+	if err != nil || server == nil { // nobody starts it again
 		return err
-	}
-	if _, running := server.Running(ctx); !running {
-		return nil // nobody starts it again
 	}
 	for _, l := range slices.Backward(w.Lineages) {
 		other := g.recorded[l.ID].Site.Instance // of two servers of one epoch each has a lineage of its own

@@ -81,11 +81,12 @@ func (t *Target) sweepMissing(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// removeCopy ends and removes a server that was only read.
 func removeCopy(ctx context.Context, dir string) error {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err := stopBranch(ctx, dir); err != nil {
+	if err := stopInstance(ctx, dir); err != nil {
 		return err
 	}
 	return removeWithSocket(ctx, dir)
@@ -108,7 +109,7 @@ func (r *reading) begin(ctx context.Context) error {
 		if r.copy = was; was.Promoted { // it may stand anywhere
 			return r.again(ctx)
 		}
-		return stopBranch(ctx, r.instance()) // it goes on with the settings that it needs now
+		return stopInstance(ctx, r.instance()) // it goes on with the settings that it needs now
 	}
 	if err := r.t.removeMissing(ctx, r.in); err != nil {
 		return err

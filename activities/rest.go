@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 
 	"github.com/smartdr/smartdr/internal/fault"
-	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
@@ -39,15 +38,9 @@ func (t *Target) rest(ctx context.Context, g topology.Group, file string) error 
 	if err != nil || dir == "" || w == nil || o.Group != g.Name || o.Epoch >= g.Epoch || g.Active == t.Region && w.Sites[t.Region].Instance == dir {
 		return err
 	}
-	server, err := postgres.Load(dir)
-	if fault.Is(err, fault.Missing) {
-		return nil
-	}
-	if err != nil {
+	server, err := runningIn(ctx, dir)
+	if err != nil || server == nil {
 		return err
-	}
-	if _, running := server.Running(ctx); !running {
-		return nil
 	}
 	home, err := t.tailComplete(ctx, RetireInput{Group: g.Name, Workspace: o.Workspace, Region: t.Region, Epoch: o.Epoch, Instance: dir})
 	if err != nil || !home {

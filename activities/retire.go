@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/smartdr/smartdr/internal/fault"
-	"github.com/smartdr/smartdr/internal/postgres"
 )
 
 const (
@@ -35,17 +34,6 @@ func (t *Target) retire(ctx context.Context, in RetireInput) error {
 	}
 	o.Retired = true
 	return writeState(in.Instance, ownerFile, o)
-}
-
-func stopInstance(ctx context.Context, dir string) error {
-	s, err := postgres.Load(dir)
-	if err == nil {
-		err = stopAnyhow(ctx, s)
-	}
-	if fault.Is(err, fault.Missing) {
-		return nil
-	}
-	return err
 }
 
 // retiring makes sure that a server does not serve: another one has a newer epoch.

@@ -33,3 +33,30 @@ func (t *Target) running(ctx context.Context, group, dir string, epoch topology.
 	}
 	return s, s.Start(ctx) // one that runs already is only waited for
 }
+
+// runningIn returns the server that runs in an instance's folder; nil if none does.
+func runningIn(ctx context.Context, dir string) (*postgres.Server, error) {
+	s, err := postgres.Load(dir)
+	if fault.Is(err, fault.Missing) {
+		return nil, nil // nobody has started one
+	}
+	if err != nil {
+		return nil, err
+	}
+	if _, running := s.Running(ctx); !running {
+		return nil, nil
+	}
+	return s, nil
+}
+
+// stopInstance ends whatever runs in an instance's folder, also what outlived its server for a moment.
+func stopInstance(ctx context.Context, dir string) error {
+	s, err := postgres.Load(dir)
+	if fault.Is(err, fault.Missing) {
+		return nil // nobody has started one
+	}
+	if err != nil {
+		return err
+	}
+	return stopAnyhow(ctx, s)
+}

@@ -2,10 +2,7 @@ package activities
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -80,14 +77,7 @@ func (t *Target) RemoveSearch(ctx context.Context, in SearchInput) error {
 func (t *Target) searchDir(id string) string { return filepath.Join(t.DataDir, searchesFolder, id) }
 
 func (t *Target) removeSearch(ctx context.Context, id string) error {
-	dir := t.searchDir(id)
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err := stopBranch(ctx, dir); err != nil {
-		return err
-	}
-	return removeWithSocket(ctx, dir)
+	return removeCopy(ctx, t.searchDir(id))
 }
 
 // searching is one search.
