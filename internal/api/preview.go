@@ -160,7 +160,7 @@ func previewNeeds(st topology.GroupStatus, p FailoverPreview) (all []topology.Ne
 // Refusal says why a failover must not be started as things stand; nil when nothing is in the way.
 func (p FailoverPreview) Refusal(force bool) error {
 	switch {
-	case !p.Ready && !(force && p.some()):
+	case p.hopeless(force):
 		return fault.Newf(fault.Missing, opFailover, "%s", p.Problem).
 			WithHint("`smartdr status --group %s` shows how far replication is.", p.Group)
 	case p.Alive && !force:
@@ -170,9 +170,10 @@ func (p FailoverPreview) Refusal(force bool) error {
 	return nil
 }
 
-// some reports whether at least one workspace can be brought back.
-func (p FailoverPreview) some() bool {
-	return slices.ContainsFunc(p.Workspaces, func(w WorkspacePreview) bool { return w.Ready })
+// hopeless reports whether workspaces cannot be brought back: any, or with force all of them.
+func (p FailoverPreview) hopeless(force bool) bool {
+	ready := func(w WorkspacePreview) bool { return w.Ready }
+	return !p.Ready && !(force && slices.ContainsFunc(p.Workspaces, ready))
 }
 
 const opFailover = "failover"

@@ -78,6 +78,10 @@ func (s *Service) ForecastFailover(ctx context.Context, req FailoverRequest) (Fa
 	return f, nil
 }
 
+// Blocked reports whether a failover would not work now as it was asked for. That the region still seems alive is no such reason: one looks
+// ahead while it is.
+func (f FailoverForecast) Blocked(force bool) bool { return f.Refused != "" || f.hopeless(force) }
+
 // planned is the request as the failover's planning reads it.
 func (req FailoverRequest) planned(p FailoverPreview) (activities.PlanFailoverInput, error) {
 	in := activities.PlanFailoverInput{Group: req.Group, To: p.To, Force: req.Force}

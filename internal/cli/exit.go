@@ -39,7 +39,7 @@ Exit codes:
   5  no bucket, no Temporal or no worker answers
   6  it would hurt, and nobody has agreed to that (see --yes and --force of smartdr failover, --yes of terminate, of restore
      --in-place and of missing-rows --apply)
-  7  a failover would not work now (smartdr readiness)
+  7  a failover would not work now (smartdr readiness, smartdr failover --preview)
   8  a part was done: a failover brought up some workspaces and not others (see smartdr failover --resume), or conflicts are
      left after a merge, or a database could not be compared (smartdr missing-rows)
   9  it was canceled, or could not keep what was asked of it: everything is as it was before

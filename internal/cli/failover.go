@@ -23,7 +23,8 @@ sides that take writes: it is refused without --force. SmartDR cannot stop a ser
 --to-time and --to-lsn go to an earlier point: no transaction comes back that committed after the time, and no record that ends
 after the LSN. What lies behind the point stays in the bucket. --max-data-loss refuses a failover that would lose more: the known
 loss counts, and while nothing is heard of the serving region everything since the bucket was last complete, unless --force says
-to go by what is known.
+to go by what is known. With --preview nothing is changed, and the exit code is 7 when the failover would be refused; that the region
+still seems alive does not count.
 
 Workspaces are restored side by side on the hosts that have room, and each one serves as soon as it is ready. One that cannot be
 brought up does not keep the others down: the command then ends with exit code 8 and says which and why. When that was put
@@ -112,7 +113,11 @@ func (a *app) failover(ctx context.Context, req api.FailoverRequest, flags failo
 		if err != nil {
 			return err
 		}
-		return a.show(p, func(st render.Style) string { return render.Forecast(p, a.now(), st) })
+		err = a.show(p, func(st render.Style) string { return render.Forecast(p, a.now(), st) })
+		if err == nil && p.Blocked(req.Force) {
+			return exited(exitBlocked)
+		}
+		return err
 	}
 	p, err := s.PreviewFailover(ctx, req)
 	if err != nil {

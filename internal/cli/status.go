@@ -117,7 +117,6 @@ func ended(ctx context.Context, wait bool) error {
 	return fmt.Errorf("not every database is Active yet: %w", ctx.Err())
 }
 
-// inSync reports whether every database that is to be replicated now is Active; those of a suspended workspace rest.
 // inSync reports whether every workspace that replicates is whole in the other region's bucket. One that has none of the chosen
 // databases is when its snapshot is.
 func inSync(s topology.GroupStatus) bool {
