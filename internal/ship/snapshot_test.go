@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -40,7 +39,7 @@ func request(s *postgres.Server, stores ...objectstore.Store) ship.Snapshot {
 
 func take(t testing.TB, r ship.Snapshot) ship.SnapshotResult {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), devtest.Patience)
 	defer cancel()
 	res, err := ship.TakeSnapshot(ctx, r)
 	if err != nil {

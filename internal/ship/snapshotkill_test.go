@@ -25,6 +25,9 @@ type snapshotOrder struct {
 	Source topology.Source
 }
 
+// killRate is low, KiB/s, so that a child that is about to be killed is not done before, whoever has the machine meanwhile.
+const killRate = 6000
+
 // killPack is small, so that a small database fills several packs.
 const killPack = 4 << 20
 
@@ -36,7 +39,7 @@ func TestSnapshotChild(t *testing.T) {
 	}
 	var o snapshotOrder
 	postgrestest.Check(t, json.Unmarshal([]byte(text), &o))
-	r := ship.Snapshot{Source: o.Source, Group: "g", Workspace: "w", Lineage: topology.Lineage{ID: "0001-0000abcd"}, PackSize: killPack, MaxRateKB: 20000}
+	r := ship.Snapshot{Source: o.Source, Group: "g", Workspace: "w", Lineage: topology.Lineage{ID: "0001-0000abcd"}, PackSize: killPack, MaxRateKB: killRate}
 	for i, cfg := range o.S3 {
 		store, err := objectstore.Open(t.Context(), cfg)
 		postgrestest.Check(t, err)

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
@@ -43,7 +42,7 @@ func (w *world) addStandby() *devenv.Postgres {
 	must(w.t, server.WriteStandbySignal())
 	must(w.t, standby.Start(ctx))
 	w.t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), devtest.Patience)
 		defer cancel()
 		_ = standby.Kill(ctx)
 	})
