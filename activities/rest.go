@@ -42,7 +42,7 @@ func (t *Target) rest(ctx context.Context, g topology.Group, file string) error 
 	if err != nil || server == nil {
 		return err
 	}
-	home, err := t.tailComplete(ctx, RetireInput{Group: g.Name, Workspace: o.Workspace, Region: t.Region, Epoch: o.Epoch, Instance: dir})
+	home, err := t.tailComplete(ctx, g, RetireInput{Workspace: o.Workspace, Region: t.Region, Epoch: o.Epoch})
 	if err != nil || !home {
 		if fault.Is(err, fault.Missing) { // nothing of it has come yet
 			return nil

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/topology"
 )
 
 const (
@@ -58,7 +59,11 @@ func (t *Target) retiring(ctx context.Context, in RetireInput) (o owner, err err
 // awaitTail waits for a while until all that a server wrote is in a bucket, and reports whether it is.
 func (t *Target) awaitTail(ctx context.Context, in RetireInput, within time.Duration) bool {
 	for end := time.Now().Add(within); ; pauseFor(ctx, askTail) {
-		done, err := t.tailComplete(ctx, in)
+		loaded, err := t.Catalog.Load(ctx, in.Group)
+		done := false
+		if err == nil {
+			done, err = t.tailComplete(ctx, loaded.Group, in)
+		}
 		if err != nil && !fault.Is(err, fault.Missing) && ctx.Err() == nil {
 			t.Log.WarnContext(ctx, "how far the tail of a retired server is is not known", "error", err)
 		}
@@ -69,18 +74,14 @@ func (t *Target) awaitTail(ctx context.Context, in RetireInput, within time.Dura
 }
 
 // tailComplete reports whether nothing of what the server of an epoch wrote is missing in the buckets.
-func (t *Target) tailComplete(ctx context.Context, in RetireInput) (bool, error) {
-	loaded, err := t.Catalog.Load(ctx, in.Group)
-	if err != nil {
-		return false, err
-	}
+func (t *Target) tailComplete(ctx context.Context, g topology.Group, in RetireInput) (bool, error) {
 	known := false
-	for _, left := range loaded.Group.LeftLineages() {
+	for _, left := range g.LeftLineages() {
 		if left.Workspace != in.Workspace || left.Lineage.Epoch != in.Epoch || left.Lineage.Region != in.Region {
 			continue
 		}
 		known = true
-		tail, err := t.Catalog.Tail(ctx, in.Group, in.Workspace, left.Lineage.ID)
+		tail, err := t.Catalog.Tail(ctx, g.Name, in.Workspace, left.Lineage.ID)
 		if err != nil || !tail.Complete {
 			return false, err
 		}
