@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/smartdr/smartdr/internal/archive"
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -46,7 +47,7 @@ func TestBranchesOfEverything(t *testing.T) {
 	r.shipped()
 	r.ofOneLineage()
 	check(t, standby.Promote(t.Context()))
-	postgrestest.WaitFor(t, "it is promoted", func() bool {
+	devtest.Until(t, "it is promoted", func() bool {
 		return postgrestest.Query(t, standby, "postgres", "SELECT pg_is_in_recovery()") == "false"
 	})
 	r.commit(r.server, 2) // rows 10 and 11 are on the old side alone

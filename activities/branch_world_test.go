@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
 	"github.com/smartdr/smartdr/internal/ship"
@@ -78,7 +79,7 @@ func (r *recorded) ship() {
 func (r *recorded) shipped() {
 	r.t.Helper()
 	end := r.lsn(r.server)
-	postgrestest.WaitFor(r.t, "all is shipped", func() bool {
+	devtest.Until(r.t, "all is shipped", func() bool {
 		p, err := r.Catalog.WALProgress(r.t.Context(), "prod", "main")
 		check(r.t, err)
 		east, west := p.Cursor("east"), p.Cursor("west")

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/metadata"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -61,7 +62,7 @@ func TestACaptureIsWrittenWhenSomethingChanged(t *testing.T) {
 	}
 	postgrestest.Exec(t, l.server, "postgres", `alter system set work_mem = '7MB'`)
 	postgrestest.Exec(t, l.server, "postgres", `select pg_reload_conf()`)
-	postgrestest.WaitFor(t, "the setting is in force", func() bool {
+	devtest.Until(t, "the setting is in force", func() bool {
 		return postgrestest.Query(t, l.server, "postgres", `select current_setting('work_mem')`) == "7MB"
 	})
 	m, _, setting := l.look(t)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/smartdr/smartdr/internal/catalog"
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/fence"
 	"github.com/smartdr/smartdr/internal/objectstore"
@@ -141,7 +142,7 @@ func TestKeepFencedOfAnEpochThatIsOver(t *testing.T) {
 	postgrestest.Exec(t, f.server, "postgres", "ALTER SYSTEM RESET ALL")
 	postgrestest.Exec(t, f.server, "postgres", "SELECT pg_reload_conf()")
 	f.awaitClient(false, 15*time.Second)
-	postgrestest.WaitFor(t, "it is fenced as a whole", func() bool {
+	devtest.Until(t, "it is fenced as a whole", func() bool {
 		in, err := fence.Check(t.Context(), postgrestest.Source(f.server, "postgres", "postgres"), fence.Options{Lineage: f.l1, ForGood: true})
 		return in && err == nil
 	})
@@ -391,7 +392,7 @@ func TestAServerThatWasLeftRestsWhenItsTailIsHome(t *testing.T) {
 	}
 	tail.Complete, tail.SeenAt = true, now()
 	check(t, f.Catalog.PutTail(t.Context(), "prod", tail))
-	postgrestest.WaitFor(t, "the server to be stopped", func() bool { return !runs() })
+	devtest.Until(t, "the server to be stopped", func() bool { return !runs() })
 	port, err := target.freePort(owner{Group: "prod", Workspace: "main"}, f.server.Port, nil)
 	if err != nil || port != f.server.Port {
 		t.Errorf("its port is not to be had again: %d, %v", port, err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -106,7 +107,7 @@ func login(t *testing.T, s *postgres.Server) {
 		}
 		return err
 	}
-	postgrestest.WaitFor(t, "the rules hold", func() bool { return connect(0, "wrong") != nil })
+	devtest.Until(t, "the rules hold", func() bool { return connect(0, "wrong") != nil })
 	for i := range roles {
 		if err := connect(i, fmt.Sprintf("secret-%d", i)); err != nil {
 			t.Errorf("role r%d cannot log in: %v", i, err)

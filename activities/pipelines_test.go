@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/smartdr/smartdr/internal/catalog"
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/metadata"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -40,7 +41,7 @@ func newFeed(t *testing.T, bin postgres.Binaries) *feed {
 	postgrestest.Exec(t, f.primary, "app", `select pg_create_logical_replication_slot('reader', 'pgoutput')`)
 	postgrestest.Exec(t, f.primary, "app", f.subscribe())
 	f.await(t, f.primary, "1")
-	postgrestest.WaitFor(t, "the table has joined the stream", func() bool {
+	devtest.Until(t, "the table has joined the stream", func() bool {
 		return postgrestest.Query(t, f.primary, "app", `select bool_and(srsubstate = 'r') from pg_subscription_rel`) == "true"
 	})
 	f.restored = f.follow(t)
@@ -69,7 +70,7 @@ func (f *feed) follow(t *testing.T) *postgres.Server {
 // await waits until a server has these rows.
 func (f *feed) await(t *testing.T, s *postgres.Server, rows string) {
 	t.Helper()
-	postgrestest.WaitFor(t, "rows "+rows, func() bool {
+	devtest.Until(t, "rows "+rows, func() bool {
 		return postgrestest.Query(t, s, "app", `select string_agg(id::text, ' ' order by id) from t`) == rows
 	})
 }
@@ -92,7 +93,7 @@ func (f *feed) confirmed(t *testing.T) wal.LSN {
 
 func (f *feed) released(t *testing.T) {
 	t.Helper()
-	postgrestest.WaitFor(t, "the slot is released", func() bool {
+	devtest.Until(t, "the slot is released", func() bool {
 		return postgrestest.Query(t, f.publisher, "postgres", `select active from pg_replication_slots where slot_name = 'sub'`) == "false"
 	})
 }
@@ -102,7 +103,7 @@ func (f *feed) released(t *testing.T) {
 func (f *feed) lose(t *testing.T) {
 	t.Helper()
 	for range 20 {
-		postgrestest.WaitFor(t, "the subscription runs", func() bool {
+		devtest.Until(t, "the subscription runs", func() bool {
 			return postgrestest.Query(t, f.primary, "app", `select count(latest_end_lsn) from pg_stat_subscription`) == "1"
 		})
 		f.capture(t)
@@ -243,7 +244,7 @@ func TestASubscriptionWithAGapIsDisabledAndCanBePutRight(t *testing.T) {
 		before := f.confirmed(t)
 		postgrestest.Exec(t, f.publisher, "postgres", `insert into t values (2)`)
 		f.await(t, f.primary, "1 2")
-		postgrestest.WaitFor(t, "the publisher knows", func() bool { return f.confirmed(t) > before })
+		devtest.Until(t, "the publisher knows", func() bool { return f.confirmed(t) > before })
 		check(t, f.primary.Stop(t.Context(), postgres.Fast))
 		f.released(t)
 		check(t, f.restored.Start(t.Context()))
@@ -328,7 +329,7 @@ func TestAProofThatIsNewerThanTheCaptureLetsASubscriptionRun(t *testing.T) {
 		f.capture(t)
 		before := f.confirmed(t)
 		postgrestest.Exec(t, f.publisher, "postgres", `insert into other select generate_series(1, 1000)`)
-		postgrestest.WaitFor(t, "the publisher's own WAL is confirmed", func() bool {
+		devtest.Until(t, "the publisher's own WAL is confirmed", func() bool {
 			return f.confirmed(t) > before && f.announce(t).UpTo >= f.confirmed(t)
 		})
 		postgrestest.WaitReplayed(t, f.primary, f.restored)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/smartdr/smartdr/internal/archive"
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -69,7 +70,7 @@ func promotedTwice(t *testing.T, s *postgres.Server) (local, remote *postgres.Se
 	check(t, s.Stop(t.Context(), postgres.Fast)) // both get the same last record
 	for _, standby := range []*postgres.Server{local, remote} {
 		check(t, standby.Promote(t.Context()))
-		postgrestest.WaitFor(t, "it is promoted", func() bool {
+		devtest.Until(t, "it is promoted", func() bool {
 			return postgrestest.Query(t, standby, "postgres", "SELECT pg_is_in_recovery()") == "false"
 		})
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
 	"github.com/smartdr/smartdr/internal/topology"
@@ -80,7 +81,7 @@ func (w world) fenceAs(role string) {
 	if r := limited.apply(limited.options("op-0")); r.Worth != topology.FenceBestEffort {
 		w.Errorf("a role without superuser fenced: %s (%s)", r.Worth, r.Reason)
 	}
-	postgrestest.WaitFor(w, "new sessions to begin read-only", func() bool {
+	devtest.Until(w, "new sessions to begin read-only", func() bool {
 		conn, err := w.as("app", "")
 		return err == nil && conn.PgConn().ParameterStatus("default_transaction_read_only") == "on" && conn.Close(context.Background()) == nil
 	})

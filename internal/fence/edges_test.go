@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/fence"
 	"github.com/smartdr/smartdr/internal/postgres"
@@ -178,7 +179,7 @@ func TestARoleThatIsNoSuperuser(t *testing.T) {
 		if r = w.apply(w.options("op-1")); !contains(r.Means, "read-only") || app.Ping(t.Context()) == nil {
 			t.Errorf("%+v", r)
 		}
-		postgrestest.WaitFor(t, "sessions begin read-only", func() bool {
+		devtest.Until(t, "sessions begin read-only", func() bool {
 			_, err := w.mustAs("app", "").Exec(t.Context(), "INSERT INTO t VALUES (1)")
 			return err != nil
 		})
@@ -186,7 +187,7 @@ func TestARoleThatIsNoSuperuser(t *testing.T) {
 			t.Error("not in force")
 		}
 		w.lift("op-1")
-		postgrestest.WaitFor(t, "sessions begin as they did", func() bool {
+		devtest.Until(t, "sessions begin as they did", func() bool {
 			_, err := w.mustAs("app", "").Exec(t.Context(), "INSERT INTO t VALUES (2)")
 			return err == nil
 		})

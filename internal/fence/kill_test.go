@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fence"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
 	"github.com/smartdr/smartdr/internal/topology"
@@ -45,7 +46,7 @@ func TestFencingAndLiftingAreCutShort(t *testing.T) {
 		if diff := cmp.Diff(before, w.state()); diff != "" {
 			t.Fatalf("lifted again after message %d: %s", cut, diff)
 		}
-		postgrestest.WaitFor(t, "clients get in", func() bool {
+		devtest.Until(t, "clients get in", func() bool {
 			conn, err := w.as("app", "")
 			if err == nil {
 				_ = conn.Close(context.Background())

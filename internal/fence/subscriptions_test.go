@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
 	"github.com/smartdr/smartdr/internal/topology"
@@ -22,7 +23,7 @@ func TestSubscriptionsStandStill(t *testing.T) {
 		arrives := func(n int) {
 			t.Helper()
 			postgrestest.Exec(t, publisher, "postgres", fmt.Sprintf("INSERT INTO other VALUES (%d)", n))
-			postgrestest.WaitFor(t, "a change arrives", func() bool {
+			devtest.Until(t, "a change arrives", func() bool {
 				return postgrestest.Query(t, w.server, "shop", fmt.Sprintf("SELECT count(*) FROM other WHERE n = %d", n)) == "1"
 			})
 		}
@@ -66,7 +67,7 @@ func TestSubscriptionsOfARestoredServerStandStill(t *testing.T) {
 			return postgrestest.Query(t, w.server, "shop", "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'logical replication%worker'")
 		}
 		postgrestest.Exec(t, publisher, "postgres", "INSERT INTO other VALUES (1)")
-		postgrestest.WaitFor(t, "the first change arrives", func() bool { return count() == "1" })
+		devtest.Until(t, "the first change arrives", func() bool { return count() == "1" })
 		r := w.apply(w.options("op-1"))
 		postgrestest.Exec(t, publisher, "postgres", "INSERT INTO other VALUES (2)")
 		time.Sleep(time.Second) // ten times the interval
@@ -76,7 +77,7 @@ func TestSubscriptionsOfARestoredServerStandStill(t *testing.T) {
 		guarded := make(chan error, 1)
 		go func() { guarded <- r.Guard(context.Background(), w.source) }()
 		w.lift("op-1") // the guard lets go
-		postgrestest.WaitFor(t, "it goes on", func() bool { return count() == "2" })
+		devtest.Until(t, "it goes on", func() bool { return count() == "2" })
 		postgrestest.Check(t, <-guarded)
 		o := w.options("op-2")
 		r = w.apply(o)

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fence"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -54,7 +55,7 @@ func (w world) writeRules(rules string) {
 	postgrestest.Check(w, w.server.Own(w.server.HBAFile()))
 	if _, running := w.server.Running(context.Background()); running {
 		postgrestest.Check(w, w.server.Reload(context.Background()))
-		postgrestest.WaitFor(w, "new rules", func() bool {
+		devtest.Until(w, "new rules", func() bool {
 			conn, err := w.as("app", "application_name=app")
 			if err == nil {
 				_ = conn.Close(context.Background())
@@ -193,7 +194,7 @@ func (l *writer) acknowledged() []int64 {
 
 func (l *writer) wait(n int) {
 	l.Helper()
-	postgrestest.WaitFor(l, fmt.Sprintf("%s writes", l.role), func() bool { return len(l.acknowledged()) >= n })
+	devtest.Until(l, fmt.Sprintf("%s writes", l.role), func() bool { return len(l.acknowledged()) >= n })
 }
 
 // copyUpTo makes a copy of the server that has replayed exactly to a position: what a switchover would promote.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
 	"github.com/smartdr/smartdr/internal/topology"
@@ -109,7 +110,7 @@ func TestALateClientIsSentAway(t *testing.T) {
 			}
 			in <- conn
 		}()
-		postgrestest.WaitFor(t, "the client's first message is held", func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.seen == 1 })
+		devtest.Until(t, "the client's first message is held", func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.seen == 1 })
 		r := w.apply(w.options("op-1"))
 		ctx, cancel := context.WithCancel(t.Context())
 		guarded := make(chan error, 1)
@@ -119,7 +120,7 @@ func TestALateClientIsSentAway(t *testing.T) {
 			if _, err := conn.Exec(t.Context(), "INSERT INTO t VALUES (7)"); err == nil {
 				t.Error("its transaction did not begin read-only")
 			}
-			postgrestest.WaitFor(t, "the late client is sent away", func() bool { return conn.Ping(t.Context()) != nil })
+			devtest.Until(t, "the late client is sent away", func() bool { return conn.Ping(t.Context()) != nil })
 		}
 		cancel()
 		postgrestest.Check(t, <-guarded)
@@ -143,7 +144,7 @@ func TestAClientThatIsBeingLetInIsSentAway(t *testing.T) {
 			}
 			refused <- err
 		}()
-		postgrestest.WaitFor(t, "the client's password is held", func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.seen == 2 })
+		devtest.Until(t, "the client's password is held", func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.seen == 2 })
 		// smartdr shares the rule with owner: it has no password, so the fence is set through the socket
 		w.source = w.server.Source("shop")
 		r := w.apply(w.options("op-1"))

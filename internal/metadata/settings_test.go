@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/metadata"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -127,7 +128,7 @@ func changeEverything(t *testing.T, s *postgres.Server) {
 	}
 	exec("alter system set huge_pages = 'on'") // waits for a restart, which this machine would not survive
 	postgrestest.Check(t, s.Reload(t.Context()))
-	postgrestest.WaitFor(t, "the primary follows its files", func() bool { return postgrestest.Query(t, s, "postgres", "current_setting('jit')") == "off" })
+	devtest.Until(t, "the primary follows its files", func() bool { return postgrestest.Query(t, s, "postgres", "current_setting('jit')") == "off" })
 }
 
 func checkDifferences(t *testing.T, all []metadata.SettingDifference, want ...string) {

@@ -3,6 +3,7 @@ package missing_test
 import (
 	"testing"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
 )
@@ -18,7 +19,7 @@ func TestAMergeAndTheNextFailover(t *testing.T) {
 		postgrestest.WaitReplayed(t, s, standby)
 		postgrestest.Check(t, s.Stop(t.Context(), postgres.Immediate))
 		postgrestest.Check(t, standby.Promote(t.Context()))
-		postgrestest.WaitFor(t, "the standby serves", func() bool {
+		devtest.Until(t, "the standby serves", func() bool {
 			return postgrestest.Query(t, standby, "postgres", "select pg_is_in_recovery()") == "false"
 		})
 		h.server = standby

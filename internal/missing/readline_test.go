@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/missing"
 	"github.com/smartdr/smartdr/internal/postgres"
@@ -67,7 +68,7 @@ func (l *oldLine) play(at wal.LSN) {
 	postgrestest.Check(t, l.copy.Stop(t.Context(), postgres.Fast))
 	postgrestest.Check(t, l.copy.WriteStandbySignal())
 	postgrestest.Check(t, l.copy.Start(t.Context()))
-	postgrestest.WaitFor(t, "the copy stands at "+at.String(), func() bool {
+	devtest.Until(t, "the copy stands at "+at.String(), func() bool {
 		return postgrestest.Query(t, l.copy, "postgres", "pg_last_wal_replay_lsn()") == at.String()
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/missing"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -135,7 +136,7 @@ func TestAScanKnowsSpeculativeInsertions(t *testing.T) {
 			_, err := slow.Exec(context.Background(), "begin; insert into s values ('x') on conflict do nothing; insert into s values ('y'); commit", pgx.QueryExecModeSimpleProtocol)
 			done <- err
 		}()
-		postgrestest.WaitFor(t, "the insertion waits", func() bool {
+		devtest.Until(t, "the insertion waits", func() bool {
 			return value[bool](t, w.conn, "select exists (select from pg_locks where locktype = 'advisory' and not granted)")
 		})
 		w.do("insert into s values ('x') on conflict do nothing", "select pg_advisory_unlock(1)")

@@ -21,22 +21,16 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
 	"github.com/smartdr/smartdr/internal/wal"
 )
 
-func within(t *testing.T, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 func TestLifeOfAServer(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
-		ctx := within(t, 2*time.Minute)
+		ctx := devtest.Context(t)
 		s := postgrestest.Start(t, bin, nil)
 		postgrestest.Check(t, s.Ready(ctx))
 		if got := postgrestest.Query(t, s, "postgres", "current_setting('server_version_num')"); got != strconv.Itoa(bin.Version) {
@@ -80,7 +74,7 @@ func TestAKilledServerLeavesNoSharedMemory(t *testing.T) {
 	if len(dynamic) == 0 {
 		t.Fatal("a server that runs has no dynamic shared memory")
 	}
-	postgrestest.Check(t, s.Kill(within(t, time.Minute)))
+	postgrestest.Check(t, s.Kill(devtest.Context(t)))
 	if _, err := unix.SysvShmCtl(id, unix.IPC_STAT, new(unix.SysvShmDesc)); !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EIDRM) {
 		t.Errorf("segment %d is there still: %v", id, err)
 	}
@@ -105,7 +99,7 @@ func dynamicMemory(t *testing.T, s *postgres.Server) []string {
 }
 
 func TestAnotherProcessTakesOver(t *testing.T) {
-	ctx := within(t, time.Minute)
+	ctx := devtest.Context(t)
 	s := postgrestest.Start(t, postgrestest.Installations(t)[0], nil)
 	postgrestest.Check(t, s.Save())
 	loaded, err := postgres.Load(s.InstanceDir())
@@ -131,7 +125,7 @@ func TestAnotherProcessTakesOver(t *testing.T) {
 
 // TestServerOutlivesItsStarter starts a server from a process that then is killed.
 func TestServerOutlivesItsStarter(t *testing.T) {
-	ctx := within(t, time.Minute)
+	ctx := devtest.Context(t)
 	s := postgrestest.Start(t, postgrestest.Installations(t)[0], nil)
 	postgrestest.Check(t, s.Stop(ctx, postgres.Fast))
 	postgrestest.Check(t, s.Save())
@@ -154,7 +148,7 @@ func TestStarterProcess(t *testing.T) {
 	}
 	s, err := postgres.Load(dir)
 	postgrestest.Check(t, err)
-	postgrestest.Check(t, s.Start(within(t, 30*time.Second)))
+	postgrestest.Check(t, s.Start(devtest.Context(t)))
 	if syscall.Getpgrp() != os.Getpid() {
 		t.Fatal("not in a process group of its own")
 	}
@@ -163,7 +157,7 @@ func TestStarterProcess(t *testing.T) {
 }
 
 func TestLockFileOfAnotherProcess(t *testing.T) {
-	ctx := within(t, time.Minute)
+	ctx := devtest.Context(t)
 	s := postgrestest.Start(t, postgrestest.Installations(t)[0], nil)
 	lock := filepath.Join(s.DataDir, "postmaster.pid")
 	content, err := os.ReadFile(lock)
@@ -191,7 +185,7 @@ func TestLockFileOfAnotherProcess(t *testing.T) {
 
 // A kill between making the lock file and writing into it leaves an empty one, which PostgreSQL does not start over.
 func TestEmptyLockFile(t *testing.T) {
-	ctx := within(t, time.Minute)
+	ctx := devtest.Context(t)
 	s := postgrestest.Start(t, postgrestest.Installations(t)[0], nil)
 	postgrestest.Check(t, s.Kill(ctx))
 	postgrestest.Check(t, os.WriteFile(filepath.Join(s.DataDir, "postmaster.pid"), nil, 0o600))
@@ -207,7 +201,7 @@ func TestEmptyLockFile(t *testing.T) {
 }
 
 func TestStartSaysWhyItFailed(t *testing.T) {
-	ctx := within(t, time.Minute)
+	ctx := devtest.Context(t)
 	s := postgrestest.Start(t, postgrestest.Installations(t)[0], nil)
 	second := *s
 	second.DataDir = filepath.Join(postgrestest.TempDir(t), "data")
@@ -232,7 +226,7 @@ func TestStartSaysWhyItFailed(t *testing.T) {
 
 // TestStartedTwiceAtOnce: an interrupted start goes on by itself, and whoever starts next finds it.
 func TestStartedTwiceAtOnce(t *testing.T) {
-	ctx := within(t, time.Minute)
+	ctx := devtest.Context(t)
 	s := postgrestest.Start(t, postgrestest.Installations(t)[0], nil)
 	for range 5 {
 		postgrestest.Check(t, s.Stop(ctx, postgres.Immediate))
@@ -254,7 +248,7 @@ func TestStartedTwiceAtOnce(t *testing.T) {
 
 // TestWhoStopsAServerIsNoReasonToGiveItUp: who waits for a server that somebody else is ending may start it again.
 func TestWhoStopsAServerIsNoReasonToGiveItUp(t *testing.T) {
-	ctx := within(t, time.Minute)
+	ctx := devtest.Context(t)
 	s := postgrestest.Start(t, postgrestest.Installations(t)[0], nil)
 	conn, err := s.Open(ctx, "postgres")
 	postgrestest.Check(t, err)
@@ -270,7 +264,7 @@ func TestWhoStopsAServerIsNoReasonToGiveItUp(t *testing.T) {
 
 // TestWhatClientsAreToldIsNoReasonToGiveAServerUp: clients knock all the time at a server that is being brought up, and are refused.
 func TestWhatClientsAreToldIsNoReasonToGiveAServerUp(t *testing.T) {
-	ctx := within(t, time.Minute)
+	ctx := devtest.Context(t)
 	s := postgrestest.Start(t, postgrestest.Installations(t)[0], nil)
 	if conn, err := postgres.Open(ctx, postgrestest.Source(s, "nobody_of_that_name", "postgres")); err == nil {
 		t.Fatal("it let in a role that is not there", conn.Close(ctx))
@@ -297,7 +291,7 @@ func TestNoSecretIsInherited(t *testing.T) {
 }
 
 func TestPrivateUntilTold(t *testing.T) {
-	ctx := within(t, time.Minute)
+	ctx := devtest.Context(t)
 	s := postgrestest.Start(t, postgrestest.Installations(t)[0], nil)
 	tcp := postgrestest.Source(s, "postgres", "postgres")
 	open := func() error {
@@ -310,14 +304,14 @@ func TestPrivateUntilTold(t *testing.T) {
 	postgrestest.Check(t, open())
 	postgrestest.Check(t, s.WriteHBA(""))
 	postgrestest.Check(t, s.Reload(ctx))
-	postgrestest.WaitFor(t, "refused", func() bool { return fault.Is(open(), fault.Invalid) })
+	devtest.Until(t, "refused", func() bool { return fault.Is(open(), fault.Invalid) })
 	postgrestest.Check(t, s.Ready(ctx))
 }
 
 // TestControlData compares with pg_controldata where there is one, and with SQL.
 func TestControlData(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
-		ctx := within(t, time.Minute)
+		ctx := devtest.Context(t)
 		s := postgrestest.Start(t, bin, map[string]string{
 			"max_connections": "123", "max_worker_processes": "13", "max_wal_senders": "17",
 			"max_prepared_transactions": "19", "max_locks_per_transaction": "77", "wal_log_hints": "on", "wal_level": "logical",
@@ -374,7 +368,7 @@ func compareWithOracle(t *testing.T, s *postgres.Server, got postgres.Control) {
 
 func TestInvalidControlDoesNotStart(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
-		ctx := within(t, time.Minute)
+		ctx := devtest.Context(t)
 		s := postgrestest.Start(t, bin, nil)
 		postgrestest.Check(t, s.Stop(ctx, postgres.Fast))
 		path := filepath.Join(s.DataDir, postgres.ControlFile)

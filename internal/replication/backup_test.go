@@ -14,10 +14,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -72,7 +72,7 @@ func readTar(r io.Reader, prefix string, all sums) error {
 // TestBaseBackup takes backups of a server with a tablespace, and compares with its files.
 func TestBaseBackup(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
-		ctx := within(t, time.Minute)
+		ctx := devtest.Context(t)
 		s := postgrestest.Start(t, bin, map[string]string{"autovacuum": "off"})
 		space := postgrestest.TempDir(t)
 		postgrestest.Exec(t, s, "postgres", "CREATE TABLESPACE extra LOCATION '"+space+"'")
@@ -143,7 +143,7 @@ func TestBaseBackupLikePgBasebackup(t *testing.T) {
 		if _, err := os.Stat(oracle); err != nil {
 			t.Skip("this installation has no pg_basebackup")
 		}
-		ctx := within(t, time.Minute)
+		ctx := devtest.Context(t)
 		s := postgrestest.Start(t, bin, map[string]string{"autovacuum": "off"})
 		b, err := connect(t, s).BaseBackup(ctx, replication.BaseBackupOptions{FastCheckpoint: true})
 		postgrestest.Check(t, err)
@@ -167,7 +167,7 @@ func TestBaseBackupLikePgBasebackup(t *testing.T) {
 // TestDamagedPage: the server says so only after all data was sent.
 func TestDamagedPage(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
-		ctx := within(t, time.Minute)
+		ctx := devtest.Context(t)
 		s := postgrestest.Start(t, bin, map[string]string{"autovacuum": "off"})
 		postgrestest.Exec(t, s, "postgres", "CREATE TABLE t AS SELECT n FROM generate_series(1, 30000) n; CHECKPOINT")
 		path := postgrestest.Query(t, s, "postgres", "SELECT pg_relation_filepath('t')")

@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -18,7 +18,7 @@ import (
 
 func TestCommands(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
-		ctx := within(t, time.Minute)
+		ctx := devtest.Context(t)
 		s := postgrestest.Start(t, bin, map[string]string{"max_replication_slots": "1"})
 		c := connect(t, s)
 		system, err := c.IdentifySystem(ctx)
@@ -87,7 +87,7 @@ func TestTargetSessionAttrs(t *testing.T) {
 			{"read-write", []int{postgrestest.FreePort(t), primary.Port}, false, false},
 		} {
 			name := fmt.Sprintf("%s of %d hosts", c.attrs, len(c.ports))
-			conn, err := replication.Connect(within(t, 20*time.Second), multiHost(c.ports, c.attrs), appName)
+			conn, err := replication.Connect(devtest.Context(t), multiHost(c.ports, c.attrs), appName)
 			if c.refused {
 				if !fault.Is(err, fault.Transient) {
 					t.Errorf("%s: want a Transient refusal, got %v", name, err)
@@ -135,8 +135,8 @@ func TestConnectRefusals(t *testing.T) {
 		"nobody listens":  {postgrestest.Source(&nobody, "postgres", "postgres"), fault.Transient, "runs"},
 	} {
 		var err error
-		postgrestest.WaitFor(t, "the one before to have left the only walsender", func() bool {
-			_, err = replication.Connect(within(t, 20*time.Second), c.src, appName)
+		devtest.Until(t, "the one before to have left the only walsender", func() bool {
+			_, err = replication.Connect(devtest.Context(t), c.src, appName)
 			return !strings.Contains(fault.HintOf(err), "max_wal_senders")
 		})
 		if !fault.Is(err, c.kind) || !strings.Contains(fault.HintOf(err), c.hint) {
@@ -146,14 +146,14 @@ func TestConnectRefusals(t *testing.T) {
 			t.Errorf("%s: the password is in the error: %v", name, err)
 		}
 	}
-	postgrestest.WaitFor(t, "the refused ones have left", func() bool {
+	devtest.Until(t, "the refused ones have left", func() bool {
 		c, err := replication.Connect(t.Context(), postgrestest.Source(s, "postgres", "postgres"), appName)
 		if err == nil {
 			t.Cleanup(func() { _ = c.Close(context.Background()) })
 		}
 		return err == nil
 	})
-	if _, err := replication.Connect(within(t, 20*time.Second), postgrestest.Source(s, "postgres", "postgres"), appName); !fault.Is(err, fault.Transient) || !strings.Contains(fault.HintOf(err), "max_wal_senders") {
+	if _, err := replication.Connect(devtest.Context(t), postgrestest.Source(s, "postgres", "postgres"), appName); !fault.Is(err, fault.Transient) || !strings.Contains(fault.HintOf(err), "max_wal_senders") {
 		t.Errorf("no free walsender: %v, hint %q", err, fault.HintOf(err))
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -23,16 +24,9 @@ import (
 
 const appName = "smartdr_test"
 
-func within(t testing.TB, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 func connectTo(t testing.TB, src topology.Source) *replication.Conn {
 	t.Helper()
-	c, err := replication.Connect(within(t, 20*time.Second), src, appName)
+	c, err := replication.Connect(devtest.Context(t), src, appName)
 	postgrestest.Check(t, err)
 	t.Cleanup(func() { _ = c.Close(context.Background()) })
 	return c
@@ -52,7 +46,7 @@ func flushed(t testing.TB, s *postgres.Server) wal.LSN {
 
 func TestStreamIsTheWAL(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
-		ctx := within(t, time.Minute)
+		ctx := devtest.Context(t)
 		s := postgrestest.Start(t, bin, nil)
 		c := connect(t, s)
 		postgrestest.Check(t, c.CreateSlot(ctx, "dr"))
@@ -130,7 +124,7 @@ func compareWithReceivewal(t *testing.T, s *postgres.Server, start wal.LSN, got 
 
 func TestStatusMovesTheSlot(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
-		ctx := within(t, time.Minute)
+		ctx := devtest.Context(t)
 		s := postgrestest.Start(t, bin, nil)
 		c, observer := connect(t, s), connect(t, s)
 		postgrestest.Check(t, c.CreateSlot(ctx, "dr"))
@@ -151,7 +145,7 @@ func TestStatusMovesTheSlot(t *testing.T) {
 			answered = ok && k.ServerEnd >= end
 		}
 		postgrestest.Check(t, <-sent)
-		postgrestest.WaitFor(t, "the slot moves", func() bool {
+		devtest.Until(t, "the slot moves", func() bool {
 			now, err := observer.ReadSlot(ctx, "dr")
 			return err == nil && now.RestartLSN == end
 		})
@@ -168,7 +162,7 @@ func TestStatusMovesTheSlot(t *testing.T) {
 
 // TestReceiveGoesOnAfterAnInterruption interrupts in the middle of a flood, many times.
 func TestReceiveGoesOnAfterAnInterruption(t *testing.T) {
-	ctx := within(t, time.Minute)
+	ctx := devtest.Context(t)
 	s := postgrestest.Start(t, postgrestest.Installations(t)[0], nil)
 	c := connect(t, s)
 	start := wal.DefaultSegmentSize.Start(flushed(t, s))
@@ -199,7 +193,7 @@ func TestReceiveGoesOnAfterAnInterruption(t *testing.T) {
 
 func TestRemovedWAL(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
-		ctx := within(t, time.Minute)
+		ctx := devtest.Context(t)
 		s := postgrestest.Start(t, bin, map[string]string{"min_wal_size": "32MB", "max_wal_size": "32MB", "wal_keep_size": "0", "wal_recycle": "off"})
 		c := connect(t, s)
 		old := wal.DefaultSegmentSize.Start(flushed(t, s))
@@ -226,7 +220,7 @@ func firstError(ctx context.Context, c *replication.Conn, at wal.Position) error
 
 func TestShutdown(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
-		ctx := within(t, time.Minute)
+		ctx := devtest.Context(t)
 		s := postgrestest.Start(t, bin, nil)
 		c := connect(t, s)
 		start := flushed(t, s)
@@ -258,7 +252,7 @@ func TestShutdown(t *testing.T) {
 // TestTimelineSwitch follows a standby through its promotion, and asks its old primary for what that never had.
 func TestTimelineSwitch(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
-		ctx := within(t, 2*time.Minute)
+		ctx := devtest.Context(t)
 		primary := postgrestest.Start(t, bin, nil)
 		standby := postgrestest.StartStandby(t, primary)
 		postgrestest.Exec(t, primary, "postgres", "CREATE TABLE t()")

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smartdr/smartdr/internal/archive"
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -291,7 +292,7 @@ func TestFollowKeepsTheLogShort(t *testing.T) {
 	in := l.standby(t)
 	f := startFollowing(t, in)
 	f.await(t, in, "SELECT 'here'", "here")
-	postgrestest.WaitFor(t, "the log grows and is emptied twice", shrinks(in.Server.LogFile, 2))
+	devtest.Until(t, "the log grows and is emptied twice", shrinks(in.Server.LogFile, 2))
 	f.stop(t)
 	got, err := followTo(t, in, end)
 	check(t, err)

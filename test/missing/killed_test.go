@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/missing"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -104,7 +105,7 @@ func (o *opening) lostAnswer(database string, set []byte, policy missing.Policy,
 	if err == nil || kept == nil {
 		t.Fatalf("%s: a merge whose commit was not answered says %v, and gave the record %v", database, err, kept)
 	}
-	postgrestest.WaitFor(t, "the merge commits", func() bool {
+	devtest.Until(t, "the merge commits", func() bool {
 		return postgrestest.Query(t, o.active, database, fmt.Sprintf("select pg_xact_status('%d')", kept.XID)) != "in progress"
 	})
 	if status := postgrestest.Query(t, o.active, database, fmt.Sprintf("select pg_xact_status('%d')", kept.XID)); status != "committed" {

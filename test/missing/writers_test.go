@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/missing"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -66,7 +67,7 @@ func (o *opening) mergeAmongWriters(database string, set []byte) {
 	}
 	more := func() {
 		from := written.Load()
-		postgrestest.WaitFor(t, "writers write", func() bool { return written.Load() > from+60 })
+		devtest.Until(t, "writers write", func() bool { return written.Load() > from+60 })
 	}
 	more()
 	var undos []*missing.Undo

@@ -70,6 +70,22 @@ func TestStatusOfAGroupThatMoved(t *testing.T) {
 	holds(t, Status(s, noon, Style{}), "Standby of main in east is being made")
 }
 
+// After many moves only the newest of the servers that were left is named, and those that somebody has to look after.
+func TestStatusOfAGroupThatMovedOftenIsShort(t *testing.T) {
+	s := movedStatus()
+	w := &s.Workspaces[0]
+	for n := range 5 {
+		lineage := fmt.Sprintf("0000-%d", n)
+		w.Fences = append(w.Fences, topology.Fence{Workspace: "main", Lineage: lineage, Region: "west", State: topology.FenceCommitted, Worth: topology.FenceProven})
+		w.Tails = append(w.Tails, topology.Tail{Workspace: "main", Lineage: lineage, Complete: n != 3})
+	}
+	text := Status(s, noon, Style{})
+	holds(t, text, "that wrote lineage 0001-a is fenced", "that wrote lineage 0000-3 is fenced (proven); its tail: 0 transactions", "Workspace main: of 4 that were left before, nothing is to be done")
+	if strings.Contains(text, "0000-2") {
+		t.Errorf("it names what needs nobody:\n%s", text)
+	}
+}
+
 func TestWhatFencesAreWorth(t *testing.T) {
 	for want, f := range map[string]topology.Fence{
 		"is fenced (best effort): superusers get in":                       {Worth: topology.FenceBestEffort, Reason: "superusers get in", State: topology.FenceCommitted},

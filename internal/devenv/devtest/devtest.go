@@ -82,7 +82,7 @@ func Postgres(t testing.TB, opts devenv.PostgresOptions) *devenv.Postgres {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), Patience)
 		defer cancel()
 		if err := p.Kill(ctx); err != nil {
 			t.Error(err)
@@ -116,6 +116,14 @@ func end(t testing.TB, p *devenv.Process) {
 			t.Logf("%s ends with:\n%s", p.LogFile(), p.LogTail())
 		}
 	})
+}
+
+// Context returns t's context, which ends after Patience: for calls that wait for what is due within seconds.
+func Context(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 // Until waits until cond is true, and fails the test when that takes longer than Patience: a wait that succeeds costs nothing by being

@@ -15,7 +15,7 @@ import (
 // is removed with it.
 func End(t *testing.T, e *devenv.Env) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
 	if err := e.Stop(ctx); err != nil {
 		t.Error(err)
@@ -30,7 +30,7 @@ func End(t *testing.T, e *devenv.Env) {
 
 // leftovers are the processes that live on. One that is killed takes a moment to be gone.
 func leftovers(dir string) (found []string) {
-	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
+	for until := time.Now().Add(Patience); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
 		if found = devenv.Leftovers(dir); len(found) == 0 {
 			return nil
 		}
