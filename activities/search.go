@@ -130,9 +130,7 @@ func unbroken(way topology.Timeline) (from time.Time) {
 		if next.Lineage != "" && next.From.LSN != w.To.LSN {
 			break
 		}
-		if next = w; !w.FromTime.IsZero() { // it is not known where no commit lies between a snapshot and the fork
-			from = w.FromTime
-		}
+		from, next = w.FromTime, w
 	}
 	return from
 }

@@ -186,11 +186,13 @@ func (c *Contents) forkedAt(l topology.Lineage) time.Time {
 	if parent == nil {
 		return time.Time{}
 	}
-	at := c.commitAt(c.survey(*parent, l.Parent.At.Timeline, l.Parent.At.LSN), l.Parent.At.LSN)
-	if first := c.leads(l); at.IsZero() && first != nil {
+	if at := c.commitAt(c.survey(*parent, l.Parent.At.Timeline, l.Parent.At.LSN), l.Parent.At.LSN); !at.IsZero() {
+		return at
+	}
+	if first := c.leads(l); first != nil {
 		return first.StartedAt
 	}
-	return at
+	return time.Time{}
 }
 
 // leads returns the newest snapshot that leads to where a lineage left its parent.
