@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -92,36 +93,58 @@ func Hooks(t api.TestedHooks, style Style) string {
 }
 
 // left says of servers that wrote older lineages what keeps them from writing and what became of what only they have, a line for each,
-// the newest first.
+// the newest first. Of those that need nobody's attention only the newest is named.
 func (s Style) left(st topology.GroupStatus) string {
 	var b strings.Builder
 	for _, w := range st.Workspaces {
-		tails := map[string]topology.Tail{}
-		for _, t := range w.Tails {
-			tails[t.Lineage] = t
-		}
-		for _, f := range w.Fences {
-			text, tint := fenceText(f)
-			if t, ok := tails[f.Lineage]; ok {
-				delete(tails, f.Lineage)
-				text += "; " + tailText(t)
-				if !t.Complete && tint == none {
-					tint = yellow
+		calm := 0
+		for _, l := range leftOf(w) {
+			if l.tint == none {
+				if calm++; calm > 1 {
+					continue
 				}
 			}
-			b.WriteString(s.paint(tint, fmt.Sprintf("Workspace %s: the server in %s that wrote lineage %s %s", w.Workspace, f.Region, f.Lineage, text)) + "\n")
+			b.WriteString(s.paint(l.tint, "Workspace "+w.Workspace+": "+l.text) + "\n")
 		}
-		for _, t := range w.Tails {
-			if _, open := tails[t.Lineage]; open {
-				tint := none
-				if !t.Complete {
-					tint = yellow
-				}
-				b.WriteString(s.paint(tint, fmt.Sprintf("Workspace %s: lineage %s was left; %s", w.Workspace, t.Lineage, tailText(t))) + "\n")
-			}
+		if calm > 1 {
+			fmt.Fprintf(&b, "Workspace %s: of %d that were left before, nothing is to be done; -o json names them\n", w.Workspace, calm-1)
 		}
 	}
 	return b.String()
+}
+
+// leftServer is what is said of a server that wrote an older lineage.
+type leftServer struct {
+	text string
+	tint colour
+}
+
+func leftOf(w topology.WorkspaceStatus) (all []leftServer) {
+	tails := map[string]topology.Tail{}
+	for _, t := range w.Tails {
+		tails[t.Lineage] = t
+	}
+	for _, f := range w.Fences {
+		text, tint := fenceText(f)
+		if t, ok := tails[f.Lineage]; ok {
+			delete(tails, f.Lineage)
+			text, tint = text+"; "+tailText(t), cmp.Or(tint, tailTint(t))
+		}
+		all = append(all, leftServer{fmt.Sprintf("the server in %s that wrote lineage %s %s", f.Region, f.Lineage, text), tint})
+	}
+	for _, t := range w.Tails {
+		if _, open := tails[t.Lineage]; open {
+			all = append(all, leftServer{fmt.Sprintf("lineage %s was left; %s", t.Lineage, tailText(t)), tailTint(t)})
+		}
+	}
+	return all
+}
+
+func tailTint(t topology.Tail) colour {
+	if t.Complete {
+		return none
+	}
+	return yellow
 }
 
 func fenceText(f topology.Fence) (string, colour) {
