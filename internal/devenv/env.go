@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/smartdr/smartdr/internal/postgres/postgrestest/ports"
 )
 
 // The regions of an Env.
@@ -88,7 +90,7 @@ func (e *Env) start(ctx context.Context) error {
 func (e *Env) startTemporal(ctx context.Context) (*Temporal, error) {
 	o := TemporalOptions{Dir: filepath.Join(e.Dir, "temporal"), NoUI: e.opts.NoUI, Outlive: e.opts.Outlive}
 	if e.opts.WellKnown {
-		o.Port, o.UIPort = portIfFree(7233), portIfFree(8233)
+		o.Port, o.UIPort = ports.IfFree(7233), ports.IfFree(8233)
 	}
 	return StartTemporal(ctx, o)
 }

@@ -6,19 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest/cluster"
+	"github.com/smartdr/smartdr/internal/postgres/postgrestest/ports"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
@@ -133,7 +132,7 @@ func NewServer(t testing.TB, bin postgres.Binaries) *postgres.Server {
 }
 
 func stop(t testing.TB, s *postgres.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := s.Kill(ctx); err != nil {
 		t.Error(err)
@@ -153,7 +152,7 @@ func Start(t testing.TB, bin postgres.Binaries, settings map[string]string) *pos
 	for k, v := range settings {
 		s.Settings[k] = v
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	Check(t, cluster.Init(ctx, s, postgres.InitOptions{Checksums: true}))
 	Check(t, s.WriteHBA(TrustLocal))
@@ -164,13 +163,12 @@ func Start(t testing.TB, bin postgres.Binaries, settings map[string]string) *pos
 // TrustLocal are rules that let everybody on this machine in.
 const TrustLocal = "host all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n"
 
-// FreePort returns a port that was free a moment ago.
+// FreePort returns a port that nobody else on this host gets until this process ends.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := ports.Free()
 	Check(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // Source returns how clients reach the server over TCP, for servers whose rules are TrustLocal.
@@ -206,7 +204,7 @@ func Query(t testing.TB, s *postgres.Server, database, sql string) string {
 // Open connects as the superuser. The caller closes.
 func Open(t testing.TB, s *postgres.Server, database string) *pgx.Conn {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	conn, err := s.Open(ctx, database)
 	Check(t, err)

@@ -12,11 +12,14 @@ import (
 	"github.com/smartdr/smartdr/internal/postgres"
 )
 
+// patience is that of devtest, which is no part of this room.
+const patience = 5 * time.Minute
+
 // StartStandby makes a streaming standby of a primary and starts it. The primary is stopped for a moment, so that
 // its files can be copied as they are.
 func StartStandby(t testing.TB, primary *postgres.Server) *postgres.Server {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	Check(t, primary.Stop(ctx, postgres.Fast))
 	standby := Copy(t, primary)
@@ -45,17 +48,10 @@ func Copy(t testing.TB, s *postgres.Server) *postgres.Server {
 func WaitReplayed(t testing.TB, primary, standby *postgres.Server) {
 	t.Helper()
 	end := Query(t, primary, "postgres", "SELECT pg_current_wal_lsn()")
-	WaitFor(t, "the standby replays "+end, func() bool {
-		return Query(t, standby, "postgres", fmt.Sprintf("SELECT pg_last_wal_replay_lsn() >= '%s'", end)) == "true"
-	})
-}
-
-// WaitFor waits for a condition that nothing announces.
-func WaitFor(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !cond(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
+	replayed := fmt.Sprintf("SELECT pg_last_wal_replay_lsn() >= '%s'", end)
+	for last := time.Now().Add(patience); Query(t, standby, "postgres", replayed) != "true"; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(last) {
+			t.Fatalf("the standby does not replay %s", end)
 		}
 	}
 }
