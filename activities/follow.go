@@ -86,7 +86,7 @@ func (t *Target) shippedNearly(ctx context.Context, in RestoreInput, lag time.Du
 		return false, err
 	}
 	c := p.Cursor(in.To)
-	return p.Lineage == w.Lineage && c != nil && c.LagSeconds < lag.Seconds() && now().Sub(p.MeasuredAt) < aliveFor, nil
+	return p.Lineage == w.Lineage && c != nil && c.LagSeconds < lag.Seconds() && now().Sub(p.MeasuredAt) < topology.AliveWithin, nil
 }
 
 // followInput puts together what following needs, from what the folder was made of and where the lineage leads now.

@@ -53,13 +53,6 @@ func behind(plan FailoverPlan) string {
 
 func moment(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
-// aliveFor is how recently a shipper must have measured for its region to count as alive: it announces every 2 s.
-const aliveFor = 15 * time.Second
-
-// settlesWithin is how soon a server that was just brought up announces what it ships. A failover that is ordered once more before that must
-// not go back to where the first one came from.
-const settlesWithin = time.Minute
-
 // alive says why the serving region looks alive, or "".
 func (t *Target) alive(ctx context.Context, loaded catalog.Loaded) string {
 	g := loaded.Group
@@ -70,11 +63,11 @@ func (t *Target) alive(ctx context.Context, loaded catalog.Loaded) string {
 		p, err := t.Catalog.WALProgress(ctx, g.Name, w.Name)
 		age := time.Since(p.MeasuredAt)
 		current := err == nil && p.Epoch == g.Epoch && p.Lineage == w.Lineage // else it tells of the server that served before
-		if current && age < aliveFor && strings.TrimSpace(p.Error) == "" {
+		if current && age < topology.AliveWithin && strings.TrimSpace(p.Error) == "" {
 			return fmt.Sprintf("its bucket answers, and WAL of workspace %s was shipped from there %.0f s ago", w.Name, max(0, age.Seconds()))
 		}
-		if l := w.CurrentLineage(); !current && l != nil && l.Parent != nil && time.Since(l.CreatedAt) < settlesWithin {
-			return fmt.Sprintf("its bucket answers, and workspace %s began to serve there %.0f s ago", w.Name, max(0, time.Since(l.CreatedAt).Seconds()))
+		if served := time.Since(w.BeganServing()); !current && served < topology.SettlesWithin {
+			return fmt.Sprintf("its bucket answers, and workspace %s began to serve there %.0f s ago", w.Name, max(0, served.Seconds()))
 		}
 	}
 	return ""

@@ -11,9 +11,6 @@ import (
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
-// aliveWithin is how fresh a shipper's word must be for the serving region to count as alive: three announcements.
-const aliveWithin = 15 * time.Second
-
 // preview derives what a failover now would bring back and lose. It does no I/O.
 func preview(s topology.GroupStatus, to string, now time.Time) FailoverPreview {
 	p := FailoverPreview{
@@ -71,7 +68,7 @@ func workspaceStatus(s topology.GroupStatus, name string) *topology.WorkspaceSta
 	return nil
 }
 
-// alive judges whether the serving region works: its bucket answers, and a shipper has spoken within aliveWithin.
+// alive judges whether the serving region works: its bucket answers, and a shipper has spoken within topology.AliveWithin.
 func alive(s topology.GroupStatus, now time.Time) (bool, string) {
 	from := s.Group.Active
 	bucket := "its bucket answers"
@@ -86,14 +83,14 @@ func alive(s topology.GroupStatus, now time.Time) (bool, string) {
 			last = w.WAL.MeasuredAt
 		}
 	}
-	if began := beganServing(s.Group); now.Sub(began) < settlesWithin && last.Before(began) {
+	if began := beganServing(s.Group); now.Sub(began) < topology.SettlesWithin && last.Before(began) {
 		return true, fmt.Sprintf("%s began to serve %s ago, and %s", from, now.Sub(began).Round(time.Second), bucket)
 	}
 	if last.IsZero() {
 		return false, fmt.Sprintf("nothing is known to have been shipped from %s", from)
 	}
 	age := now.Sub(last).Round(time.Second)
-	if now.Sub(last) >= aliveWithin {
+	if now.Sub(last) >= topology.AliveWithin {
 		return false, fmt.Sprintf("nothing has been heard from %s for %s", from, age)
 	}
 	return true, fmt.Sprintf("%s shipped WAL %s ago and %s", from, age, bucket)
@@ -102,18 +99,11 @@ func alive(s topology.GroupStatus, now time.Time) (bool, string) {
 // unasked reports whether a bucket says nothing because nobody here knows where it is, which is no sign that its region is lost.
 func unasked(why string) bool { return strings.HasSuffix(why, "is not in the configuration") }
 
-// settlesWithin is how soon a server that was just brought up announces what it has shipped. Until then silence says nothing of it, and a
-// failover that is ordered again, as by a script that retries, must not go back to where the first came from.
-const settlesWithin = time.Minute
-
-// beganServing is when the newest server that was brought up from a bucket began its lineage; the zero time when there is none.
+// beganServing is when the newest server that was brought up from a bucket began to serve; the zero time when there is none.
 func beganServing(g topology.Group) (last time.Time) {
 	for i := range g.Workspaces {
-		w := &g.Workspaces[i]
-		for _, l := range w.Lineages {
-			if l.ID == w.Lineage && l.Parent != nil && l.CreatedAt.After(last) {
-				last = l.CreatedAt
-			}
+		if began := g.Workspaces[i].BeganServing(); began.After(last) {
+			last = began
 		}
 	}
 	return last
