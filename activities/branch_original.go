@@ -92,7 +92,7 @@ func (t *Target) workspaceOf(ctx context.Context, g *topology.Group, name, datab
 		if w := g.Workspace(name); w != nil {
 			return w, nil
 		}
-		return nil, fault.Newf(fault.Missing, opResolve, "group %s has no workspace %q", g.Name, name).WithHint("There are %s.", strings.Join(workspaceNames(g), ", "))
+		return nil, fault.Newf(fault.Missing, opResolve, "group %s has no workspace %q", g.Name, name).WithHint("There are %s.", strings.Join(g.WorkspaceNames(), ", "))
 	}
 	var having []*topology.Workspace
 	for i := range g.Workspaces {
@@ -115,14 +115,7 @@ func (t *Target) workspaceOf(ctx context.Context, g *topology.Group, name, datab
 			WithHint("`smartdr databases --group %s` lists them.", g.Name)
 	}
 	return nil, fault.Newf(fault.Invalid, opResolve, "which workspace of group %s is not said", g.Name).
-		WithHint("Name one: %s.", strings.Join(workspaceNames(g), ", "))
-}
-
-func workspaceNames(g *topology.Group) (names []string) {
-	for _, w := range g.Workspaces {
-		names = append(names, w.Name)
-	}
-	return names
+		WithHint("Name one: %s.", strings.Join(g.WorkspaceNames(), ", "))
 }
 
 // databasesOf are the databases of a workspace, by what was last told of its server and of its snapshots.

@@ -66,7 +66,7 @@ func restored(g topology.Group, name string) (*topology.Workspace, error) {
 	w := g.Workspace(name)
 	switch {
 	case name == "":
-		return nil, fault.Newf(fault.Invalid, opRestore, "group %s has %d workspaces", g.Name, len(g.Workspaces)).WithHint("Name one with --workspace: %s.", strings.Join(workspaceNames(g), ", "))
+		return nil, fault.Newf(fault.Invalid, opRestore, "group %s has %d workspaces", g.Name, len(g.Workspaces)).WithHint("Name one with --workspace: %s.", strings.Join(g.WorkspaceNames(), ", "))
 	case w == nil:
 		return nil, fault.Newf(fault.Missing, opRestore, "group %s has no workspace %q", g.Name, name).
 			WithHint("`smartdr workspace list --group %s` shows those that there are.", g.Name)
@@ -121,11 +121,4 @@ func (s *Service) detailsNow(ctx context.Context, workflow string) string {
 		return ""
 	}
 	return said.GetCurrentDetails()
-}
-
-func workspaceNames(g topology.Group) (names []string) {
-	for i := range g.Workspaces {
-		names = append(names, g.Workspaces[i].Name)
-	}
-	return names
 }

@@ -85,7 +85,7 @@ func (s *Service) havingDatabase(ctx context.Context, req SearchRequest) (string
 	}
 	if len(having) != 1 {
 		return "", fault.Newf(fault.Invalid, opSearch, "%d workspaces of group %s are known to have a database %q", len(having), g.Name, req.Database).
-			WithHint("Name the workspace with --workspace: %s.", strings.Join(workspaceNames(g), ", "))
+			WithHint("Name the workspace with --workspace: %s.", strings.Join(g.WorkspaceNames(), ", "))
 	}
 	return having[0], ofGroup(g, opSearch, req.Region)
 }

@@ -174,6 +174,14 @@ func (g *Group) Workspace(name string) *Workspace {
 	return nil
 }
 
+// WorkspaceNames returns the names of the group's workspaces, also of those that are terminated.
+func (g *Group) WorkspaceNames() (names []string) {
+	for i := range g.Workspaces {
+		names = append(names, g.Workspaces[i].Name)
+	}
+	return names
+}
+
 // Other returns the region that region replicates to: the secondary for the primary and the reverse.
 func (g *Group) Other(region string) string {
 	if region == g.Primary {
