@@ -91,10 +91,13 @@ func (m *moves) move(ctx context.Context, kind string) (topology.Operation, erro
 		return topology.Operation{}, err
 	}
 	op, err := m.in.Operate(ctx, kind)
-	if err != nil {
-		return op, err
+	if err == nil {
+		err = m.in.Written(ctx, 20)
 	}
-	return op, errors.Join(m.in.Written(ctx, 20), m.in.WaitMovable(ctx))
+	if err == nil {
+		err = m.in.WaitMovable(ctx)
+	}
+	return op, err
 }
 
 // lose kills the primary region, fails over, and returns how long clients were without a writer.
