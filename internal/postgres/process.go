@@ -59,17 +59,23 @@ func (s *Server) readLockFile() (lockFile, bool) {
 	return l, true
 }
 
-// Running returns the server's process, if it runs. A lock file alone proves nothing: the process may be dead, and its
-// number taken by another. So the process must be a postgres in this data directory, and not the child of one.
+// Running returns the server's process, if it runs.
 func (s *Server) Running(context.Context) (pid int, running bool) {
+	l, running := s.heldLock()
+	return l.pid, running
+}
+
+// heldLock returns the lock file of a server that runs. A lock file alone proves nothing: the process may be dead, and its
+// number taken by another. So the process must be a postgres in this data directory, and not the child of one.
+func (s *Server) heldLock() (lockFile, bool) {
 	l, ok := s.readLockFile()
 	if !ok || !s.isServerProcess(l.pid) {
-		return 0, false
+		return lockFile{}, false
 	}
 	if parent, ok := parentOf(l.pid); ok && s.isServerProcess(parent) {
-		return 0, false
+		return lockFile{}, false
 	}
-	return l.pid, true
+	return l, true
 }
 
 // isServerProcess reports whether a process is a postgres whose working directory is our data directory. A zombie has

@@ -284,13 +284,10 @@ func (s *Server) Stop(ctx context.Context, mode StopMode) error {
 
 // Kill ends every process of the server with SIGKILL, as a crash of the host would.
 func (s *Server) Kill(ctx context.Context) error {
-	pid, running := s.Running(ctx)
-	var dynamic string
-	if l, ok := s.readLockFile(); ok && running && l.pid == pid {
-		dynamic = l.memory.dynamic()
-	}
+	l, running := s.heldLock()
+	dynamic := l.memory.dynamic()
 	if running { // first, so that it starts no more children
-		if err := signalPID(pid, syscall.SIGKILL); err != nil {
+		if err := signalPID(l.pid, syscall.SIGKILL); err != nil {
 			return fault.New(fault.Transient, "kill server", err)
 		}
 	}
@@ -304,10 +301,7 @@ func (s *Server) Kill(ctx context.Context) error {
 	if err := waitUntilNone(ctx, func() []int { return slices.DeleteFunc(killed, func(p int) bool { return !s.isServerProcess(p) }) }); err != nil {
 		return fault.Newf(fault.Transient, "kill server", "it still runs: %w", err)
 	}
-	if l, ok := s.readLockFile(); ok && running && l.pid == pid {
-		return errors.Join(l.memory.free(), freeDynamic(dynamic)) // as the crash of a host would
-	}
-	return nil
+	return errors.Join(l.memory.free(), freeDynamic(dynamic)) // as the crash of a host would
 }
 
 // Promote asks a standby to become a primary, by file and signal as pg_ctl does, so that it works when no connection
