@@ -3,7 +3,6 @@ package catalog
 import (
 	"context"
 
-	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/topology"
 )
@@ -31,17 +30,11 @@ func (c *Catalog) PutBranchProgress(ctx context.Context, group, branch, attachme
 	}
 	key := branchKey(group, branch, attachment)
 	return c.spread(ctx, regions, write{key: key, overtake: newerOf[branchDocument](key), next: func(there []byte) ([]byte, error) {
-		next := branchDocument{format, p}
-		var before branchDocument
-		switch err := decode(key, there, &before); {
-		case there == nil || fault.Is(err, fault.Corrupt): // what is damaged says nothing
-		case err != nil:
+		before, _, err := former[branchDocument](key, there)
+		if err != nil {
 			return nil, err
-		default:
-			next.Discarded = next.Discarded || before.Discarded
-			next.WALProgress = next.NotBehind(before.WALProgress)
 		}
-		return encode(next)
+		return encode(branchDocument{format, p}.joined(before))
 	}})
 }
 

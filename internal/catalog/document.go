@@ -54,6 +54,21 @@ func decodeStrict(key string, b []byte, into any) error {
 	return nil
 }
 
+// former returns what a document says that is about to be replaced, and whether it says anything: one that is not there or is damaged says
+// nothing. Errors are decode's other ones.
+func former[T any](key string, there []byte) (before T, says bool, err error) {
+	if there == nil {
+		return before, false, nil
+	}
+	if err = decode(key, there, &before); err == nil {
+		return before, true, nil
+	}
+	if fault.Is(err, fault.Corrupt) {
+		err = nil
+	}
+	return *new(T), false, err
+}
+
 // encode writes a document for people to read, too.
 func encode(v any) ([]byte, error) {
 	b, err := json.MarshalIndent(v, "", "  ")

@@ -169,18 +169,17 @@ type joining[T any] interface{ joined(before T) T }
 // newerOf lets the newer one of two announcements stand.
 func newerOf[T announcement](key string) overtake {
 	return func(there, other []byte) ([]byte, error) {
-		var d, before T
+		var d T
 		if err := decode(key, other, &d); err != nil {
 			return nil, err
 		}
-		if err := decodeIfThere(key, there, &before); fault.Is(err, fault.Corrupt) {
-			there = nil // what is damaged says nothing
-		} else if err != nil {
+		before, says, err := former[T](key, there)
+		if err != nil {
 			return nil, err
 		}
 		j, joins := any(d).(joining[T])
 		switch {
-		case there != nil && !before.age().before(d.age()):
+		case says && !before.age().before(d.age()):
 			return nil, errThere
 		case joins:
 			return json.Marshal(j.joined(before))
@@ -202,14 +201,11 @@ func (d branchDocument) joined(before branchDocument) branchDocument {
 // furtherTail joins what two buckets know of a tail.
 func furtherTail(key string) overtake {
 	return func(there, other []byte) ([]byte, error) {
-		var t, before topology.Tail
+		var t topology.Tail
 		if err := decode(key, other, &t); err != nil {
 			return nil, err
 		}
-		if err := decodeIfThere(key, there, &before); err != nil && !fault.Is(err, fault.Corrupt) {
-			return nil, err
-		}
-		next, err := encode(t.NotBehind(before))
+		next, err := overTail(key, there, t)
 		if err == nil && bytes.Equal(next, there) {
 			err = errThere
 		}

@@ -97,18 +97,9 @@ func (c *Catalog) PutOperation(ctx context.Context, op topology.Operation) error
 	}
 	key := operationKey(op.Group, op.ID)
 	return c.spread(ctx, regions, write{key: key, blind: body, overtake: newerOf[operationDocument](key), next: func(there []byte) ([]byte, error) {
-		if err := decodeIfThere(key, there, &operationDocument{}); err != nil && !fault.Is(err, fault.Corrupt) {
-			return nil, err
-		}
-		return body, nil
+		_, _, err := former[operationDocument](key, there)
+		return body, err
 	}})
-}
-
-func decodeIfThere(key string, b []byte, into any) error {
-	if b == nil {
-		return nil
-	}
-	return decode(key, b, into)
 }
 
 func (c *Catalog) readOperation(ctx context.Context, regions []string, group, id string) (operationDocument, error) {

@@ -131,9 +131,9 @@ func announce[T announcement](ctx context.Context, c *Catalog, group, workspace,
 		if err := checkSupersedes(key, d, there); err != nil {
 			return nil, err
 		}
-		var before T
-		if over == nil || there == nil || decode(key, there, &before) != nil { // what is damaged says nothing
-			return body, nil
+		before, says, err := former[T](key, there)
+		if over == nil || !says {
+			return body, err
 		}
 		return json.Marshal(over(before))
 	}})
@@ -142,15 +142,8 @@ func announce[T announcement](ctx context.Context, c *Catalog, group, workspace,
 // checkSupersedes refuses to write over what a newer epoch announced. Within an epoch the last writer wins: clocks of two
 // hosts of one region may differ, and an announcement that is a little old is overwritten a moment later.
 func checkSupersedes[T announcement](key string, d T, there []byte) error {
-	if there == nil {
-		return nil
-	}
-	var t T
-	err := decode(key, there, &t)
-	if fault.Is(err, fault.Corrupt) {
-		return nil
-	}
-	if err != nil {
+	t, says, err := former[T](key, there)
+	if err != nil || !says {
 		return err
 	}
 	if t.age().epoch > d.age().epoch {

@@ -30,16 +30,16 @@ func (c *Catalog) PutTail(ctx context.Context, group string, t topology.Tail) er
 	}
 	t.Format = format
 	key := tailKey(group, t.Workspace, t.Lineage)
-	return c.spread(ctx, regions, write{key: key, overtake: furtherTail(key), next: func(there []byte) ([]byte, error) {
-		var before topology.Tail
-		switch err := decode(key, there, &before); {
-		case there == nil || fault.Is(err, fault.Corrupt): // what is damaged says nothing
-			return encode(t)
-		case err != nil:
-			return nil, err
-		}
-		return encode(t.NotBehind(before))
-	}})
+	return c.spread(ctx, regions, write{key: key, overtake: furtherTail(key), next: func(there []byte) ([]byte, error) { return overTail(key, there, t) }})
+}
+
+// overTail returns what to write over what is known of a tail.
+func overTail(key string, there []byte, t topology.Tail) ([]byte, error) {
+	before, _, err := former[topology.Tail](key, there)
+	if err != nil {
+		return nil, err
+	}
+	return encode(t.NotBehind(before))
 }
 
 // Tail returns what is known of a lineage's tail among the buckets that answer; fault.Missing when nothing is.

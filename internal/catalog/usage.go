@@ -58,15 +58,15 @@ func (c *Catalog) AddUsage(ctx context.Context, group, region, host, addition st
 	}
 	key := usageKey(group, region, host)
 	return c.spread(ctx, []string{region}, write{key: key, next: func(there []byte) ([]byte, error) {
-		d := usageDocument{Format: format}
-		if err := decodeIfThere(key, there, &d); err != nil && !fault.Is(err, fault.Corrupt) {
-			return nil, err // what is damaged begins anew
+		d, _, err := former[usageDocument](key, there) // what is damaged begins anew
+		if err != nil {
+			return nil, err
 		}
 		if d.Last == addition {
 			return there, nil
 		}
 		add(&d.Usage)
-		d.Region, d.Host, d.Last = region, host, addition
+		d.Format, d.Region, d.Host, d.Last = format, region, host, addition
 		return json.Marshal(d)
 	}})
 }
