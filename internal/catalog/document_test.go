@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/topology"
 )
 
 func TestDocumentsAreChecked(t *testing.T) {
@@ -70,4 +71,24 @@ func TestANewerVersionsFieldsAreNotLost(t *testing.T) {
 	must(w.Load(t.Context(), "prod"))(t)
 	_, err = w.Update(t.Context(), "prod", addDatabase("app"))
 	wantKind(t, err, fault.Invalid, "newer version")
+}
+
+// What can be read of a damaged document may be wrong too, and what was joined is never taken back.
+func TestNothingOfADamagedDocumentCounts(t *testing.T) {
+	key := tailKey("prod", "main", oneLineage)
+	damaged := []byte(`{"format": 1, "lineage": "` + oneLineage + `", "complete": true, "commits": 7, "region": 5}`)
+	b, err := overTail(key, damaged, topology.Tail{Format: format, Workspace: "main", Lineage: oneLineage, Commits: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got topology.Tail
+	if err := decode(key, b, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Complete || got.Commits != 1 {
+		t.Errorf("%+v was joined with what is damaged", got)
+	}
+	if _, _, err := former[topology.Tail](key, []byte(`{"format": 2}`)); !fault.Is(err, fault.Invalid) {
+		t.Errorf("a document of a newer version is written over: %v", err)
+	}
 }
