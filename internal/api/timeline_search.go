@@ -2,10 +2,7 @@ package api
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strings"
-	"time"
 
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/topology"
@@ -32,10 +29,10 @@ func (s *Service) Search(ctx context.Context, req SearchRequest) (out workflows.
 	if err := topology.CheckName("group", req.Group); err != nil {
 		return out, err
 	}
-	if in.From, err = searchMoment("from", req.From); err != nil {
+	if in.From, err = topology.ParseMomentOf(opSearch, "from", req.From); err != nil {
 		return out, err
 	}
-	if in.To, err = searchMoment("to", req.To); err != nil {
+	if in.To, err = topology.ParseMomentOf(opSearch, "to", req.To); err != nil {
 		return out, err
 	}
 	if !in.From.IsZero() && !in.To.IsZero() && !in.From.Before(in.To) {
@@ -88,15 +85,4 @@ func (s *Service) havingDatabase(ctx context.Context, req SearchRequest) (string
 			WithHint("Name the workspace with --workspace: %s.", strings.Join(g.WorkspaceNames(), ", "))
 	}
 	return having[0], ofGroup(g, opSearch, req.Region)
-}
-
-func searchMoment(what, text string) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	t, err := topology.ParseMoment(text)
-	if err != nil {
-		return t, fault.New(fault.Invalid, opSearch, fmt.Errorf("--%s: %w", what, errors.Unwrap(err))).WithHint("%s", fault.HintOf(err))
-	}
-	return t, nil
 }

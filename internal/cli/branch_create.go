@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -34,10 +33,8 @@ func (t *targetFlags) add(f *pflag.FlagSet, prefix string) {
 // target reads the flags; errors are fault.Invalid.
 func (t *targetFlags) target() (out topology.Target, err error) {
 	out = topology.Target{XID: t.xid, Name: t.name}
-	if t.time != "" {
-		if out.Time, err = topology.ParseMoment(t.time); err != nil {
-			return out, fault.New(fault.Invalid, "read point", fmt.Errorf("--%s-time: %w", t.prefix, errors.Unwrap(err))).WithHint("%s", fault.HintOf(err))
-		}
+	if out.Time, err = topology.ParseMomentOf("read point", t.prefix+"-time", t.time); err != nil {
+		return out, err
 	}
 	if t.lsn != "" {
 		if out.LSN, err = wal.ParseLSN(t.lsn); err != nil || out.LSN == 0 {

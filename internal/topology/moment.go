@@ -1,6 +1,8 @@
 package topology
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -24,6 +26,18 @@ func ParseMoment(text string) (time.Time, error) {
 			WithHint(`As "%[1]sZ" it is UTC, which all times are in here; as "%[1]s+02:00" two hours ahead of it.`, iso)
 	}
 	return time.Time{}, fault.Newf(fault.Invalid, opMoment, "%q is no moment", text).WithHint(`Give it as "2026-11-23T10:00:00Z".`)
+}
+
+// ParseMomentOf is ParseMoment of what a flag says, which the error names, beside op. An empty text is the zero time.
+func ParseMomentOf(op, flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	t, err := ParseMoment(text)
+	if err != nil {
+		return t, fault.New(fault.Invalid, op, fmt.Errorf("--%s: %w", flag, errors.Unwrap(err))).WithHint("%s", fault.HintOf(err))
+	}
+	return t, nil
 }
 
 const opMoment = "read moment"
