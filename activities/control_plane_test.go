@@ -18,7 +18,7 @@ import (
 // of is the site of another control plane's worker.
 func (w *world) of(controller string) Site {
 	s := w.Site
-	s.Controller, s.Catalog = controller, &catalog.Catalog{Stores: w.Stores, Timeout: time.Second, Controller: controller, Log: w.Log}
+	s.Controller, s.Catalog = controller, &catalog.Catalog{Stores: w.Stores, Timeout: slow, Controller: controller, Log: w.Log}
 	return s
 }
 

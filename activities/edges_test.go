@@ -102,8 +102,7 @@ func (p *primary) waitStored(ctx context.Context, to wal.LSN) error {
 
 func (p *primary) snapshot() {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 2*time.Minute)
-	defer cancel()
+	ctx := devtest.Context(p.t)
 	var err error
 	p.taken, err = ship.TakeSnapshot(ctx, ship.Snapshot{Source: p.Source("postgres"), Group: "prod", Workspace: "main", Lineage: p.lineage,
 		Databases: p.choice, Destinations: []ship.Destination{{Region: "west", Store: p.store}}, WaitStored: p.waitStored})
@@ -128,8 +127,7 @@ type restored struct {
 // restore recovers everything that the primary has written until now on another server. change adds to the attach.
 func (p *primary) restore(change func(*restore.AttachInput)) (restored, error) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 2*time.Minute)
-	defer cancel()
+	ctx := devtest.Context(p.t)
 	p.sql("postgres", "SELECT pg_logical_emit_message(true, 'test', '')")
 	end, err := wal.ParseLSN(postgrestest.Query(p.t, p.Server, "postgres", "SELECT pg_current_wal_flush_lsn()"))
 	check(p.t, err)

@@ -78,7 +78,7 @@ func (f *fenced) keep(s *Source, t *Target) (stop func()) {
 
 // client reports whether an ordinary client can write.
 func (f *fenced) client() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), devtest.Patience)
 	defer cancel()
 	conn, err := postgres.OpenAsClient(ctx, postgrestest.Source(f.server, "postgres", "postgres"))
 	if err != nil {
@@ -89,13 +89,16 @@ func (f *fenced) client() error {
 	return err
 }
 
-func (f *fenced) awaitClient(in bool, within time.Duration) {
+func (f *fenced) awaitClient(in bool) {
 	f.Helper()
-	begin := time.Now()
-	for ; (f.client() == nil) != in; time.Sleep(50 * time.Millisecond) { // nothing announces it
-		if time.Since(begin) > within {
-			f.Fatalf("after %s clients get in: %t", within, !in)
-		}
+	devtest.Until(f, fmt.Sprintf("clients get in: %t", in), func() bool { return (f.client() == nil) == in })
+}
+
+// checkClient fails the test unless clients get in, or do not, at once.
+func (f *fenced) checkClient(in bool) {
+	f.Helper()
+	if err := f.client(); (err == nil) != in {
+		f.Fatalf("clients get in: %t (%v)", !in, err)
 	}
 }
 
@@ -110,13 +113,9 @@ func (f *fenced) record() topology.Fence {
 
 func (f *fenced) awaitState(want topology.FenceState) topology.Fence {
 	f.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) { // nothing announces it
-		if got := f.record(); got.State == want {
-			return got
-		}
-	}
-	f.Fatalf("the record is %+v", f.record())
-	return topology.Fence{}
+	var got topology.Fence
+	devtest.Until(f, "the record to say "+string(want), func() bool { got = f.record(); return got.State == want })
+	return got
 }
 
 func (f *fenced) input(op string, before bool) FenceInput {
@@ -128,11 +127,11 @@ func (f *fenced) input(op string, before bool) FenceInput {
 func TestKeepFencedOfAnEpochThatIsOver(t *testing.T) {
 	f := newFenced(t)
 	f.keep(f.worker(false))
-	f.awaitClient(true, 5*time.Second)
+	f.awaitClient(true)
 	f.claim(t, 2, "op-2")
 	f.faults["east"].Add(objectstore.Rule{Dead: true})
 	begin := time.Now()
-	f.awaitClient(false, 15*time.Second)
+	f.awaitClient(false)
 	t.Logf("fenced after %s", time.Since(begin))
 	got := f.awaitState(topology.FenceCommitted)
 	if got.Worth != topology.FenceProven || got.Operation != "op-2" || got.End.LSN == 0 || got.Site.Kind != topology.Adopted {
@@ -141,7 +140,7 @@ func TestKeepFencedOfAnEpochThatIsOver(t *testing.T) {
 	postgrestest.Check(t, f.server.WriteHBA(postgrestest.TrustLocal))
 	postgrestest.Exec(t, f.server, "postgres", "ALTER SYSTEM RESET ALL")
 	postgrestest.Exec(t, f.server, "postgres", "SELECT pg_reload_conf()")
-	f.awaitClient(false, 15*time.Second)
+	f.awaitClient(false)
 	devtest.Until(t, "it is fenced as a whole", func() bool {
 		in, err := fence.Check(t.Context(), postgrestest.Source(f.server, "postgres", "postgres"), fence.Options{Lineage: f.l1, ForGood: true})
 		return in && err == nil
@@ -160,12 +159,12 @@ func TestKeepFencedLiftsWhatNobodyHolds(t *testing.T) {
 	}
 	stop := f.keep(s, target)
 	time.Sleep(4 * checkOften) // a look that lifts too early would have come
-	f.awaitClient(false, 0)
+	f.checkClient(false)
 	stop()
 	op.RecordedAt = now().Add(-2 * topology.AbandonedAfter)
 	check(t, f.Catalog.PutOperation(t.Context(), op))
 	f.keep(s, target)
-	f.awaitClient(true, 20*time.Second)
+	f.awaitClient(true)
 	f.awaitState(topology.FenceLifted)
 	if _, err := as(t, s.CommitFence, f.input("op-1", true)); err == nil || !strings.Contains(err.Error(), "fence") {
 		t.Errorf("committed all the same: %v", err)
@@ -183,7 +182,7 @@ func TestACommittedFenceStays(t *testing.T) {
 	if _, err := as(t, s.Fence, f.input("op-1", false)); err == nil {
 		t.Error("fenced for good under the newest epoch")
 	}
-	f.awaitClient(true, 0)
+	f.checkClient(true)
 	_, err := as(t, s.Fence, f.input("op-1", true))
 	check(t, err)
 	postgrestest.Exec(t, f.server, "postgres", "ALTER SYSTEM RESET session_preload_libraries")
@@ -194,7 +193,7 @@ func TestACommittedFenceStays(t *testing.T) {
 	if err != nil || lifted.State != topology.FenceLifted {
 		t.Fatalf("%+v, %v", lifted, err)
 	}
-	f.awaitClient(true, 5*time.Second)
+	f.awaitClient(true)
 
 	_, err = as(t, s.Fence, f.input("op-2", true))
 	check(t, err)
@@ -208,7 +207,7 @@ func TestACommittedFenceStays(t *testing.T) {
 	}
 	f.keep(s, target)
 	time.Sleep(4 * checkOften) // a look that lifts it would have come
-	f.awaitClient(false, 0)
+	f.checkClient(false)
 }
 
 // The side that serves under the newest epoch is never fenced, also while it is being published; its folders of older epochs are.
@@ -224,7 +223,7 @@ func TestKeepFencedLeavesTheNewSideAlone(t *testing.T) {
 	target.DataDir = root
 	f.keep(s, target)
 	time.Sleep(4 * checkOften) // a look that fences it would have come
-	f.awaitClient(true, 0)
+	f.checkClient(true)
 	f.update(t, func(g *topology.Group) {
 		g.Active, g.Epoch = "west", 2
 		w := &g.Workspaces[0]
@@ -232,10 +231,10 @@ func TestKeepFencedLeavesTheNewSideAlone(t *testing.T) {
 		w.Lineage, w.Lineages = l2.ID, append(w.Lineages, l2)
 	})
 	time.Sleep(4 * checkOften)
-	f.awaitClient(true, 0)
+	f.checkClient(true)
 	_, err := f.Catalog.ClaimEpoch(t.Context(), catalog.Claim{Group: "prod", Epoch: 3, Region: "east", Operation: "op-3", Claimant: "test"})
 	check(t, err)
-	f.awaitClient(false, 20*time.Second)
+	f.awaitClient(false)
 	f.update(t, func(g *topology.Group) { // another folder serves there by now
 		g.Active, g.Epoch = "west", 3
 		w := &g.Workspaces[0]
@@ -246,7 +245,7 @@ func TestKeepFencedLeavesTheNewSideAlone(t *testing.T) {
 	postgrestest.Check(t, f.server.WriteHBA(postgrestest.TrustLocal))
 	postgrestest.Exec(t, f.server, "postgres", "ALTER SYSTEM RESET ALL")
 	postgrestest.Exec(t, f.server, "postgres", "SELECT pg_reload_conf()")
-	f.awaitClient(false, 20*time.Second)
+	f.awaitClient(false)
 }
 
 // A managed server that is down stays down, and its next start is a fenced one.
@@ -267,7 +266,7 @@ func TestKeepFencedOfAServerThatIsDown(t *testing.T) {
 		t.Error("it was started")
 	}
 	check(t, f.server.Start(t.Context()))
-	f.awaitClient(false, 0)
+	f.checkClient(false)
 }
 
 func (f *fenced) isolate(seconds int) (revive func()) {
@@ -280,21 +279,21 @@ func (f *fenced) isolate(seconds int) (revive func()) {
 // A region that reaches nobody fences itself, and lets go when the other bucket answers and the epoch is still its own.
 func TestSelfFence(t *testing.T) {
 	f := newFenced(t)
-	revive := f.isolate(5)
+	revive := f.isolate(10)
 	s, target := f.worker(false)
 	stop := f.keep(s, target)
 	time.Sleep(2 * time.Second) // it is not time yet
-	f.awaitClient(true, 0)
+	f.checkClient(true)
 	stop()
 	stop = f.keep(f.again(s), target) // the worker is started again: what was counted stays counted
-	f.awaitClient(false, 20*time.Second)
+	f.awaitClient(false)
 	if got := f.record(); !got.Self || got.State != topology.FenceHolding {
 		t.Errorf("%+v", got)
 	}
 	stop()
 	revive()
 	f.keep(f.again(s), target)
-	f.awaitClient(true, 20*time.Second)
+	f.awaitClient(true)
 	f.awaitState(topology.FenceLifted)
 }
 
@@ -311,7 +310,7 @@ func TestNoSelfFenceWhileSomebodyIsReached(t *testing.T) {
 	f.isolate(2)
 	f.keep(f.worker(true))
 	time.Sleep(10 * checkOften)
-	f.awaitClient(true, 0)
+	f.checkClient(true)
 }
 
 // A self-fenced server stays fenced when the other side has claimed meanwhile.
@@ -320,12 +319,12 @@ func TestASelfFenceBecomesOneForGood(t *testing.T) {
 	s, target := f.worker(false)
 	revive := f.isolate(2)
 	f.keep(s, target)
-	f.awaitClient(false, 30*time.Second)
+	f.awaitClient(false)
 	revive()
 	f.claim(t, 2, "op-2")
 	f.awaitState(topology.FenceCommitted)
 	time.Sleep(4 * checkOften)
-	f.awaitClient(false, 0)
+	f.checkClient(false)
 }
 
 func TestIsolationCounts(t *testing.T) {

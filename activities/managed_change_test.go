@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/smartdr/smartdr/internal/catalog"
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -314,12 +315,10 @@ func TestKeeperFollowsTheCatalog(t *testing.T) {
 
 func awaitGone(t *testing.T, s *postgres.Server, pid int) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) { // nothing announces it
-		if now, running := s.Running(t.Context()); !running || now != pid {
-			return
-		}
-	}
-	t.Fatal("it still runs")
+	devtest.Until(t, "the server's process to be gone", func() bool {
+		now, running := s.Running(t.Context())
+		return !running || now != pid
+	})
 }
 
 func TestStartsSlowDown(t *testing.T) {

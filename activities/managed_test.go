@@ -9,12 +9,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/smartdr/smartdr/internal/catalog"
+	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/objectstore"
@@ -39,12 +39,13 @@ func newHome(t *testing.T) home {
 func newHomeOf(t *testing.T, bin postgres.Binaries) home {
 	t.Helper()
 	site := Site{Region: "east", Host: "east-1", Stores: map[string]objectstore.Store{"east": devtest.Store(t)}, Log: slog.New(slog.DiscardHandler)}
-	site.Catalog = &catalog.Catalog{Stores: site.Stores, Timeout: time.Second, Log: site.Log}
+	site.Catalog = &catalog.Catalog{Stores: site.Stores, Timeout: slow, Log: site.Log}
 	_, err := site.Catalog.Create(t.Context(), topology.Group{
 		ID: topology.NewGroupID(), Name: "prod", Primary: "east", SmartDR: true, Firewall: topology.Firewall{Ranges: []string{"127.0.0.0/8"}},
 	})
 	check(t, err)
-	port := postgrestest.FreePort(t)
+	port, err := devenv.FreePorts(10)
+	check(t, err)
 	h := home{bin: bin, control: &Control{Site: site}, Target: &Target{Site: site, Hosting: Hosting{
 		DataDir: postgrestest.TempDir(t), Listen: "127.0.0.1", AdvertiseHost: "127.0.0.1", FirstPort: port, LastPort: port + 9, BinDirs: []string{bin.BinDir},
 		MemoryBytes: 8 << 30, CPUs: 8,
@@ -55,7 +56,7 @@ func newHomeOf(t *testing.T, bin postgres.Binaries) home {
 
 // killAll ends every server below the data folder: the test made them.
 func (h home) killAll(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), devtest.Patience)
 	defer cancel()
 	dirs, _ := filepath.Glob(filepath.Join(h.DataDir, "*", "*", "e*"))
 	for _, dir := range dirs {

@@ -7,8 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -120,14 +120,11 @@ func serveFrom(t *testing.T, s *postgres.Server, dir string) (root string) {
 // awaitAnother waits until the server takes connections in another process than pid.
 func awaitAnother(t *testing.T, s *postgres.Server, pid int) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) { // nothing announces it
+	devtest.Until(t, "somebody to start it again", func() bool {
 		if now, running := s.Running(t.Context()); !running || now == pid {
-			continue
+			return false
 		}
-		if conn, err := postgres.Open(t.Context(), s.Source("postgres")); err == nil {
-			check(t, conn.Close(t.Context()))
-			return
-		}
-	}
-	t.Fatal("nobody started it again")
+		conn, err := postgres.Open(t.Context(), s.Source("postgres"))
+		return err == nil && conn.Close(t.Context()) == nil
+	})
 }

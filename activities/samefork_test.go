@@ -40,12 +40,12 @@ func TestBothSidesWentToTheSameTimelineAtTheSamePlace(t *testing.T) {
 	if _, err := as(t, s.Fence, f.input("op-2", false)); typeOf(err) != string(fault.Diverged) {
 		t.Errorf("the server that serves: %v", err)
 	}
-	f.awaitClient(true, 0)
+	f.awaitClient(true)
 	at(local)
 	f.server = local
-	f.awaitClient(true, 0)
+	f.awaitClient(true)
 	stop := f.keep(s, target)
-	f.awaitClient(false, 20*time.Second)
+	f.awaitClient(false)
 	if got := f.awaitState(topology.FenceCommitted); got.Worth != topology.FenceProven || got.End.Timeline != 2 {
 		t.Errorf("%+v", got)
 	}
@@ -55,7 +55,7 @@ func TestBothSidesWentToTheSameTimelineAtTheSamePlace(t *testing.T) {
 		t.Errorf("the tail is %+v, %v", tail, err)
 	}
 	f.server = remote
-	f.awaitClient(true, 0)
+	f.awaitClient(true)
 }
 
 // promotedTwice stops a server and promotes two of its standbys, where it ended.
@@ -108,7 +108,7 @@ func (f *fenced) shipAs(t *testing.T, s *postgres.Server, id string) topology.Li
 	postgrestest.Exec(t, s, "postgres", "CREATE TABLE remote (n int)")
 	end, err := wal.ParseLSN(postgrestest.Query(t, s, "postgres", "SELECT pg_current_wal_flush_lsn()"))
 	check(t, err)
-	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	ctx, stop := context.WithTimeout(t.Context(), devtest.Patience)
 	defer stop()
 	w := ship.WAL{Source: source, Slot: "as_newer", Group: "prod", Workspace: "main", Lineage: l, Epoch: 2, CutAfter: 100 * time.Millisecond, AnnounceEvery: 100 * time.Millisecond,
 		Log: slog.New(slog.DiscardHandler), Destinations: []ship.Destination{{Region: "west", Store: f.stores["west"]}, {Region: "east", Store: f.stores["east"]}}}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/smartdr/smartdr/internal/archive"
 	"github.com/smartdr/smartdr/internal/catalog"
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
 	"github.com/smartdr/smartdr/internal/snapshot"
@@ -165,8 +166,7 @@ func TestWatchSnapshot(t *testing.T) {
 		t.Errorf("nothing changed: %+v, %v", got, err)
 	}
 	w.choose(t, "app", "spare")
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
+	ctx := devtest.Context(t)
 	if reason, err := source.watchSnapshot(ctx, in, 50*time.Millisecond); err != nil || !strings.Contains(reason, "database spare") {
 		t.Errorf("one was added: %q, %v", reason, err)
 	}

@@ -48,9 +48,12 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// slow is how long catalogs wait here for a bucket that is dead: long enough for one that is busy.
+const slow = 3 * time.Second
+
 // process is another process's view of the buckets.
 func (w *world) process() *catalog.Catalog {
-	return &catalog.Catalog{Stores: w.Stores, Timeout: time.Second, Log: w.Log}
+	return &catalog.Catalog{Stores: w.Stores, Timeout: slow, Log: w.Log}
 }
 
 func (w *world) update(t *testing.T, change func(*topology.Group)) {

@@ -215,7 +215,7 @@ func TestWhatAWorkflowSaysIsSaidAgain(t *testing.T) {
 		first <- err
 	}()
 	devtest.Until(t, "a second configuration is refused", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		_, err := p.Configure(ctx, ConfigureRequest{Group: "held", Secondary: "west"})
 		return ClassOf(err) == Conflict

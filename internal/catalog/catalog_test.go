@@ -64,7 +64,7 @@ func TestUnknownGroupIsMissingOnlyIfEveryBucketSaysSo(t *testing.T) {
 	if !errors.Is(err, ErrUnseen) {
 		t.Errorf("%v is not ErrUnseen", err)
 	}
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > 3*w.Timeout {
 		t.Errorf("a dead bucket cost %s", took)
 	}
 }
@@ -246,12 +246,12 @@ func TestASilentBucketIsWaitedForOnce(t *testing.T) {
 	w := configured(t)
 	revive := w.kill("east")
 	c := w.process()
-	must(c.Load(t.Context(), "prod"))(t) // takes the whole timeout, 1 s
+	must(c.Load(t.Context(), "prod"))(t) // takes the whole timeout
 	began := time.Now()
 	for range 4 {
 		must(c.Load(t.Context(), "prod"))(t)
 	}
-	if took := time.Since(began); took > 900*time.Millisecond {
+	if took := time.Since(began); took >= c.Timeout {
 		t.Errorf("4 more reads took %s", took)
 	}
 	revive()

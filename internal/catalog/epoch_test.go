@@ -158,10 +158,12 @@ func TestAClaimWhileTheAuthorityMoves(t *testing.T) {
 func TestAClaimThatComesTooLateForTheMoveIsMadeAgain(t *testing.T) {
 	w := configured(t)
 	decision := regexp.MustCompile(`/group\.json$`)
-	w.faults["west"].Add(objectstore.Rule{Ops: objectstore.OpPut, Keys: decision, Slow: time.Second, Times: 1})
+	w.faults["west"].Add(objectstore.Rule{Ops: objectstore.OpPut, Keys: decision, Slow: 5 * time.Second, Times: 1})
 	late := make(chan error)
 	go func() {
-		_, err := w.process().ClaimEpoch(t.Context(), claimBy("late", 2))
+		c := w.process()
+		c.Timeout = time.Minute
+		_, err := c.ClaimEpoch(t.Context(), claimBy("late", 2))
 		late <- err
 	}()
 	devtest.Until(t, "the late claim to be on its way", func() bool { return w.faults["west"].Struck() == 1 })

@@ -32,7 +32,7 @@ func newWorld(t *testing.T) *world {
 
 // process is another process's view of the same buckets.
 func (w *world) process() *Catalog {
-	c := &Catalog{Stores: map[string]objectstore.Store{}, Timeout: time.Second}
+	c := &Catalog{Stores: map[string]objectstore.Store{}, Timeout: 2 * time.Second}
 	for region, s := range w.stores {
 		c.Stores[region] = objectstore.WithFaults(s, w.faults[region])
 	}

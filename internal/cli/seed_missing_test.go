@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/missing"
 	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/wal"
@@ -142,7 +143,7 @@ func canned(_ workflow.Context, in workflows.MissingRowsInput) (workflows.Missin
 // startCanned runs a worker with the canned comparison, in a namespace of its own.
 func startCanned(t *testing.T, address string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), devtest.Patience)
 	defer cancel()
 	spaces, err := client.NewNamespaceClient(client.Options{HostPort: address})
 	if err != nil {

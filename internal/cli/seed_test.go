@@ -7,6 +7,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/smartdr/smartdr/internal/catalog"
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/wal"
@@ -20,7 +21,7 @@ func (w *world) seed(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: seed GROUP STATE")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), devtest.Patience)
 	defer cancel()
 	s := seeding{catalog: w.catalog(ts, ctx), group: args[0], now: time.Now().UTC()}
 	steps := map[string][]func(context.Context) error{
@@ -204,7 +205,7 @@ func (s seeding) end(ctx context.Context) error {
 
 // hosts announces one host that is there and one that was there an hour ago.
 func (w *world) hosts(ts *testscript.TestScript, _ bool, _ []string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), devtest.Patience)
 	defer cancel()
 	c, now := w.catalog(ts, ctx), time.Now().UTC()
 	size, err := topology.ParseSize("S-1")

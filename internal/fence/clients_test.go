@@ -22,7 +22,7 @@ import (
 func TestClientsGoOnFromAFencedServer(t *testing.T) {
 	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
 		left, serves := newWorld(t, bin, nil), newWorld(t, bin, nil)
-		given := fmt.Sprintf("postgresql://app@127.0.0.1:%d,127.0.0.1:%d/shop?sslmode=disable&target_session_attrs=read-write&connect_timeout=3",
+		given := fmt.Sprintf("postgresql://app@127.0.0.1:%d,127.0.0.1:%d/shop?sslmode=disable&target_session_attrs=read-write&connect_timeout=60",
 			left.server.Port, serves.server.Port)
 		for _, c := range []struct {
 			name    string

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
@@ -31,7 +30,7 @@ func TestFencingAndLiftingAreCutShort(t *testing.T) {
 	before := w.state()
 	for cut := 2; ; cut += step() {
 		p := newProxy(t, w, cut)
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), devtest.Patience)
 		_, err := fence.Apply(ctx, p.source(), w.options("op-1"))
 		whole := err == nil
 		w.seen(cut)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/missing"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -24,7 +25,7 @@ func TestMergeBeyondWorkMem(t *testing.T) {
 		set := manyTransactions(t, n)
 		conn := postgrestest.Open(t, s, "postgres")
 		defer conn.Close(context.Background())
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*devtest.Patience)
 		defer cancel()
 		sum, err := missing.Merge(ctx, missing.MergeInput{Conn: conn, Apply: true, Whole: true, Undo: func(context.Context, missing.Undo) error { return nil },
 			Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(set)), nil }})

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/missing"
 	"github.com/smartdr/smartdr/internal/postgres"
@@ -37,7 +38,7 @@ func (h *mergeHistory) waitBlocked() {
 	h.t.Helper()
 	conn := postgrestest.Open(h.t, h.server, h.active)
 	defer conn.Close(context.Background())
-	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(devtest.Patience); ; time.Sleep(5 * time.Millisecond) {
 		var blocked bool
 		if err := conn.QueryRow(h.t.Context(), `select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')`).Scan(&blocked); err != nil {
 			h.t.Error(err)

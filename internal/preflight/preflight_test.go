@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -126,9 +125,7 @@ func TestWhatWorksButShouldBeKnown(t *testing.T) {
 
 func check(t *testing.T, src topology.Source, opts preflight.Options) preflight.Report {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	r, err := preflight.Check(ctx, src, opts)
+	r, err := preflight.Check(devtest.Context(t), src, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
 	"github.com/smartdr/smartdr/internal/replication"
@@ -49,7 +49,7 @@ func startSource(t *testing.T, bin postgres.Binaries, init *postgres.InitOptions
 
 func (src *source) connect(t *testing.T) *replication.Conn {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), devtest.Patience)
 	defer cancel()
 	c, err := replication.Connect(ctx, postgrestest.Source(src.server, "postgres", "postgres"), "test")
 	postgrestest.Check(t, err)
@@ -112,7 +112,7 @@ func (src *source) end(t *testing.T) wal.LSN {
 // switchTimeline replaces the primary by a promoted standby of it.
 func (src *source) switchTimeline(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), devtest.Patience)
 	defer cancel()
 	standby := postgrestest.StartStandby(t, src.server)
 	postgrestest.WaitReplayed(t, src.server, standby)

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
@@ -188,7 +187,7 @@ func restoredPath(m *snapshot.Manifest, dir, path string) string {
 // copied as files.
 func startAndCount(t *testing.T, k taken, dir string, databases ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), devtest.Patience)
 	defer cancel()
 	postgrestest.Check(t, k.source.Stop(ctx, postgres.Fast))
 	copyWAL(t, k, dir)

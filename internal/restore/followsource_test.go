@@ -89,7 +89,7 @@ func (l *line) standby(t *testing.T) restore.FollowInput {
 // followTo follows until an end is replayed, within a time that no test here needs.
 func followTo(t *testing.T, in restore.FollowInput, end wal.LSN) (restore.Followed, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), devtest.Patience)
 	defer cancel()
 	in.Target = &wal.Position{Timeline: 1, LSN: end}
 	if len(in.Legs) > 1 || in.Legs[0].Lineage.Start.Timeline != 1 {
@@ -150,7 +150,7 @@ func (f *following) stop(t *testing.T) {
 // await waits until a standby serves what a query is to say.
 func (f *following) await(t *testing.T, in restore.FollowInput, sql, want string) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(devtest.Patience)
 	for {
 		select {
 		case <-f.done:
@@ -168,7 +168,7 @@ func (f *following) await(t *testing.T, in restore.FollowInput, sql, want string
 
 func tryQuery(t *testing.T, s *postgres.Server, sql string) (got string, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), devtest.Patience)
 	defer cancel()
 	server := *s
 	server.Superuser = "postgres"

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/smartdr/smartdr/internal/archive"
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -128,7 +129,7 @@ func TestFollowHasReplayedWhatALocalFailoverLost(t *testing.T) {
 	l.all(t)
 	select {
 	case <-f.done:
-	case <-time.After(time.Minute):
+	case <-time.After(devtest.Patience):
 		t.Fatal("it goes on")
 	}
 	if !fault.Is(f.err, fault.Diverged) || fault.HintOf(f.err) == "" {

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
@@ -149,7 +149,7 @@ func TestAFolderFromOlderOnesReplaysToTheSameBytes(t *testing.T) {
 // replay lets a standby replay all WAL that its source has, and ends it.
 func replay(t *testing.T, k taken, dir string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), devtest.Patience)
 	defer cancel()
 	copyWAL(t, k, dir)
 	s := postgrestest.NewServer(t, k.source.Bin)
