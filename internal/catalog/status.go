@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/topology"
 )
@@ -50,44 +52,31 @@ func (c *Catalog) workspaceStatus(ctx context.Context, regions []string, g *topo
 	w := &g.Workspaces[i]
 	s := topology.WorkspaceStatus{Workspace: w.Name}
 	o := topology.Observation{Group: g, Workspace: w, Now: now}
-	var errs [6]error
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		d, err := newestAnnounced[walDocument](ctx, c, regions, g.Name, w.Name, walFile)
-		if errs[0] = known(err); err == nil {
-			s.WAL, o.WAL = &d.WALProgress, &d.WALProgress
-		}
-	})
-	wg.Go(func() {
-		d, err := newestAnnounced[snapshotDocument](ctx, c, regions, g.Name, w.Name, snapshotFile)
-		if errs[1] = known(err); err == nil {
-			s.Snapshot, o.Snapshot = &d.SnapshotProgress, &d.SnapshotProgress
-		}
-	})
-	wg.Go(func() {
-		d, err := newestAnnounced[Metadata](ctx, c, regions, g.Name, w.Name, metadataFile)
-		if errs[2] = known(err); err == nil {
-			o.Databases = d.Databases
-		}
-	})
+	var reads errgroup.Group
+	reads.Go(announcedTo(ctx, c, regions, g, w, walFile, func(d walDocument) { s.WAL, o.WAL = &d.WALProgress, &d.WALProgress }))
+	reads.Go(announcedTo(ctx, c, regions, g, w, snapshotFile, func(d snapshotDocument) { s.Snapshot, o.Snapshot = &d.SnapshotProgress, &d.SnapshotProgress }))
+	reads.Go(announcedTo(ctx, c, regions, g, w, metadataFile, func(d Metadata) { o.Databases = d.Databases }))
 	if _, kept := w.Standbys[g.Other(g.Active)]; kept {
-		wg.Go(func() {
-			d, err := newestAnnounced[standbyDocument](ctx, c, regions, g.Name, w.Name, standbyFile)
-			if errs[5] = known(err); err == nil {
-				s.Standby = &d.StandbyProgress
-			}
-		})
+		reads.Go(announcedTo(ctx, c, regions, g, w, standbyFile, func(d standbyDocument) { s.Standby = &d.StandbyProgress }))
 	}
-	wg.Go(func() { s.Fences, errs[4] = c.fencesIn(ctx, regions, g.Name, w) })
-	wg.Go(func() { s.Tails, errs[3] = c.tailsIn(ctx, regions, g, w.Name) })
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return s, err
-		}
+	reads.Go(func() (err error) { s.Fences, err = c.fencesIn(ctx, regions, g.Name, w); return err })
+	reads.Go(func() (err error) { s.Tails, err = c.tailsIn(ctx, regions, g, w.Name); return err })
+	if err := reads.Wait(); err != nil {
+		return s, err
 	}
 	s.Databases = topology.DatabaseStatuses(o)
 	return s, nil
+}
+
+// announcedTo returns a read of what was announced last of a workspace, which goes to take if there is anything.
+func announcedTo[T announcement](ctx context.Context, c *Catalog, regions []string, g *topology.Group, w *topology.Workspace, file string, take func(T)) func() error {
+	return func() error {
+		d, err := newestAnnounced[T](ctx, c, regions, g.Name, w.Name, file)
+		if err == nil {
+			take(d)
+		}
+		return known(err)
+	}
 }
 
 // known drops what only means that there is nothing yet.
