@@ -26,7 +26,7 @@ func TestCommandLine(t *testing.T) {
 	s.fails(4, "group", "create", "-f", env.GroupPath())
 	s.fails(3, "failover", "--group", devenv.GroupName, "--yes")
 	s.fails(2, "configure", "--group", devenv.GroupName, "--secondary", devenv.Secondary, "--database", "nope")
-	s.ok("configure", "--group", devenv.GroupName, "--secondary", devenv.Secondary, "--wait", "--timeout", "2m")
+	s.ok("configure", "--group", devenv.GroupName, "--secondary", devenv.Secondary, "--wait", "--timeout", devtest.Patience.String())
 
 	var st topology.GroupStatus
 	s.json(&st, "status")
@@ -46,7 +46,7 @@ func TestCommandLine(t *testing.T) {
 	if out := s.ok("failover", "--group", devenv.GroupName, "--dry-run"); !strings.Contains(out, "seems lost") {
 		t.Errorf("the preview:\n%s", out)
 	}
-	if out := s.ok("failover", "--group", devenv.GroupName, "--yes", "--timeout", "3m"); !strings.Contains(out, "✓ Publish") {
+	if out := s.ok("failover", "--group", devenv.GroupName, "--yes", "--timeout", devtest.Patience.String()); !strings.Contains(out, "✓ Publish") {
 		t.Errorf("the phases were not shown:\n%s", out)
 	}
 	s.fails(2, "failover", "--group", devenv.GroupName, "--to", devenv.Secondary, "--yes")
@@ -89,7 +89,7 @@ func startEnv(t *testing.T) *devenv.Env {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), devtest.Patience)
 		defer cancel()
 		if err := env.Stop(ctx); err != nil {
 			t.Error(err)
@@ -110,7 +110,7 @@ func (s smartdr) run(args ...string) (stdout, stderr string, code int) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(s.t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*devtest.Patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(os.Environ(), "SMARTDR_CONFIG="+s.env.ConfigPath())

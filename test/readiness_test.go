@@ -21,7 +21,7 @@ func TestReadiness(t *testing.T) {
 	s := smartdr{t: t, env: env}
 	s.ok("group", "create", "-f", env.GroupPath())
 	s.fails(7, "readiness")
-	s.ok("configure", "--group", devenv.GroupName, "--secondary", devenv.Secondary, "--wait", "--timeout", "2m")
+	s.ok("configure", "--group", devenv.GroupName, "--secondary", devenv.Secondary, "--wait", "--timeout", devtest.Patience.String())
 
 	s.awaitReady()
 	s.ok("readiness")

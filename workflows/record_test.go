@@ -70,7 +70,7 @@ func startPath(t *testing.T) *path {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), devtest.Patience)
 		defer cancel()
 		if err := env.Stop(ctx); err != nil {
 			t.Error(err)
@@ -143,7 +143,7 @@ func (p *path) status() (s topology.GroupStatus, err error) {
 // await asks for the status until it is what the test waits for.
 func (p *path) await(what string, is func(topology.GroupStatus) bool) {
 	p.t.Helper()
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(devtest.Patience)
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -153,7 +153,7 @@ func (p *path) await(what string, is func(topology.GroupStatus) bool) {
 		}
 		if time.Now().After(deadline) {
 			b, _ := json.MarshalIndent(s, "", " ")
-			p.t.Fatalf("%s: not within 90 s; %v\n%s", what, err, b)
+			p.t.Fatalf("%s: not within %s; %v\n%s", what, devtest.Patience, err, b)
 		}
 		<-tick.C
 	}

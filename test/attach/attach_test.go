@@ -87,9 +87,9 @@ func (w *world) quiet(b topology.Branch) {
 			t.Errorf("%s: %s, want %s", query, got, want)
 		}
 	}
-	if got := w.ask(w.feed, "postgres", "select count(*)::text from pg_replication_slots where slot_name = 'news' and active"); got != "1" {
-		t.Error("the group's server does not hold its publisher's slot any more")
-	}
+	w.until("the group's server to hold its publisher's slot still", func() (bool, error) {
+		return w.ask(w.feed, "postgres", "select count(*)::text from pg_replication_slots where slot_name = 'news' and active") == "1", nil
+	})
 	for _, wal := range []string{"select pg_switch_wal()::text", "select pg_switch_wal()::text"} {
 		w.ask(s, "postgres", wal)
 	}

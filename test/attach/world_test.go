@@ -103,7 +103,7 @@ func (w *world) fill(feed *devenv.Postgres) {
 func (w *world) replicate() {
 	w.smartdr("group", "create", "-f", w.env.GroupPath())
 	w.smartdr("group", "change", "--group", group, "--firewall", "127.0.0.0/8")
-	w.smartdr("configure", "--group", group, "--secondary", devenv.Secondary, "--database", app, "--wait", "--timeout", "5m")
+	w.smartdr("configure", "--group", group, "--secondary", devenv.Secondary, "--database", app, "--wait", "--timeout", devtest.Patience.String())
 }
 
 func (w *world) smartdr(args ...string) string {

@@ -43,7 +43,7 @@ func newGrove(t *testing.T) *grove {
 	g.Exec(g.Env.Server.Server, "app", "create table t (n int primary key)", "alter table t owner to "+teller)
 	g.SmartDR("group", "create", "-f", g.Env.GroupPath())
 	g.SmartDR("group", "change", "--group", groveGroup, "--firewall", "127.0.0.0/8")
-	g.SmartDR("configure", "--group", groveGroup, "--secondary", devenv.Secondary, "--wait", "--timeout", "5m")
+	g.SmartDR("configure", "--group", groveGroup, "--secondary", devenv.Secondary, "--wait", "--timeout", devtest.Patience.String())
 	return g
 }
 

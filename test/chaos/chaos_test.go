@@ -197,7 +197,7 @@ func (c *chaos) must(err error) {
 // play makes one move, and checks what must hold after it.
 func (c *chaos) play(m move) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(c.t.Context(), 4*devtest.Patience)
 	defer cancel()
 	c.must(c.in.Written(ctx, 20))
 	if m.kind == estate.Failover {

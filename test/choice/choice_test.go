@@ -195,7 +195,7 @@ func (w *world) refuseToGoBackTooEarly() {
 	w.Helper()
 	w.must(w.env.Regions[home].Gateway.Kill())
 	// It is waited for until it is refused: one that goes on could be done once that bucket is back.
-	out, err := w.try("failover", group, "--to", home, "--yes", "--force", "--timeout", "5m")
+	out, err := w.try("failover", group, "--to", home, "--yes", "--force", "--timeout", devtest.Patience.String())
 	if err == nil {
 		w.Fatalf("it was not refused: %s", out)
 	}

@@ -175,7 +175,7 @@ func (w *world) settled() (all []string) {
 	devtest.Until(w, "the buckets to come to rest", func() bool {
 		before := all
 		all = w.objects()
-		time.Sleep(200 * time.Millisecond) // a request of a worker that was stopped is over long before
+		time.Sleep(time.Second) // a request of a worker that was stopped is over long before
 		return before != nil && slices.Equal(before, all)
 	})
 	return all

@@ -117,7 +117,7 @@ func TestARegionIsLost(t *testing.T) {
 	}
 	group := []string{"--group", devenv.GroupName}
 	smartdr("group", "create", "-f", env.GroupPath())
-	smartdr(append([]string{"configure", "--secondary", devenv.Secondary, "--wait", "--timeout", "2m"}, group...)...)
+	smartdr(append([]string{"configure", "--secondary", devenv.Secondary, "--wait", "--timeout", devtest.Patience.String()}, group...)...)
 
 	if out := smartdr(append([]string{"hooks", "test"}, group...)...); !strings.Contains(out, "200 OK") || !strings.Contains(out, "exit code 0") {
 		t.Errorf("a test of the hooks:\n%s", out)
@@ -126,7 +126,7 @@ func TestARegionIsLost(t *testing.T) {
 	writesThrough(t, env, given, env.Server.Port)
 
 	check(t, env.KillRegion(t.Context(), devenv.Primary))
-	smartdr(append([]string{"failover", "--yes", "--timeout", "4m"}, group...)...)
+	smartdr(append([]string{"failover", "--yes", "--timeout", devtest.Patience.String()}, group...)...)
 
 	serving := people.await(t, workflows.EventServing)
 	if len(serving.Endpoint.Hosts) != 1 || !strings.Contains(given, fmt.Sprintf(":%d", serving.Endpoint.Hosts[0].Port)) || serving.Region != devenv.Secondary || serving.Workspace != "main" {
@@ -202,7 +202,7 @@ func writesThrough(t *testing.T, env *devenv.Env, given string, port int) {
 		t.Log("psql is not there: not tried")
 		return
 	}
-	cmd := exec.CommandContext(t.Context(), "psql", given+"&connect_timeout=3", "-XAtc", "SELECT inet_server_port() FROM pg_create_restore_point('a write')")
+	cmd := exec.CommandContext(t.Context(), "psql", given+"&connect_timeout=60", "-XAtc", "SELECT inet_server_port() FROM pg_create_restore_point('a write')")
 	cmd.Env = append(os.Environ(), "PGPASSWORD="+strings.TrimSpace(string(password)))
 	out, err := cmd.CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != fmt.Sprint(port) {

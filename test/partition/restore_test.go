@@ -105,7 +105,7 @@ func (w *world) elsewhere(workspace string) *postgres.Server {
 	s.Port, s.Listen, s.Settings, s.DieWithParent = port, "", nil, true
 	w.Check(s.Own(dir))
 	w.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), devtest.Patience)
 		defer cancel()
 		_ = s.Kill(ctx) // it may never have run
 		if b, err := os.ReadFile(s.LogFile); w.Failed() && err == nil {

@@ -156,17 +156,22 @@ func (s *sides) wal(of side) *ship.WAL {
 // ship stores what a server has by now.
 func (s *sides) ship(of side) { s.shipTail(of) }
 
-// shipTail is ship for a lineage that newer ones have left.
+// shipTail is ship for a lineage that newer ones have left. It ships again, as the product does, where a bucket did not move for too long.
 func (s *sides) shipTail(of side, newer ...topology.Lineage) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), devtest.Patience)
 	defer cancel()
 	w, end := s.wal(of), s.end(of.server)
 	w.Newer = newer
-	b, err := w.ShipTail(ctx, func(context.Context) (wal.Position, error) { return end, nil })
-	devtest.Check(s, err)
-	if !b.Whole() {
-		s.Fatalf("of lineage %s was brought %+v, wanted %s", of.lineage.ID, b, end)
+	for {
+		b, err := w.ShipTail(ctx, func(context.Context) (wal.Position, error) { return end, nil })
+		devtest.Check(s, err)
+		if b.Whole() {
+			return
+		}
+		if ctx.Err() != nil {
+			s.Fatalf("of lineage %s was brought %+v, wanted %s", of.lineage.ID, b, end)
+		}
 	}
 }
 
@@ -195,7 +200,7 @@ func (s *sides) describe(server *postgres.Server) *postgres.Server {
 	c.Port, c.Listen, c.DieWithParent, c.Settings = port, "", true, map[string]string{"wal_keep_size": "512MB"}
 	devtest.Check(s, c.Own(dir))
 	s.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), devtest.Patience)
 		defer cancel()
 		devtest.Check(s, c.Kill(ctx))
 	})

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
@@ -116,7 +115,7 @@ func (p *place) config() string { return filepath.Join(p.dir, "smartdr.yaml") }
 func (p *place) smartdr(args ...string) (string, error) {
 	path, err := devenv.Tool("smartdr")
 	check(p.t, err)
-	ctx, cancel := context.WithTimeout(p.t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(p.t.Context(), 3*devtest.Patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(os.Environ(), p.variables()...)

@@ -56,7 +56,7 @@ func newLive(t *testing.T) *live {
 	l.exec("create table marks (n int primary key)", "grant select on marks to "+reader, "create table bulk (n int primary key, b text)")
 	l.ok("group", "create", "-f", env.GroupPath())
 	l.ok("group", "change", "--group", liveGroup, "--firewall", "127.0.0.0/8")
-	l.ok("configure", "--group", liveGroup, "--secondary", devenv.Secondary, "--wait", "--timeout", "5m")
+	l.ok("configure", "--group", liveGroup, "--secondary", devenv.Secondary, "--wait", "--timeout", devtest.Patience.String())
 	return l
 }
 

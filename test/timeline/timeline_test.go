@@ -43,7 +43,7 @@ func newWorld(t *testing.T) *world {
 	w.sql("postgres", "create database app")
 	w.sql("app", "create table orders (n int primary key)", "create table noise (n int)")
 	w.smartdr("group", "create", "-f", env.GroupPath())
-	w.smartdr("configure", "--group", devenv.GroupName, "--secondary", devenv.Secondary, "--wait", "--timeout", "5m")
+	w.smartdr("configure", "--group", devenv.GroupName, "--secondary", devenv.Secondary, "--wait", "--timeout", devtest.Patience.String())
 	return w
 }
 

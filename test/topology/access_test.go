@@ -83,6 +83,8 @@ func (w *world) setAccess(rules string) {
 	if err := p.WriteHBA(rules); err != nil {
 		w.t.Fatal(err)
 	}
+	inForceSince := func() (at time.Time) { w.scan(p, "postgres", "select pg_conf_load_time()", &at); return at }
+	before := inForceSince()
 	me, err := user.Current()
 	if err == nil {
 		err = appendTo(p.IdentFile(), fmt.Sprintf("ops %s app\nops somebody_else dba\n", me.Username))
@@ -93,9 +95,7 @@ func (w *world) setAccess(rules string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	devtest.Until(w.t, "the access rules to be in force", func() bool {
-		return sqlState(w.attempt(p, "127.0.0.15", "app", w.passwords["app"], shopDB, "select 1")) == ""
-	})
+	devtest.Until(w.t, "the access rules to be in force", func() bool { return inForceSince().After(before) })
 }
 
 func appendTo(path, text string) error {
@@ -129,7 +129,7 @@ func (w *world) knockAll(at func(*space) *postgres.Server) {
 // attempt connects as a role from an address of this host, or by the socket in a folder, and runs a statement.
 func (w *world) attempt(s *postgres.Server, from, role, password, database, statement string) error {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), devtest.Patience)
 	defer cancel()
 	cfg, err := pgx.ParseConfig("sslmode=disable")
 	if err != nil {

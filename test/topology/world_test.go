@@ -189,7 +189,7 @@ func (w *world) password(name string) string {
 // run executes statements as the superuser, each by itself in a session of its own.
 func (w *world) run(s *postgres.Server, database string, statements ...string) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), devtest.Patience)
 	defer cancel()
 	for _, statement := range statements {
 		conn, err := s.Open(ctx, database)
@@ -224,7 +224,7 @@ func (w *world) status() (s topology.GroupStatus, err error) {
 // replicate waits until every chosen database is in the secondary's bucket.
 func (w *world) replicate() {
 	w.t.Helper()
-	w.smartdr("configure", "--group", group, "--secondary", devenv.Secondary, "--database", strings.Join(chosen, ","), "--wait", "--timeout", "3m")
+	w.smartdr("configure", "--group", group, "--secondary", devenv.Secondary, "--database", strings.Join(chosen, ","), "--wait", "--timeout", devtest.Patience.String())
 }
 
 // startLoads lets a teller of every workspace make transfers until the server is gone.

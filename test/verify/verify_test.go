@@ -42,7 +42,7 @@ func newWorld(t *testing.T) *world {
 	check(t, env.Server.Exec(t.Context(), "postgres", "create database app"))
 	check(t, env.Server.Exec(t.Context(), "app", "create table orders (n int primary key, note text)"))
 	w.smartdr("group", "create", "-f", env.GroupPath())
-	w.smartdr("configure", "--group", devenv.GroupName, "--secondary", devenv.Secondary, "--wait", "--timeout", "5m")
+	w.smartdr("configure", "--group", devenv.GroupName, "--secondary", devenv.Secondary, "--wait", "--timeout", devtest.Patience.String())
 	return w
 }
 

@@ -10,12 +10,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/smartdr/smartdr/internal/api"
 	"github.com/smartdr/smartdr/internal/devenv"
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 )
 
 // exits runs the CLI, which must end with an exit code that scripts rely on.
@@ -61,7 +61,7 @@ func (w *world) commandsAtHome(t *testing.T) {
 	w.exits(2, "workspace", "create", "--group", group, "--name", "odd", "--set", "no_such_setting=1")
 	w.exits(4, "workspace", "create", "--group", group, "--name", "orders", "--size", "128MiB/0.1")
 	w.smartdr("group", "change", group, "--add-firewall", "192.0.2.0/24")
-	w.smartdr("configure", "--group", group, "--secondary", devenv.Secondary, "--wait", "--timeout", "90s")
+	w.smartdr("configure", "--group", group, "--secondary", devenv.Secondary, "--wait", "--timeout", devtest.Patience.String())
 	w.smartdr("databases", "remove", "--group", group, "main/"+bank)
 	w.exits(2, "databases", "add", "--group", group, "main/nope")
 	if out := w.smartdr("databases"); !strings.Contains(out, "left out") {
@@ -100,7 +100,7 @@ func (w *world) says(variable string, args ...string) (stdout, stderr string) {
 	w.t.Helper()
 	path, err := devenv.Tool("smartdr")
 	check(w.t, err)
-	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), devtest.Patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(os.Environ(), "SMARTDR_CONFIG="+w.env.ConfigPath(), variable)

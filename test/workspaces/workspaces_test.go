@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -214,7 +215,8 @@ func TestMixedGroupFailsOver(t *testing.T) {
 
 	home := w.server("orders")
 	l := w.write("orders")
-	await(t, l, 500) // for a few seconds, so that the first of them are shipped
+	await(t, l, 500)
+	w.shippedSome(t, "orders", l.Commits()[0].After)
 	check(t, w.env.KillRegion(t.Context(), devenv.Primary))
 	cut := time.Now()
 	l.Wait()
@@ -236,6 +238,17 @@ func TestMixedGroupFailsOver(t *testing.T) {
 	w.homeStaysDown(t, home)
 	w.manageAway(t)
 	w.commandsAtTheEnd(t)
+}
+
+// shippedSome waits until the secondary's bucket holds a workspace up to a position.
+func (w *world) shippedSome(t *testing.T, name string, up wal.LSN) {
+	t.Helper()
+	devtest.Until(t, "the first commits of "+name+" to be shipped", func() bool {
+		s, err := w.status()
+		return err == nil && slices.ContainsFunc(s.Workspaces, func(ws topology.WorkspaceStatus) bool {
+			return ws.Workspace == name && ws.WAL != nil && ws.WAL.Cursor(devenv.Secondary) != nil && ws.WAL.Cursor(devenv.Secondary).Point.RecordEnd >= up
+		})
+	})
 }
 
 func (w *world) lastOperation() (last topology.Operation) {
