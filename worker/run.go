@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/contrib/envconfig"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/worker"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/smartdr/smartdr/activities"
 	"github.com/smartdr/smartdr/internal/catalog"
@@ -111,31 +112,29 @@ func load(o options) (*config.Config, config.Region, error) {
 	return cfg, region, err
 }
 
-// work polls the queues until ctx is done, or one of the pollers gives up, or another machine has this host's name.
+// work does what a host does until ctx is done, or one of the pollers gives up, or another machine has this host's name.
 func work(ctx context.Context, c client.Client, target *activities.Target) error {
-	site := target.Site
-	failed := make(chan error, 4)
-	source := &activities.Source{Site: site, Answers: answers(c), DataDir: target.DataDir}
-	workers := pollers(c, target, source, func(err error) { failed <- fmt.Errorf("polling failed: %w", err) })
-	for _, w := range workers {
-		if err := w.Start(); err != nil {
-			return fmt.Errorf("start polling: %w", err)
-		}
-		defer w.Stop()
-	}
-	site.Log.InfoContext(ctx, "working", "queues", queues(site))
-	go activities.KeepBranches(ctx, &activities.Control{Site: site, Temporal: c}, target, workflows.BranchReplicationOf)
-	go func() {
-		if err := keep(ctx, source, target); err != nil {
-			failed <- err
-		}
-	}()
-	select {
-	case <-ctx.Done():
+	source := &activities.Source{Site: target.Site, Answers: answers(c), DataDir: target.DataDir}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return keep(ctx, source, target) })
+	g.Go(func() error {
+		activities.KeepBranches(ctx, &activities.Control{Site: target.Site, Temporal: c}, target, workflows.BranchReplicationOf)
 		return nil
-	case err := <-failed:
-		return err
-	}
+	})
+	g.Go(func() error {
+		failed := make(chan error, 4)
+		gaveUp := func(err error) { failed <- fmt.Errorf("polling failed: %w", err) }
+		stop := poll(ctx, target.Log, func() []worker.Worker { return pollers(c, target, source, gaveUp) })
+		defer stop()
+		target.Log.InfoContext(ctx, "working", "queues", queues(target.Site))
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return err
+		}
+	})
+	return g.Wait()
 }
 
 // queues are those of anywhere, of the region, and of this host.
