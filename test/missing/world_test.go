@@ -14,9 +14,11 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/missing"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
+	"github.com/smartdr/smartdr/internal/postgres/postgrestest/scratch"
 	"github.com/smartdr/smartdr/internal/wal"
 )
 
@@ -90,7 +92,7 @@ func makeTemplate(t testing.TB, bin postgres.Binaries) *postgres.Server {
 	makeDatabases(t, made)
 	check(t, made.Stop(t.Context(), postgres.Fast))
 	kept := *made
-	dir, err := os.MkdirTemp("", "sdr")
+	dir, err := os.MkdirTemp(scratch.Dir(t), "sdr")
 	check(t, err)
 	templates.dirs = append(templates.dirs, dir)
 	kept.DataDir = filepath.Join(dir, "data")
@@ -172,7 +174,7 @@ func (r *reading) start(at wal.LSN) {
 	check(t, r.s.Start(t.Context()))
 	conn := postgrestest.Open(t, r.s, "postgres")
 	defer conn.Close(context.Background())
-	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(devtest.Patience); ; time.Sleep(5 * time.Millisecond) {
 		var replayed string
 		check(t, conn.QueryRow(t.Context(), "select pg_last_wal_replay_lsn()::text").Scan(&replayed))
 		got, err := wal.ParseLSN(replayed)

@@ -11,13 +11,14 @@ import (
 
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/objectstore"
+	"github.com/smartdr/smartdr/internal/postgres/postgrestest/scratch"
 )
 
 // Dir returns an empty folder that is removed after the test, and that other accounts can enter: as root, PostgreSQL
 // runs as one of these, and what testing.TB.TempDir makes is closed to them. Its path is short, for sockets.
 func Dir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "sdr")
+	dir, err := os.MkdirTemp(scratch.Dir(t), "sdr")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest/cluster"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest/ports"
+	"github.com/smartdr/smartdr/internal/postgres/postgrestest/scratch"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
@@ -94,7 +95,7 @@ func InTurn(t *testing.T, test func(t *testing.T, bin postgres.Binaries)) {
 // TempDir makes a folder that servers can reach, also when the test runs as root and servers do not.
 func TempDir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "sdr")
+	dir, err := os.MkdirTemp(scratch.Dir(t), "sdr")
 	if err != nil {
 		t.Fatal(err)
 	}
