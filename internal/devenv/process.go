@@ -34,7 +34,7 @@ type Command struct {
 
 // readyWithin is how long a server may take to get ready where the caller's ctx says nothing shorter. Generous: on a
 // busy host of two cores Temporal takes 10 s.
-const readyWithin = 90 * time.Second
+const readyWithin = 3 * time.Minute
 
 // Process is a server that was started and can be killed and started again.
 type Process struct {
@@ -141,8 +141,8 @@ func (p *Process) LogTail() string { return tail(p.command.LogFile) }
 // Kill ends the process with SIGKILL and waits until it is gone. Killing a process that has ended is no error.
 func (p *Process) Kill() error { return p.signal(syscall.SIGKILL, 0) }
 
-// Stop asks the process to end, and kills it after 10 s.
-func (p *Process) Stop() error { return p.signal(syscall.SIGTERM, 10*time.Second) }
+// Stop asks the process to end, and kills it after 30 s: a worker lets its activities finish for 20 s.
+func (p *Process) Stop() error { return p.signal(syscall.SIGTERM, 30*time.Second) }
 
 func (p *Process) signal(sig os.Signal, patience time.Duration) error {
 	p.turn.Lock()

@@ -143,7 +143,7 @@ func describe(s topology.GroupStatus) string {
 }
 
 // protectedWithin is how long a snapshot into a bucket that has just come back may take on a busy machine.
-const protectedWithin = 3 * time.Minute
+const protectedWithin = 5 * time.Minute
 
 // WaitProtected waits until a failover of the group as it serves now would work.
 func (e *Estate) WaitProtected(ctx context.Context) error {

@@ -27,7 +27,7 @@ var commands = map[string][]string{
 }
 
 // operateWithin is how long an operation may take with everything killed once in each phase.
-const operateWithin = 6 * time.Minute
+const operateWithin = 10 * time.Minute
 
 // Operate asks for an operation until it has ended, and returns its account. The command may be cut off, as a person's would be
 // whose Temporal dies; what it has started goes on, and is not asked for twice. An operation that did not complete is an error.
