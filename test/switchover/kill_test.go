@@ -17,9 +17,6 @@ import (
 // thirds is how many runs it takes to kill something in every step.
 const thirds = 3
 
-// underFire is how long a group may be without a writer while everything is killed again and again.
-const underFire = "3m"
-
 // TestAMoveWithSomethingKilledInEachPhase kills a worker, or Temporal, whenever a kind of activity of a switchover or of the failback
 // that follows begins for the first time: in a third of the steps, which depends on the PostgreSQL major; SMARTDR_TEST_FULL=1 runs
 // it on all majors, and kills in all steps.
@@ -63,7 +60,7 @@ func (w *world) moveUnderFire(kind, workflowID string, turn int) topology.Operat
 		})
 	})
 	check(w.t, w.Written(ctx, 20))
-	op, err := w.Operate(ctx, kind, "--max-gap", underFire)
+	op, err := w.Operate(ctx, kind, "--max-gap", gapCap.String())
 	cease()
 	fire.Wait()
 	w.t.Logf("%s: killed while %v, of %v", kind, struck, seen)
