@@ -28,7 +28,7 @@ var held struct {
 // Free returns a port on 127.0.0.1 that nobody listens on and that Free gives to nobody else on this host,
 // in this process or another one, until this process ends.
 func Free() (int, error) {
-	if err := os.MkdirAll(dir(), 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return 0, err
 	}
 	for range 1000 {
@@ -69,12 +69,11 @@ func reserveNext(first, n int) (bool, error) {
 	return true, nil
 }
 
-func dir() string {
-	return filepath.Join(os.TempDir(), fmt.Sprintf("smartdr-ports-%d", os.Getuid()))
-}
+// dir is shared by all that run on a machine: a test that gives what it tries another folder for temporary files changes nothing of it.
+var dir = filepath.Join(os.TempDir(), fmt.Sprintf("smartdr-ports-%d", os.Getuid()))
 
 func reserve(port int) (bool, error) {
-	f, err := os.OpenFile(filepath.Join(dir(), fmt.Sprint(port)), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, fmt.Sprint(port)), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return false, err
 	}
@@ -93,7 +92,7 @@ func reserve(port int) (bool, error) {
 
 // IfFree reserves a port, and returns 0 when it is taken.
 func IfFree(port int) int {
-	if err := os.MkdirAll(dir(), 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return 0
 	}
 	if ok, err := reserve(port); !ok || err != nil {
