@@ -104,11 +104,11 @@ func snapshotDamages() []damage {
 				return b.manifest(1)
 			}},
 		{name: "a chunk is altered", kind: altered, severity: lost, read: topology.VerifyAll, lost: everything, says: []string{"chunks are damaged", "cannot be restored"},
-			plant: func(b *bucket) string { _, _, bases := b.packs(1); return b.flip(b.pack(bases[0], "pack"), 100) }, more: -1},
+			plant: func(b *bucket) string { pack, at := b.base(1); return b.flip(b.pack(pack, "pack"), at) }, more: -1},
 		{name: "a pack is short", kind: altered, severity: damaged, says: []string{"instead of"},
 			plant: func(b *bucket) string { k := b.pack(b.onlyOf(1), "pack"); return b.put(k, b.get(k)[:len(b.get(k))-10]) }},
 		{name: "what deltas stand on is lost", kind: missing, severity: lost, lost: everything,
-			plant: func(b *bucket) string { _, _, bases := b.packs(1); return b.lose(b.pack(bases[0], "pack")) }},
+			plant: func(b *bucket) string { pack, _ := b.base(1); return b.lose(b.pack(pack, "pack")) }},
 		{name: "page fingerprints are altered", kind: altered, severity: note, read: topology.VerifyAll,
 			plant: func(b *bucket) string { return b.flip(b.keys("packs/", ".pages")[0], 20) }},
 	}

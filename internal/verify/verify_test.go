@@ -140,36 +140,54 @@ func (b *bucket) manifest(n int) string {
 	return snapshot.ManifestKey("prod", "orders", b.w.snapshots[n])
 }
 
-// packs returns the packs of which a snapshot needs something, and, of bases, those that hold what deltas stand on.
-func (b *bucket) packs(n int) (packs, deltas, bases []string) {
+// packs returns the packs of which a snapshot needs something.
+func (b *bucket) packs(n int) (ids []string) {
 	b.t.Helper()
-	m, err := snapshot.Load(b.t.Context(), b, "prod", "orders", b.w.snapshots[n])
-	check(b.t, err)
-	parts, err := snapshot.Locate(b.t.Context(), b, "prod", "orders", m.Wanted())
-	check(b.t, err)
-	of := map[snapshot.Hash]bool{}
+	parts, _ := b.parts(n)
 	for _, p := range parts {
-		packs = append(packs, p.ID)
+		ids = append(ids, p.ID)
+	}
+	return ids
+}
+
+// base returns where a chunk lies that deltas of a snapshot stand on.
+func (b *bucket) base(n int) (pack string, offset int) {
+	b.t.Helper()
+	parts, of := b.parts(n)
+	for _, p := range parts {
 		for _, e := range p.Entries {
-			if e.IsDelta() {
-				of[e.Base] = true
-				deltas = append(deltas, p.ID)
+			if of[e.Hash] {
+				return p.ID, int(e.Offset + e.Size/2)
 			}
 		}
 	}
+	b.t.Fatal("nothing stands on a chunk")
+	return "", 0
+}
+
+// parts are what a snapshot needs of packs, and the chunks that deltas among that stand on.
+func (b *bucket) parts(n int) (parts []snapshot.PackPart, of map[snapshot.Hash]bool) {
+	b.t.Helper()
+	m, err := snapshot.Load(b.t.Context(), b, "prod", "orders", b.w.snapshots[n])
+	check(b.t, err)
+	parts, err = snapshot.Locate(b.t.Context(), b, "prod", "orders", m.Wanted())
+	check(b.t, err)
+	of = map[snapshot.Hash]bool{}
 	for _, p := range parts {
-		if slices.ContainsFunc(p.Entries, func(e snapshot.Entry) bool { return of[e.Hash] }) {
-			bases = append(bases, p.ID)
+		for _, e := range p.Entries {
+			if e.IsDelta() {
+				of[e.Base] = true
+			}
 		}
 	}
-	return packs, deltas, bases
+	return parts, of
 }
 
 // onlyOf returns a pack that a snapshot needs and an earlier one does not.
 func (b *bucket) onlyOf(n int) string {
 	b.t.Helper()
-	later, _, _ := b.packs(n)
-	earlier, _, _ := b.packs(n - 1)
+	later := b.packs(n)
+	earlier := b.packs(n - 1)
 	for _, p := range later {
 		if !slices.Contains(earlier, p) {
 			return p
