@@ -242,7 +242,7 @@ func joinLegs(was, is []Leg) []Leg {
 }
 
 // RemoveStandby takes a standby away: the group's document forgets it, its server is stopped and its folder removed, unless it
-// was promoted, or an operation that is under way has it.
+// was promoted, or an operation that is under way has it, or may take it.
 func (t *Target) RemoveStandby(ctx context.Context, in StandbyInput) error {
 	p := beat(ctx)
 	defer p.end()
@@ -262,9 +262,14 @@ func (t *Target) ForgetStandby(ctx context.Context, in StandbyInput) error {
 
 func (t *Target) forgetStandby(ctx context.Context, in StandbyInput) error {
 	_, err := t.Catalog.Update(ctx, in.Group, func(g *topology.Group) error {
-		if w := g.Workspace(in.Workspace); w != nil && w.Standbys[in.Region].ID == in.ID {
-			delete(w.Standbys, in.Region)
+		w := g.Workspace(in.Workspace)
+		if w == nil || w.Standbys[in.Region].ID != in.ID {
+			return nil
 		}
+		if by := g.Operation; by != nil && by.ID != in.Operation {
+			return fault.Newf(fault.Fenced, "forget standby", "operation %s holds the group, and may have taken standby %s", by.ID, in.ID)
+		}
+		delete(w.Standbys, in.Region)
 		return nil
 	})
 	return err

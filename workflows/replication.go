@@ -253,7 +253,7 @@ func (e *entity) await(ctx workflow.Context, c *child) {
 	}
 	delete(e.running, id)
 	e.forget(c.Child)
-	if err != nil && FailureOf(err).Type == string(fault.Fenced) {
+	if isFenced(err) {
 		e.over = max(e.over, c.Epoch)
 	}
 }

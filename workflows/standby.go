@@ -23,7 +23,11 @@ func Standby(ctx workflow.Context, in StandbyInput) error {
 	}
 	s := &standby{in: in}
 	if in.Remove != nil {
-		return refuse(s.remove(ctx, *in.Remove))
+		err := s.remove(ctx, *in.Remove)
+		if isFenced(err) {
+			return nil // the group's entity asks again when the operation has ended
+		}
+		return refuse(err)
 	}
 	for turn := 0; turn < workspaceRun && !workflow.GetInfo(ctx).GetContinueAsNewSuggested(); turn++ {
 		if over, err := s.judge(ctx, s.keep(ctx)); over || err != nil {
@@ -86,7 +90,7 @@ func (s *standby) judge(ctx workflow.Context, err error) (over bool, _ error) {
 		return false, nil
 	case temporal.IsCanceledError(err) || ctx.Err() != nil:
 		return true, err
-	case failure.Type == string(fault.Fenced):
+	case isFenced(err):
 		return true, nil // another epoch, or an operation that has taken it: the group's entity knows what is wanted then
 	default:
 		workflow.SetCurrentDetails(ctx, "Stands still: "+failure.Message)
@@ -108,13 +112,15 @@ func orNone(err error) error {
 	return err
 }
 
+func isFenced(err error) bool { return err != nil && FailureOf(err).Type == string(fault.Fenced) }
+
 // remove takes a standby away. Where its host does not answer the document alone forgets it: the host removes the folder when it
-// is back.
+// is back. One that an operation has, or may take, stays.
 func (s *standby) remove(ctx workflow.Context, made topology.Standby) error {
 	in := s.input()
 	in.ID, in.Host = made.ID, made.Host
 	err := workflow.ExecuteActivity(asked(ctx, siteQueue(s.in.Region, made.Host), "take the standby of "+in.Workspace+" away"), target.RemoveStandby, in).Get(ctx, nil)
-	if err == nil || temporal.IsCanceledError(err) {
+	if err == nil || temporal.IsCanceledError(err) || isFenced(err) {
 		return err
 	}
 	return workflow.ExecuteActivity(asked(ctx, RegionQueue(s.in.Region), "forget the standby of "+in.Workspace), target.ForgetStandby, in).Get(ctx, nil)
