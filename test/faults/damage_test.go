@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/smartdr/smartdr/internal/devenv"
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/wal"
 )
@@ -70,7 +71,7 @@ func TestAFailoverNeverCompletesOverDamage(t *testing.T) {
 func damage(t *testing.T, path string, change func([]byte) []byte) (restore func()) {
 	t.Helper()
 	if change == nil {
-		aside := filepath.Join(t.TempDir(), "aside")
+		aside := filepath.Join(devtest.Dir(t), "aside") // where the bucket lies, too
 		if err := os.Rename(path, aside); err != nil {
 			t.Fatal(err)
 		}
