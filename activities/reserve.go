@@ -69,31 +69,57 @@ func (c *Control) planReservations(ctx context.Context, group string) ([]topolog
 	return all, nil
 }
 
-// hostFor places one workspace beside those that were placed before; "" where it has no room now.
+// hostFor places one workspace beside those whose place is kept already, and those that were placed before; "" where it has no room now.
 func (c *Control) hostFor(ctx context.Context, g topology.Group, want topology.Wanted, before []topology.Wanted, hosts []topology.Host) string {
-	need := func(workspace string) topology.Need {
-		n := topology.Need{Group: g.Name, Workspace: workspace, Size: g.Workspace(workspace).Size}
-		if snapshot, err := c.Catalog.SnapshotProgress(ctx, g.Name, workspace); err == nil {
-			n.DiskBytes = snapshot.TotalBytes // before the first snapshot any host will do
+	at := map[string]string{} // hosts by workspace
+	for _, w := range g.Workspaces {
+		if r := w.Reservations[want.Region]; w.Recoverable() && r.Host != "" {
+			at[w.Name] = r.Host
 		}
-		return n
 	}
-	needs := []topology.Need{need(want.Workspace)}
 	for _, b := range before {
-		if b.Region == want.Region && b.Workspace != want.Workspace {
-			n := need(b.Workspace)
-			n.Prefer = b.Host
-			needs = append(needs, n)
+		if b.Region == want.Region {
+			at[b.Workspace] = b.Host
 		}
 	}
-	placed, err := topology.Place(needs, hosts, now())
+	delete(at, want.Workspace)
+	needs := []topology.Need{c.reservedNeed(ctx, g, want.Workspace)}
+	placed, err := topology.Place(needs, c.beside(ctx, g, at, hosts), now())
 	if err != nil {
-		placed, err = topology.Place(needs[:1], hosts, now()) // better an address for one than for none
+		placed, err = topology.Place(needs, hosts, now()) // better an address for one than for none
 	}
 	if err != nil {
 		return ""
 	}
 	return placed[want.Workspace]
+}
+
+// reservedNeed is what a workspace will need where its place is kept. Before the first snapshot any host will do.
+func (c *Control) reservedNeed(ctx context.Context, g topology.Group, workspace string) topology.Need {
+	n := topology.Need{Group: g.Name, Workspace: workspace, Size: g.Workspace(workspace).Size}
+	if snapshot, err := c.Catalog.SnapshotProgress(ctx, g.Name, workspace); err == nil {
+		n.DiskBytes = snapshot.TotalBytes
+	}
+	return n
+}
+
+// beside returns hosts as they would be with workspaces where their places are kept.
+func (c *Control) beside(ctx context.Context, g topology.Group, at map[string]string, hosts []topology.Host) []topology.Host {
+	all := slices.Clone(hosts)
+	for i := range all {
+		h := &all[i]
+		h.Placed = slices.Clone(h.Placed)
+		for _, workspace := range slices.Sorted(maps.Keys(at)) {
+			there := func(p topology.Placed) bool { return p.Group == g.Name && p.Workspace == workspace && p.Branch == "" }
+			if at[workspace] != h.Name || slices.ContainsFunc(h.Placed, there) {
+				continue
+			}
+			n := c.reservedNeed(ctx, g, workspace)
+			h.Placed = append(h.Placed, topology.Placed{Group: g.Name, Workspace: workspace, Size: n.Size})
+			h.DiskBytes -= n.DiskBytes
+		}
+	}
+	return all
 }
 
 // ReservePlace keeps a port of this host for a workspace: the one that it has had, else one that is free.

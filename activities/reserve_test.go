@@ -3,8 +3,10 @@ package activities
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -70,6 +72,28 @@ func TestAHostKeepsPortsForWorkspaces(t *testing.T) {
 	host.DataDir = ""
 	if _, err := as(t, host.ReservePlace, ReservePlaceInput{Group: "prod", Workspace: "main"}); err == nil || !strings.Contains(err.Error(), "runs no servers") {
 		t.Errorf("a host without a data folder: %v", err)
+	}
+}
+
+// Workspaces are spread over the hosts in whatever order they stand, also one that comes when the others have their places.
+func TestPlacesAreKeptOnDifferentHosts(t *testing.T) {
+	w := newWorld(t)
+	control := &Control{Site: w.Site}
+	var hosts []topology.Host
+	for _, name := range []string{"w1", "w2", "w3"} {
+		hosts = append(hosts, topology.Host{Name: name, Region: "west", AnnouncedAt: time.Now(), MemoryBytes: 1 << 34, CPUs: 4, DiskBytes: 1 << 40})
+	}
+	g := topology.Group{Name: "prod", Primary: "east", Secondary: "west", Workspaces: []topology.Workspace{{Name: "side"}, {Name: "main"}, {Name: "later"}}}
+	var before []topology.Wanted
+	for _, name := range []string{"side", "main"} {
+		want := topology.Wanted{Workspace: name, Region: "west"}
+		want.Host = control.hostFor(t.Context(), g, want, before, hosts)
+		before = append(before, want)
+		g.Workspace(name).Reservations = map[string]topology.Reservation{"west": {Host: want.Host}}
+	}
+	later := control.hostFor(t.Context(), g, topology.Wanted{Workspace: "later", Region: "west"}, nil, hosts)
+	if got := []string{before[0].Host, before[1].Host, later}; !slices.Equal(got, []string{"w1", "w2", "w3"}) {
+		t.Errorf("kept on %v", got)
 	}
 }
 
