@@ -167,7 +167,7 @@ func TestAWorkspaceThatCannotBeRestoredKeepsNoneDown(t *testing.T) {
 	}
 	p.resize(topology.Size{})
 
-	putBack := damage(t, p.largest(".pack", func(path string) bool { return strings.Contains(path, "/workspaces/"+side+"/") }), flip)
+	putBack := damage(t, p.largest(".pack", func(path string) bool { return strings.Contains(path, "/workspaces/"+side+"/") }), riddle)
 	out, err := p.try("failover", "--group", group, "--yes")
 	if exitCode(err) != 8 || !strings.Contains(err.Error(), "workspace side does not serve") || !strings.Contains(err.Error(), "main serves") {
 		t.Fatalf("exit code %d, want 8:\n%s%v", exitCode(err), out, err)
