@@ -7,19 +7,19 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
 	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/wal"
 )
 
-// Patience is how long a test waits for what is due within seconds, see Until. Generous: a machine may be busy with much else.
-const Patience = 5 * time.Minute
+// Patience is how long a test waits for what is due within seconds, see Until.
+const Patience = postgrestest.Patience
 
 // World is two regions of one test, and the commands that a person gives there. Its methods fail the test where they cannot do what they
 // say. Those that speak of a group mean the one named devenv.GroupName.

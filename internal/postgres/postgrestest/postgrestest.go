@@ -133,7 +133,7 @@ func NewServer(t testing.TB, bin postgres.Binaries) *postgres.Server {
 }
 
 func stop(t testing.TB, s *postgres.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
 	if err := s.Kill(ctx); err != nil {
 		t.Error(err)
@@ -153,7 +153,7 @@ func Start(t testing.TB, bin postgres.Binaries, settings map[string]string) *pos
 	for k, v := range settings {
 		s.Settings[k] = v
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
 	Check(t, cluster.Init(ctx, s, postgres.InitOptions{Checksums: true}))
 	Check(t, s.WriteHBA(TrustLocal))
@@ -205,7 +205,7 @@ func Query(t testing.TB, s *postgres.Server, database, sql string) string {
 // Open connects as the superuser. The caller closes.
 func Open(t testing.TB, s *postgres.Server, database string) *pgx.Conn {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
 	conn, err := s.Open(ctx, database)
 	Check(t, err)

@@ -12,14 +12,14 @@ import (
 	"github.com/smartdr/smartdr/internal/postgres"
 )
 
-// patience is that of devtest, which is no part of this room.
-const patience = 5 * time.Minute
+// Patience is how long a test waits for what is due within seconds. Generous: a machine may be busy with much else.
+const Patience = 5 * time.Minute
 
 // StartStandby makes a streaming standby of a primary and starts it. The primary is stopped for a moment, so that
 // its files can be copied as they are.
 func StartStandby(t testing.TB, primary *postgres.Server) *postgres.Server {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
 	Check(t, primary.Stop(ctx, postgres.Fast))
 	standby := Copy(t, primary)
@@ -49,7 +49,7 @@ func WaitReplayed(t testing.TB, primary, standby *postgres.Server) {
 	t.Helper()
 	end := Query(t, primary, "postgres", "SELECT pg_current_wal_lsn()")
 	replayed := fmt.Sprintf("SELECT pg_last_wal_replay_lsn() >= '%s'", end)
-	for last := time.Now().Add(patience); Query(t, standby, "postgres", replayed) != "true"; time.Sleep(10 * time.Millisecond) {
+	for last := time.Now().Add(Patience); Query(t, standby, "postgres", replayed) != "true"; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(last) {
 			t.Fatalf("the standby does not replay %s", end)
 		}
