@@ -109,9 +109,9 @@ func (c *Control) beside(ctx context.Context, g topology.Group, at map[string]st
 	for i := range all {
 		h := &all[i]
 		h.Placed = slices.Clone(h.Placed)
-		for _, workspace := range slices.Sorted(maps.Keys(at)) {
+		for workspace, host := range at {
 			there := func(p topology.Placed) bool { return p.Group == g.Name && p.Workspace == workspace && p.Branch == "" }
-			if at[workspace] != h.Name || slices.ContainsFunc(h.Placed, there) {
+			if host != h.Name || slices.ContainsFunc(h.Placed, there) {
 				continue
 			}
 			n := c.reservedNeed(ctx, g, workspace)
