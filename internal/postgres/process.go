@@ -84,8 +84,7 @@ func (s *Server) isServerProcess(pid int) bool {
 	if pid <= 1 || pid == os.Getpid() {
 		return false
 	}
-	proc := filepath.Join("/proc", strconv.Itoa(pid))
-	exe, err := os.Readlink(filepath.Join(proc, "exe"))
+	exe, err := os.Readlink(programOf(pid))
 	if err != nil {
 		return false
 	}
@@ -93,8 +92,14 @@ func (s *Server) isServerProcess(pid int) bool {
 	if base := filepath.Base(exe); base != "postgres" && base != "postmaster" {
 		return false
 	}
-	// Not by path: the folder may be reached through links.
-	cwd, err := os.Stat(filepath.Join(proc, "cwd"))
+	return s.inDataDir(pid)
+}
+
+// inDataDir reports whether a process works in our data directory: not by path, as the folder may be reached through links. When a
+// process ends, the kernel takes its program first, then its memory, then its working directory (do_exit): until that is gone it may
+// hold shared memory.
+func (s *Server) inDataDir(pid int) bool {
+	cwd, err := os.Stat(filepath.Join("/proc", strconv.Itoa(pid), "cwd"))
 	if err != nil {
 		return false
 	}
@@ -117,37 +122,39 @@ func parentOf(pid int) (int, bool) {
 	return ppid, err == nil
 }
 
+// programOf is the link to what a process runs.
+func programOf(pid int) string { return filepath.Join("/proc", strconv.Itoa(pid), "exe") }
+
 // processes lists every process of this server, also those that outlived their postmaster for a moment.
 func (s *Server) processes() []int {
+	return slices.DeleteFunc(allProcesses(), func(pid int) bool { return !s.isServerProcess(pid) })
+}
+
+// leaving lists the processes of the data directory that are ending: their program is gone already, their folder is not. A server
+// that starts meanwhile gives up, as they may hold shared memory.
+func (s *Server) leaving() []int {
+	return slices.DeleteFunc(allProcesses(), func(pid int) bool {
+		if !s.inDataDir(pid) {
+			return true
+		}
+		_, err := os.Readlink(programOf(pid))
+		return !errors.Is(err, os.ErrNotExist)
+	})
+}
+
+// allProcesses lists the processes of the host.
+func allProcesses() []int {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
 	}
 	var pids []int
 	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil && s.isServerProcess(pid) {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
-}
-
-// leaving reports whether a process of the data directory is ending: its program is gone already and its folder is not. Until
-// that is gone too it may hold shared memory, and a server that starts meanwhile gives up.
-func (s *Server) leaving() bool {
-	data, err := os.Stat(s.DataDir)
-	if err != nil {
-		return false
-	}
-	links, _ := filepath.Glob("/proc/[0-9]*/cwd") // its only error is a bad pattern
-	return slices.ContainsFunc(links, func(cwd string) bool {
-		at, err := os.Stat(cwd)
-		if err != nil || !os.SameFile(at, data) {
-			return false
-		}
-		_, err = os.Readlink(filepath.Join(filepath.Dir(cwd), "exe"))
-		return errors.Is(err, os.ErrNotExist)
-	})
 }
 
 // waitUntilNone waits until left, asked again and again, names no process any more.

@@ -82,7 +82,7 @@ func (s *Server) awaitEarlier(ctx context.Context) (running bool, err error) {
 		if _, running := s.Running(ctx); running {
 			return true, nil
 		}
-		if len(s.processes()) == 0 && !s.leaving() {
+		if len(s.processes()) == 0 && len(s.leaving()) == 0 {
 			return false, nil
 		}
 		if err := pause(ctx, pollEvery); err != nil {
@@ -284,21 +284,33 @@ func (s *Server) Stop(ctx context.Context, mode StopMode) error {
 
 // Kill ends every process of the server with SIGKILL, as a crash of the host would.
 func (s *Server) Kill(ctx context.Context) error {
+	var ending []int
+	kill := func(pid int) error {
+		ending = append(ending, pid)
+		if err := signalPID(pid, syscall.SIGKILL); err != nil {
+			return fault.New(fault.Transient, "kill server", err)
+		}
+		return nil
+	}
 	l, running := s.heldLock()
 	dynamic := l.memory.dynamic()
 	if running { // first, so that it starts no more children
-		if err := signalPID(l.pid, syscall.SIGKILL); err != nil {
-			return fault.New(fault.Transient, "kill server", err)
+		if err := kill(l.pid); err != nil {
+			return err
 		}
 	}
-	killed := s.processes()
-	for _, p := range killed {
-		if err := signalPID(p, syscall.SIGKILL); err != nil {
-			return fault.New(fault.Transient, "kill server", err)
+	for _, pid := range s.processes() {
+		if err := kill(pid); err != nil {
+			return err
 		}
 	}
+	ending = append(ending, s.leaving()...)
 	// Only for these: whoever keeps the server running may have started it again already.
-	if err := waitUntilNone(ctx, func() []int { return slices.DeleteFunc(killed, func(p int) bool { return !s.isServerProcess(p) }) }); err != nil {
+	left := func() []int {
+		ending = slices.DeleteFunc(ending, func(pid int) bool { return !s.inDataDir(pid) })
+		return ending
+	}
+	if err := waitUntilNone(ctx, left); err != nil {
 		return fault.Newf(fault.Transient, "kill server", "it still runs: %w", err)
 	}
 	return errors.Join(l.memory.free(), freeDynamic(dynamic)) // as the crash of a host would
