@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -67,10 +66,12 @@ func (f *fenced) worker(answers bool) (*Source, *Target) {
 }
 
 // keep runs KeepFenced until the test ends, or the returned function is called.
-func (f *fenced) keep(s *Source, t *Target) (stop func()) {
+func (f *fenced) keep(s *Source, t *Target) (stop func()) { return f.keepEvery(s, t, checkOften) }
+
+func (f *fenced) keepEvery(s *Source, t *Target, every time.Duration) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var loop sync.WaitGroup
-	loop.Go(func() { keepFenced(ctx, s, t, checkOften) })
+	loop.Go(func() { keepFenced(ctx, s, t, every) })
 	stop = func() { cancel(); loop.Wait() }
 	f.Cleanup(stop)
 	return stop
@@ -267,92 +268,6 @@ func TestKeepFencedOfAServerThatIsDown(t *testing.T) {
 	}
 	check(t, f.server.Start(t.Context()))
 	f.checkClient(false)
-}
-
-func (f *fenced) isolate(seconds int) (revive func()) {
-	f.Helper()
-	_, err := f.Catalog.Update(context.Background(), "prod", func(g *topology.Group) error { g.SelfFenceAfter = seconds; return nil })
-	postgrestest.Check(f, err)
-	return f.faults["west"].Add(objectstore.Rule{Dead: true})
-}
-
-// A region that reaches nobody fences itself, and lets go when the other bucket answers and the epoch is still its own.
-func TestSelfFence(t *testing.T) {
-	f := newFenced(t)
-	revive := f.isolate(10)
-	s, target := f.worker(false)
-	stop := f.keep(s, target)
-	time.Sleep(2 * time.Second) // it is not time yet
-	f.checkClient(true)
-	stop()
-	stop = f.keep(f.again(s), target) // the worker is started again: what was counted stays counted
-	f.awaitClient(false)
-	if got := f.record(); !got.Self || got.State != topology.FenceHolding {
-		t.Errorf("%+v", got)
-	}
-	stop()
-	revive()
-	f.keep(f.again(s), target)
-	f.awaitClient(true)
-	f.awaitState(topology.FenceLifted)
-}
-
-// again is the worker's next process.
-func (f *fenced) again(s *Source) *Source {
-	site := s.Site
-	site.Catalog = f.process()
-	return &Source{Site: site, Answers: s.Answers}
-}
-
-// While Temporal answers, or another worker of the region ships to the other bucket, nothing is cut off.
-func TestNoSelfFenceWhileSomebodyIsReached(t *testing.T) {
-	f := newFenced(t)
-	f.isolate(2)
-	f.keep(f.worker(true))
-	time.Sleep(10 * checkOften)
-	f.checkClient(true)
-}
-
-// A self-fenced server stays fenced when the other side has claimed meanwhile.
-func TestASelfFenceBecomesOneForGood(t *testing.T) {
-	f := newFenced(t)
-	s, target := f.worker(false)
-	revive := f.isolate(2)
-	f.keep(s, target)
-	f.awaitClient(false)
-	revive()
-	f.claim(t, 2, "op-2")
-	f.awaitState(topology.FenceCommitted)
-	time.Sleep(4 * checkOften)
-	f.checkClient(false)
-}
-
-func TestIsolationCounts(t *testing.T) {
-	begin := time.Now()
-	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
-	file := filepath.Join(t.TempDir(), ".fences", "prod.json")
-	i := isolation{file: file, most: 15 * time.Second}
-	check(t, i.load())
-	i.count(false, at(0)) // the first look says nothing about the time before
-	i.count(false, at(5))
-	i.count(false, at(1000)) // the worker slept: it looked once
-	if want := 20 * time.Second; i.silent != want {
-		t.Errorf("%s, want %s", i.silent, want)
-	}
-	check(t, i.save())
-	again := isolation{file: file, most: 15 * time.Second}
-	check(t, again.load())
-	if again.count(false, at(5000)); again.silent != i.silent {
-		t.Errorf("a worker that was down counts %s", again.silent)
-	}
-	if again.count(true, at(5005)); again.silent != 0 {
-		t.Errorf("%s after it was heard", again.silent)
-	}
-	check(t, os.WriteFile(file, []byte("{"), 0o600))
-	broken := isolation{file: file}
-	if check(t, broken.load()); broken.silent != 0 {
-		t.Error(broken.silent)
-	}
 }
 
 // A server that SmartDR runs, and that was left, runs on until all that it wrote is in both buckets, and no longer: its port is kept

@@ -169,7 +169,9 @@ func (k *fencer) fenceOne(ctx context.Context, g *groupFences, b barred) error {
 	if down, err := b.down(ctx); err != nil || down != nil {
 		return err // it takes no writes; when it is started again it is fenced
 	}
-	if in, err := k.selfFenced(ctx, b); err != nil || in {
+	// One that is fenced, while no record says so, is fenced once more: whoever did it was killed before it could say that.
+	in, err := k.selfFenced(ctx, b)
+	if err != nil || in && g.recorded[b.lineage.ID].State == topology.FenceHolding {
 		return err
 	}
 	result, err := k.applySelf(ctx, b)
