@@ -1,7 +1,11 @@
 package catalog
 
 import (
+	"context"
+	"iter"
+	"math"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -105,4 +109,41 @@ func addDatabase(name string) func(*topology.Group) error {
 		g.Replication.Databases = append(g.Replication.Databases, name)
 		return nil
 	}
+}
+
+// waits is a bucket that notes for how long each request that reads may wait for it.
+type waits struct {
+	objectstore.Store
+	mu    sync.Mutex
+	given []time.Duration
+}
+
+func (w *waits) note(ctx context.Context) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d := time.Duration(math.MaxInt64)
+	if end, ends := ctx.Deadline(); ends {
+		d = time.Until(end)
+	}
+	w.given = append(w.given, d)
+}
+
+func (w *waits) Get(ctx context.Context, key string) ([]byte, objectstore.Info, error) {
+	w.note(ctx)
+	return w.Store.Get(ctx, key)
+}
+
+func (w *waits) Head(ctx context.Context, key string) (objectstore.Info, error) {
+	w.note(ctx)
+	return w.Store.Head(ctx, key)
+}
+
+func (w *waits) List(ctx context.Context, prefix, startAfter string) iter.Seq2[objectstore.Info, error] {
+	w.note(ctx)
+	return w.Store.List(ctx, prefix, startAfter)
+}
+
+func (w *waits) Put(ctx context.Context, key string, body []byte, o objectstore.PutOptions) (objectstore.Info, error) {
+	w.note(ctx)
+	return w.Store.Put(ctx, key, body, o)
 }
