@@ -7,7 +7,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/smartdr/smartdr/internal/archive"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/postgres"
 	"github.com/smartdr/smartdr/internal/topology"
@@ -38,8 +37,8 @@ func (c *Control) RecordDetaching(ctx context.Context, in BranchInput) (topology
 	return was, judge(ctx, describe(err, "branch %s", in.Branch))
 }
 
-// RecordDetached takes an attachment out of the group's document. With Unwritten the lineage that nobody has written to is forgotten,
-// unless another branch begins in it.
+// RecordDetached takes an attachment out of the group's document. With Unwritten the lineage that nobody has written to is forgotten, unless
+// another branch begins in it. With Discard the lineage ends, by the same write, where the bucket has it: what arrives later is not read.
 func (c *Control) RecordDetached(ctx context.Context, in RecordDetachedInput) (topology.Branch, error) {
 	p := beat(ctx)
 	defer p.end()
@@ -48,8 +47,9 @@ func (c *Control) RecordDetached(ctx context.Context, in RecordDetachedInput) (t
 }
 
 func (c *Control) recordDetached(ctx context.Context, in RecordDetachedInput) (b topology.Branch, err error) {
+	var end *topology.LineageEnd
 	if in.Discard {
-		if err := c.discard(ctx, &in); err != nil {
+		if end, err = c.giveUp(ctx, in.BranchInput); err != nil {
 			return b, err
 		}
 	}
@@ -60,7 +60,9 @@ func (c *Control) recordDetached(ctx context.Context, in RecordDetachedInput) (b
 		}
 		if a := there.Attached; a != nil && a.ID == in.Attachment {
 			if in.Discard {
-				g.Discard(a.Lineage)
+				if in.Unwritten, err = discard(g, there, end); err != nil {
+					return err
+				}
 			}
 			if in.Unwritten {
 				forgetLineage(g, there, a.Lineage)
@@ -71,33 +73,6 @@ func (c *Control) recordDetached(ctx context.Context, in RecordDetachedInput) (b
 		return nil
 	})
 	return b, err
-}
-
-// discard says, for the host when it is back, that what has not arrived was given up. A lineage of which nothing has arrived is forgotten.
-func (c *Control) discard(ctx context.Context, in *RecordDetachedInput) error {
-	loaded, err := c.Catalog.Load(ctx, in.Group)
-	if err != nil {
-		return err
-	}
-	a, b, err := attachedIn(&loaded.Group, in.BranchInput)
-	if err != nil || a.ReadOnly || a.Lineage == "" {
-		return nil // detached by an attempt before, or nothing could be written to it
-	}
-	gone := topology.BranchProgress{Discarded: true}
-	gone.Lineage, gone.MeasuredAt = a.Lineage, now()
-	if err := c.Catalog.PutBranchProgress(ctx, in.Group, b.Name, a.ID, gone); err != nil {
-		return err
-	}
-	at := slices.IndexFunc(b.Line, func(l topology.Lineage) bool { return l.ID == a.Lineage })
-	store, err := c.store(b.Region)
-	if at < 0 || err != nil {
-		return err
-	}
-	tip, err := archive.Open(store, in.Group, b.Workspace, a.Lineage).Tip(ctx, b.Line[at])
-	if err == nil && tip.Position.LSN <= b.Line[at].Parent.At.LSN {
-		in.Unwritten = true
-	}
-	return nil // of a bucket that does not answer nothing is known: the lineage stays
 }
 
 // forgetLineage takes a branch's newest lineage away, unless another branch begins in it.

@@ -40,10 +40,7 @@ func ofBranch(b *topology.Branch, in ResolveBranchInput) (original, error) {
 			WithHint("Leave the region out: a branch of a branch lies beside it.")
 	}
 	of := original{workspace: b.Workspace, database: b.Database, from: b.Name, branch: b, settled: b.Attached == nil || b.Attached.ReadOnly}
-	lineage, fixed := b.Tip()
-	if of.lineage = lineage; fixed {
-		of.left = b.Base.At
-	}
+	of.lineage, of.left = b.Tip()
 	return of, sameWorkspace(in, b.Workspace)
 }
 

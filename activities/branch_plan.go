@@ -53,7 +53,7 @@ func (p *planner) newestOf(ctx context.Context, g topology.Group, b topology.Bra
 		case err != nil:
 			return plan, err
 		case found:
-			return plan, p.whole(plan, way[len(way)-1], own > 0)
+			return plan, p.whole(plan, b, own)
 		case own == 0:
 			return plan, fault.Newf(fault.Missing, p.op(), "no complete snapshot in the bucket of %q leads to %s of lineage %s", p.region, left.LSN, b.Base.Lineage).
 				WithHint("`smartdr timeline --group %s` shows what can be restored.", p.group)
@@ -61,19 +61,20 @@ func (p *planner) newestOf(ctx context.Context, g topology.Group, b topology.Bra
 	}
 }
 
-// whole refuses a plan that ends before the branch does, whose last lineage is last.
-func (p *planner) whole(plan WorkspacePlan, last topology.Lineage, own bool) error {
-	switch end := plan.Point.At.LSN; {
-	case p.left.LSN != 0 && end != p.left.LSN:
-		return p.gap(plan.Point.Lineage, end, p.left.LSN)
-	case own && p.left.LSN == 0 && p.tip.Beyond != 0 && !last.Discarded:
-		return p.gap(plan.Point.Lineage, end, p.tip.Beyond)
+// whole refuses a plan to the end of the n-th of the lineages that a branch wrote when it ends before the branch does.
+func (p *planner) whole(plan WorkspacePlan, b topology.Branch, n int) error {
+	own := b.OwnLine()
+	switch {
+	case n < len(own) && own[n].End != nil: // of which the bucket had something
+		return p.gap(own[n].ID, own[n].Parent.At.LSN, own[n].End.At.LSN)
+	case n > 0 && p.left.LSN == 0 && p.tip.Beyond != 0:
+		return p.gap(plan.Point.Lineage, plan.Point.At.LSN, p.tip.Beyond)
 	}
 	return nil
 }
 
-// branchWay is the way to the end of the n-th of the lineages that a branch wrote, or for 0 to where it begins. left is where that was left;
-// zero for the newest one, which ends where the bucket has no more.
+// branchWay is the way to the end of the n-th of the lineages that a branch wrote, or for 0 to where it begins. left is where that was left, or
+// ends for ever; zero for one that ends where the bucket has no more.
 func branchWay(g *topology.Group, b topology.Branch, n int) (way []topology.Lineage, left wal.Position) {
 	own := b.OwnLine()
 	switch {
@@ -81,6 +82,8 @@ func branchWay(g *topology.Group, b topology.Branch, n int) (way []topology.Line
 		return g.Ancestry(b.Workspace, b.Base.Lineage), b.Base.At
 	case n < len(own):
 		left = own[n].Parent.At
+	default:
+		left = own[n-1].Ends()
 	}
 	return g.Ancestry(b.Workspace, own[n-1].ID), left
 }

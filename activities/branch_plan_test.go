@@ -13,6 +13,7 @@ import (
 	"github.com/smartdr/smartdr/internal/archive"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/history"
 	"github.com/smartdr/smartdr/internal/objectstore"
 	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
 	"github.com/smartdr/smartdr/internal/topology"
@@ -53,8 +54,12 @@ func TestBranchesOfEverything(t *testing.T) {
 	r.commit(r.server, 2) // rows 10 and 11 are on the old side alone
 	r.shipped()
 	postgrestest.Exec(t, standby, "app", "INSERT INTO t VALUES (100)")
-	other := (&fenced{world: r.world, TB: t, server: r.server, l1: r.l1}).shipAs(t, standby, topology.NewLineageID(2))
-	r.ofAWrittenBranch(other)
+	f := &fenced{world: r.world, TB: t, server: r.server, l1: r.l1}
+	other := f.shipAs(t, standby, topology.NewLineageID(2))
+	r.ofAWrittenBranch(other, func() {
+		postgrestest.Exec(t, standby, "app", "INSERT INTO t VALUES (101)")
+		f.shipOn(t, standby, other)
+	})
 	r.ofWhatWasLeft(other)
 }
 
@@ -96,8 +101,8 @@ func (r *recorded) ofOneLineage() {
 	r.refused(ResolveBranchInput{Of: "app", Region: "north"}, `no region "north"`)
 }
 
-// ofAWrittenBranch has the lineage be what was written to a branch that was made at the end.
-func (r *recorded) ofAWrittenBranch(own topology.Lineage) {
+// ofAWrittenBranch has the lineage be what was written to a branch that was made at the end. late writes more to it.
+func (r *recorded) ofAWrittenBranch(own topology.Lineage, late func()) {
 	r.t.Helper()
 	written := topology.Branch{Name: "written", Workspace: "main", Database: "app", Region: "west", Base: *own.Parent, Line: []topology.Lineage{own}, Own: 1, CreatedAt: time.Now().UTC()}
 	r.update(r.t, func(g *topology.Group) { g.Branches = append(g.Branches, written) })
@@ -122,14 +127,22 @@ func (r *recorded) ofAWrittenBranch(own topology.Lineage) {
 	if below.Base.Lineage != r.l1.ID || below.Line != nil {
 		r.t.Errorf("a branch at a point before it was made is %+v", below)
 	}
-	r.discarded(written, plan.Point)
-	// Given up before anything of it reached the bucket.
+	r.discarded(written, plan.Point, late)
+	g = r.group()
+	written = *g.Branch("written")
+	own = written.Line[0]
+	// Nothing of it has reached the bucket; or what was there when it was given up is gone.
 	empty := own
-	empty.ID, empty.Parent = topology.NewLineageID(2), &topology.Fork{Lineage: own.ID, At: tip.Base.At}
+	empty.ID, empty.Parent, empty.End = topology.NewLineageID(2), &topology.Fork{Lineage: own.ID, At: tip.Base.At}, nil
 	written.Line, written.Own = []topology.Lineage{own, empty}, 2
 	r.update(r.t, func(g *topology.Group) { *g.Branch("written") = written })
 	if plan := r.plans(written, tip.Base.At); plan.Point.Lineage != own.ID || plan.Point.At != tip.Base.At {
 		r.t.Errorf("without a byte of its newest lineage it is planned to %+v", plan.Point)
+	}
+	empty.End = &topology.LineageEnd{At: wal.Position{Timeline: 3, LSN: tip.Base.At.LSN + 8}}
+	written.Line = []topology.Lineage{own, empty}
+	if _, err := r.target.planBranch(r.t.Context(), r.group(), written); !fault.Is(err, fault.Missing) {
+		r.t.Errorf("what was there is not missed: %v", err)
 	}
 	_, err = r.Catalog.Update(r.t.Context(), "prod", func(g *topology.Group) error {
 		return errors.Join(g.RemoveBranch("written"), g.RemoveBranch("on-top"))
@@ -137,32 +150,65 @@ func (r *recorded) ofAWrittenBranch(own topology.Lineage) {
 	check(r.t, err)
 }
 
-// discarded has something behind a hole at the end of a branch, which is missed unless it was detached with discard.
-func (r *recorded) discarded(written topology.Branch, end topology.RecoveryPoint) {
+// discarded has something behind a hole at the end of a branch, which is missed unless it was detached with discard. What comes later then is
+// on nobody's way.
+func (r *recorded) discarded(written topology.Branch, end topology.RecoveryPoint, late func()) {
 	r.t.Helper()
 	own := written.Line[0]
 	from := own.SegmentSize.Start(end.At.LSN) + 2*wal.LSN(own.SegmentSize)
-	key := archive.Open(r.stores["west"], "prod", "main", own.ID).Key(end.At.Timeline, wal.Range{Start: from, End: from + 100})
+	a := archive.Open(r.stores["west"], "prod", "main", own.ID)
+	key := a.Key(end.At.Timeline, wal.Range{Start: from, End: from + 100})
 	_, err := r.stores["west"].Put(r.t.Context(), key, []byte("arrived before the one before it"), objectstore.PutOptions{})
 	check(r.t, err)
 	if _, err := r.target.planBranch(r.t.Context(), r.group(), written); !fault.Is(err, fault.Missing) {
 		r.t.Errorf("what is missing before %s is no error: %v", from, err)
 	}
-	a := topology.Attachment{ID: "0badcafe", State: topology.Detaching, Lineage: own.ID, Host: "west-1", Since: time.Now().UTC()}
-	r.update(r.t, func(g *topology.Group) { g.Branch("written").Attached = &a })
-	in := RecordDetachedInput{BranchInput: BranchInput{Group: "prod", Branch: "written", Attachment: a.ID, Discard: true}}
-	b, err := as(r.t, (&Control{Site: r.Site}).RecordDetached, in)
-	check(r.t, err)
-	if b.Attached != nil || !b.Line[0].Discarded {
-		r.t.Errorf("detached with discard it is %+v", b)
-	}
-	g := r.group()
-	for _, b := range []topology.Branch{b, *g.Branch("on-top")} {
-		if plan := r.plans(b, end.At); !b.Line[0].Discarded || b.Name == "written" && plan.Point != end {
-			r.t.Errorf("%s ends at %+v, want %+v", b.Name, plan.Point, end)
+	attached := topology.Attachment{ID: "0badcafe", State: topology.Detaching, Lineage: own.ID, Host: "west-1", Since: time.Now().UTC()}
+	r.update(r.t, func(g *topology.Group) { g.Branch("written").Attached = &attached })
+	in := RecordDetachedInput{BranchInput: BranchInput{Group: "prod", Branch: "written", Attachment: attached.ID, Discard: true}}
+	for range 2 { // another attempt changes nothing
+		b, err := as(r.t, (&Control{Site: r.Site}).RecordDetached, in)
+		check(r.t, err)
+		if b.Attached != nil || b.Line[0].Ends().LSN != end.RecordEnd || !b.Line[0].End.LastCommit.Equal(end.LastCommit) || b.Line[0].End.Announced {
+			r.t.Errorf("detached with discard it is %+v, and ends at %+v", b, b.Line[0].End)
 		}
 	}
+	r.endsAt(end.RecordEnd)
 	check(r.t, r.stores["west"].Delete(r.t.Context(), key))
+	late()
+	tip, err := a.Tip(r.t.Context(), own)
+	if err != nil || tip.RecordEnd <= end.RecordEnd {
+		r.t.Fatalf("nothing came later than %s: %s, %v", end.RecordEnd, tip.RecordEnd, err)
+	}
+	r.endsAt(end.RecordEnd)
+	r.refused(ResolveBranchInput{Of: "written", At: topology.Target{LSN: tip.RecordEnd}}, "lies behind all")
+	inv, err := a.List(r.t.Context())
+	check(r.t, err)
+	_, err = a.Merge(r.t.Context(), inv.Entries) // across the end
+	check(r.t, err)
+	r.endsAt(end.RecordEnd)
+}
+
+// endsAt checks where branch written and the one on top of it end, by all that look for it.
+func (r *recorded) endsAt(end wal.LSN) {
+	r.t.Helper()
+	g := r.group()
+	for _, name := range []string{"written", "on-top"} {
+		b := *g.Branch(name)
+		if plan := r.plans(b, wal.Position{LSN: end, Timeline: b.Base.At.Timeline}); plan.Point.At.LSN != end || plan.Legs[len(plan.Legs)-1].To != end {
+			r.t.Errorf("%s is planned to %+v, want %s", name, plan.Point, end)
+		}
+	}
+	made, err := as(r.t, r.target.ResolveBranch, ResolveBranchInput{Group: "prod", Region: "west", Of: "written"})
+	if err != nil || made.Base.At.LSN != end {
+		r.t.Errorf("it is branched at %s, want %s: %v", made.Base.At, end, err)
+	}
+	all, err := history.Read(r.t.Context(), r.stores["west"], "west", g, "main")
+	check(r.t, err)
+	windows := all.Timeline().Windows
+	if last := windows[len(windows)-1]; last.Lineage != made.Base.Lineage || last.To.LSN != end {
+		r.t.Errorf("its window is %+v, want one to %s", last, end)
+	}
 }
 
 // ofWhatWasLeft has the lineage be that of a failover.

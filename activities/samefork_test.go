@@ -106,11 +106,18 @@ func (f *fenced) shipAs(t *testing.T, s *postgres.Server, id string) topology.Li
 	l.Start = wal.Position{Timeline: 2, LSN: l.SegmentSize.Start(fork.LSN)}
 	l.Parent = &topology.Fork{Lineage: f.l1.ID, At: fork}
 	postgrestest.Exec(t, s, "postgres", "CREATE TABLE remote (n int)")
+	f.shipOn(t, s, l)
+	return l
+}
+
+// shipOn ships what a server has written to a lineage that shipAs made.
+func (f *fenced) shipOn(t *testing.T, s *postgres.Server, l topology.Lineage) {
+	t.Helper()
 	end, err := wal.ParseLSN(postgrestest.Query(t, s, "postgres", "SELECT pg_current_wal_flush_lsn()"))
 	check(t, err)
 	ctx, stop := context.WithTimeout(t.Context(), devtest.Patience)
 	defer stop()
-	w := ship.WAL{Source: source, Slot: "as_newer", Group: "prod", Workspace: "main", Lineage: l, Epoch: 2, CutAfter: 100 * time.Millisecond, AnnounceEvery: 100 * time.Millisecond,
+	w := ship.WAL{Source: postgrestest.Source(s, "postgres", "postgres"), Slot: "as_newer", Group: "prod", Workspace: "main", Lineage: l, Epoch: 2, CutAfter: 100 * time.Millisecond, AnnounceEvery: 100 * time.Millisecond,
 		Log: slog.New(slog.DiscardHandler), Destinations: []ship.Destination{{Region: "west", Store: f.stores["west"]}, {Region: "east", Store: f.stores["east"]}}}
 	w.Announce = func(_ context.Context, p topology.WALProgress) error {
 		if c := p.Cursor("west"); c.Point.At.LSN >= end {
@@ -123,5 +130,4 @@ func (f *fenced) shipAs(t *testing.T, s *postgres.Server, id string) topology.Li
 	if err != nil || tip.RecordEnd < end {
 		t.Fatalf("west ends at %s, the server at %s: %v", tip.RecordEnd, end, err)
 	}
-	return l
 }

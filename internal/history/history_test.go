@@ -208,16 +208,20 @@ func TestHoleInALineage(t *testing.T) {
 	}
 }
 
-// A branch that was detached with discard ends at its first hole: objects arrive in any order, and nobody lacks what comes behind one.
+// A branch that was detached with discard ends where that fixed it, whatever has come since; what is missing before is a gap.
 func TestDiscardedLineage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := w.lineage("0001-0000000a", 2*mib, nil)
-	w.group.Workspaces[0].Lineages[0].Discarded = true
+	w.group.Workspaces[0].Lineages[0].End = &topology.LineageEnd{At: wal.Position{Timeline: 1, LSN: 8 * mib}}
 	w.ship(a, 1, 2*mib, 20*mib)
+	w.history(a, 2, wal.History{{Timeline: 1, LSN: 7 * mib, Reason: "no recovery target specified"}}) // came later, too
 	w.snapshot(a, 1, 3*mib, 4*mib)
-	w.lose(a, 1, 8*mib)
 	w.want(w.read().Timeline(), "0001-0000000a 1:4-1:8 1 serves")
+	w.lose(a, 1, 6*mib)
+	if got := w.read().Timeline(); len(got.Gaps) != 1 || got.Gaps[0].From.LSN != 6*mib-8 || got.Gaps[0].To.LSN != 8*mib {
+		t.Errorf("what is missing before the end is no gap: %+v", got)
+	}
 }
 
 // A lineage goes on from its parent's fork as long as the way there is whole; what its parent wrote behind the fork stays restorable.

@@ -39,8 +39,12 @@ type view struct {
 	until   wal.LSN
 }
 
-// survey looks at a lineage without timelines newer than upTo, and up to an LSN; 0 for either leaves nothing out.
+// survey looks at a lineage without timelines newer than upTo, and up to an LSN; 0 for both leaves nothing out but what lies behind an end that
+// is fixed.
 func (c *Contents) survey(l topology.Lineage, upTo wal.Timeline, until wal.LSN) survey {
+	if end := l.Ends(); until == 0 {
+		upTo, until = end.Timeline, end.LSN
+	}
 	v := view{l.ID, upTo, until}
 	s, done := c.surveys[v]
 	if !done {
@@ -94,7 +98,7 @@ func runsOf(entries []archive.Entry, line archive.Line, l topology.Lineage, unti
 			r.clip(until)
 			runs = append(runs, r)
 		}
-		if c.Beyond == 0 || l.Discarded && until == 0 {
+		if c.Beyond == 0 {
 			break
 		}
 		at = c.Beyond

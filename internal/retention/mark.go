@@ -112,8 +112,8 @@ func (k *marker) left(on stretch, from wal.LSN) {
 // branch keeps what a branch comes from and what was written to it.
 func (k *marker) branch(br *topology.Branch) {
 	k.point(br.Base.Lineage, br.Base.At)
-	if lineage, fixed := br.Tip(); !fixed {
-		k.point(lineage, wal.Position{})
+	if br.Written() {
+		k.point(br.Tip())
 	}
 	if a := br.Attached; a != nil && a.Lineage != "" { // its first segments may come before anything else is known of it
 		k.wal(stretch{lineage: topology.Lineage{ID: a.Lineage}}, 0)
@@ -154,8 +154,7 @@ func (k *marker) along(on way, i int, s *Snapshot) {
 	}
 }
 
-// wal keeps the WAL of a stretch from a position on: the objects that a reader would take, and, where the stretch has no end, what comes behind
-// a hole, which may be filled unless the lineage's end was given up.
+// wal keeps the WAL of a stretch from a position on: the objects that a reader would take, and what comes behind a hole, which may be filled.
 func (k *marker) wal(on stretch, from wal.LSN) {
 	l := k.b.Lineages[on.lineage.ID]
 	if l == nil {
@@ -172,7 +171,7 @@ func (k *marker) wal(on stretch, from wal.LSN) {
 			k.m.Keys[step.Entry.Key] = true
 		}
 	}
-	if on.to == 0 && !on.lineage.Discarded || chain.End.LSN < on.to {
+	if on.to == 0 || chain.End.LSN < on.to {
 		k.behind(entries, chain, on.to)
 	}
 }

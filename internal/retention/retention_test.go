@@ -111,7 +111,7 @@ func (m *model) wishes(window time.Duration) (all []wish) {
 	all = append(all, m.newest())
 	for _, b := range m.g.Branches {
 		all = append(all, wish{"base of " + b.Name, b.Base.Lineage, b.Base.At.LSN})
-		if lineage, fixed := b.Tip(); !fixed {
+		if lineage, _ := b.Tip(); b.Written() {
 			all = append(all, wish{"tip of " + b.Name, lineage, m.ends[lineage]})
 		}
 	}

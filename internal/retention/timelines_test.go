@@ -2,6 +2,7 @@ package retention
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -48,20 +49,33 @@ func snapshotOn(t wal.Timeline, end wal.LSN) Snapshot {
 	}}
 }
 
-// What lies behind a hole at a branch's end is kept, as the hole may be filled; not when the branch was detached with discard.
-func TestWhatLiesBehindAHoleOfADiscardedLineageGoes(t *testing.T) {
+// What lies behind a hole at a branch's end is kept, as the hole may be filled; of a branch that was detached with discard nothing behind the end
+// that is fixed, whether it lay there then or came later. What was merged across the end stays for what it has before.
+func TestWhatLiesBehindTheEndOfADiscardedLineageGoes(t *testing.T) {
 	g, b := replaced()
 	l := topology.Lineage{ID: "0001-0000000b", Epoch: 1, SegmentSize: fileSize, Start: wal.Position{Timeline: 3, LSN: 32 * mb},
 		Parent: &topology.Fork{Lineage: replacedLineage, At: wal.Position{Timeline: 1, LSN: 45 * mb}}, CreatedAt: dawn}
 	g.Branches = []topology.Branch{{Name: "dev", Workspace: "orders", Region: "west", Base: *l.Parent, Line: []topology.Lineage{l}, Own: 1}}
-	arrived, behind := segmentOn(3, 32, 50), segmentOn(3, 60, 70)
-	b.Lineages[l.ID] = &Lineage{Segments: []Segment{arrived, behind}}
-	for _, discarded := range []bool{false, true} {
-		g.Branches[0].Line[0].Discarded = discarded
-		if m := Mark(g, "orders", "west", b, nil); !m.Keys[arrived.Key] || m.Keys[behind.Key] == discarded {
-			t.Errorf("discarded %v: it keeps %v", discarded, m.Keys)
+	arrived, merged, filled, behind := segmentOn(3, 32, 50), segmentOn(3, 50, 55), segmentOn(3, 55, 60), segmentOn(3, 60, 70)
+	keeps := func(want ...Segment) {
+		t.Helper()
+		m := Mark(g, "orders", "west", b, nil)
+		for _, s := range b.Lineages[l.ID].Segments {
+			if stays := slices.ContainsFunc(want, func(w Segment) bool { return w.Key == s.Key }); m.Keys[s.Key] != stays {
+				t.Errorf("%s stays: %v, want %v", s.Key, !stays, stays)
+			}
 		}
 	}
+	b.Lineages[l.ID] = &Lineage{Segments: []Segment{arrived, behind}}
+	keeps(arrived, behind)
+	g.Branches[0].Line[0].End = &topology.LineageEnd{At: wal.Position{Timeline: 3, LSN: 50 * mb}}
+	keeps(arrived)
+	b.Lineages[l.ID].Segments = []Segment{arrived, merged, filled, behind}
+	keeps(arrived)
+	g.Branches[0].Line[0].End.At.LSN = 52 * mb
+	keeps(arrived, merged)
+	b.Lineages[l.ID].Segments = []Segment{arrived, segmentOn(3, 51, 55), behind} // what is missed before the end may still be found
+	keeps(arrived, b.Lineages[l.ID].Segments[1])
 }
 
 func TestSnapshotOfATimelineThatWasLeftBeginsNoWindow(t *testing.T) {

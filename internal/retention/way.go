@@ -11,7 +11,7 @@ import (
 // stretch is how far a way goes along a lineage.
 type stretch struct {
 	lineage topology.Lineage
-	to      wal.LSN      // where the next one forks off, or the way's end; 0: the end of what the bucket has
+	to      wal.LSN      // where the next one forks off, or the way ends; 0: the end of what the bucket has
 	upTo    wal.Timeline // newer timelines of the lineage are none of the way; 0: all are
 }
 
@@ -21,6 +21,9 @@ type way []stretch
 // wayTo returns the way to a point of a lineage; with the zero position to its end. It is empty for a lineage that the group does not know.
 func wayTo(g *topology.Group, workspace, lineage string, at wal.Position) (w way) {
 	line := g.Ancestry(workspace, lineage)
+	if len(line) > 0 && at == (wal.Position{}) {
+		at = line[len(line)-1].Ends()
+	}
 	for i, l := range line {
 		s := stretch{l, at.LSN, at.Timeline}
 		if i+1 < len(line) {

@@ -174,7 +174,7 @@ func (m *model) branch() {
 		of := m.g.Branches[rapid.IntRange(0, n-1).Draw(m.t, "which")]
 		b.Line = slices.Clone(of.Line)
 		b.Base = of.Base
-		if lineage, fixed := of.Tip(); !fixed {
+		if lineage, _ := of.Tip(); of.Written() {
 			b.Base = topology.Fork{Lineage: lineage, At: wal.Position{Timeline: of.Line[len(of.Line)-1].Start.Timeline, LSN: m.ends[lineage]}}
 		}
 	} else {

@@ -3,6 +3,8 @@ package topology
 import (
 	"slices"
 	"time"
+
+	"github.com/smartdr/smartdr/internal/wal"
 )
 
 // Branch is a writable copy of a workspace's databases at a point of a lineage. Until it is written it is no more than this value: what it
@@ -64,13 +66,14 @@ type Link struct {
 	Since    time.Time `json:"since"`
 }
 
-// Tip is the lineage in which the branch goes on, and the first position behind Base: where the last lineage ends is for the bucket to
-// say. fixed is true while nothing can come behind Base.
-func (b *Branch) Tip() (lineage string, fixed bool) {
+// Tip is the lineage in which the branch goes on, and its newest point there: Base while it is not written, and the end of its last lineage
+// when that is fixed. Else at is zero: where that one ends is for the bucket to say.
+func (b *Branch) Tip() (lineage string, at wal.Position) {
 	if b.Own == 0 {
-		return b.Base.Lineage, true
+		return b.Base.Lineage, b.Base.At
 	}
-	return b.Line[len(b.Line)-1].ID, false
+	last := b.Line[len(b.Line)-1]
+	return last.ID, last.Ends()
 }
 
 // Written reports whether the branch has WAL of its own.

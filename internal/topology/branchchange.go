@@ -1,16 +1,12 @@
 package topology
 
-import (
-	"slices"
-
-	"github.com/smartdr/smartdr/internal/fault"
-)
+import "github.com/smartdr/smartdr/internal/fault"
 
 const opBranch = "create branch"
 
 // AddBranch adds a branch to the group. One of that name that begins at the same point is this one, added by an attempt whose answer was lost.
-// Errors: fault.Taken for a name that something else has, fault.Invalid for a point that retention has given up, fault.Missing when what it
-// is made of is not there any more.
+// Errors: fault.Taken for a name that something else has, fault.Invalid for a point that retention, or who detached with discard, has given up,
+// fault.Missing when what it is made of is not there any more.
 func (g *Group) AddBranch(b Branch) error {
 	if there := g.Branch(b.Name); there != nil && there.sameAs(b) {
 		return nil
@@ -24,6 +20,10 @@ func (g *Group) AddBranch(b Branch) error {
 	if !g.Referable(b.Workspace, b.Region, b.Base) {
 		return g.GivenUp(b)
 	}
+	b, err := g.settled(b)
+	if err != nil {
+		return err
+	}
 	g.Branches = append(g.Branches, b)
 	return nil
 }
@@ -32,17 +32,6 @@ func (g *Group) AddBranch(b Branch) error {
 func (g *Group) GivenUp(b Branch) error {
 	return fault.Newf(fault.Invalid, opBranch, "retention has given up %s of lineage %s in the bucket of %q", b.Base.At.LSN, b.Base.Lineage, b.Region).
 		WithHint("`smartdr timeline --group %s` shows what can be restored.", g.Name)
-}
-
-// Discard says of a lineage that a branch wrote, wherever it is named, that what has not reached the bucket was given up.
-func (g *Group) Discard(lineage string) {
-	for i := range g.Branches {
-		b := &g.Branches[i]
-		if at := slices.IndexFunc(b.Line, func(l Lineage) bool { return l.ID == lineage }); at >= 0 {
-			b.Line = slices.Clone(b.Line)
-			b.Line[at].Discarded = true
-		}
-	}
 }
 
 // Branchable returns nil if the group may have branches. An operation that holds the group is in no branch's way, nor a branch in its.

@@ -62,6 +62,9 @@ func (b *Branch) validateLine(w *Workspace) error {
 		case i == len(line) && l.Parent.Lineage != b.Base.Lineage:
 			return invalid("branch %s begins on lineage %s, and went on from %s", b.Name, b.Base.Lineage, l.Parent.Lineage)
 		}
+		if i > 0 && behind(l.Parent.At, b.Line[i-1]) {
+			return invalid("lineage %s of branch %s begins at %s, behind the end of %s", l.ID, b.Name, l.Parent.At.LSN, before)
+		}
 		before = l.ID
 	}
 	if len(line) == 0 && w.FindLineage(b.Base.Lineage) == nil || len(line) > 0 && line[len(line)-1].ID != b.Base.Lineage {

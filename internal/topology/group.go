@@ -153,9 +153,9 @@ type Lineage struct {
 	Start       wal.Position    `json:"start"`            // first byte; the start of a segment file
 	Parent      *Fork           `json:"parent,omitempty"` // nil when it began with a snapshot
 	CreatedAt   time.Time       `json:"createdAt"`
-	// Discarded: a branch wrote it, and what had not reached the bucket when the branch was detached was given up. It ends at its first hole:
-	// objects arrive in any order, and what lies behind one had no time to be joined.
-	Discarded bool `json:"discarded,omitempty"`
+	// End is where it ends for ever: a branch wrote it, and what had not reached the bucket was given up when the branch was detached. What lies
+	// behind it in the bucket, or still arrives there, is of nothing. Nil: it ends where the bucket has no more.
+	End *LineageEnd `json:"end,omitempty"`
 }
 
 // Fork is the point of another lineage where a lineage began: the first byte that is not shared.

@@ -105,7 +105,7 @@ func (ws *workspace) lacksHistory(l *lineage) {
 		}
 	}
 	for _, t := range slices.Sorted(maps.Keys(first)) {
-		if _, ok := l.listed.Histories[t]; ok || t <= 1 {
+		if _, ok := l.listed.Histories[t]; ok || t <= 1 || l.End != nil && t > l.End.At.Timeline {
 			continue
 		}
 		key := ws.prefix() + "wal/" + l.ID + "/" + wal.HistoryFileName(t)
@@ -167,8 +167,7 @@ func (ws *workspace) needed(l *lineage, floor wal.LSN) (wal.LSN, bool) {
 // lacksBase reports whether the other bucket has the snapshot that a lineage's floor stands on: then it is found missing by name.
 func (ws *workspace) lacksBase(*lineage, wal.LSN) bool { return ws.other != nil }
 
-// lacksWAL finds the holes of a lineage from a position on, and what lacks at its end. Behind the first hole of a lineage whose end was given up
-// is nothing that anybody lacks.
+// lacksWAL finds the holes of a lineage from a position on, and what lacks at its end. Behind an end that is fixed nobody lacks anything.
 func (ws *workspace) lacksWAL(l *lineage, from wal.LSN) {
 	all := slices.Clone(l.entries)
 	for _, s := range l.listed.Segments { // what is damaged is no hole
@@ -181,7 +180,7 @@ func (ws *workspace) lacksWAL(l *lineage, from wal.LSN) {
 	for {
 		c := archive.Path(all, line, from)
 		switch {
-		case c.Beyond != 0 && (!l.Discarded || c.End.LSN < to):
+		case c.Beyond != 0 && (l.End == nil || c.Beyond < to):
 			ws.hole(l, c.End, c.Beyond, fmt.Sprintf("what follows begins at %s", c.Beyond))
 			from = c.Beyond
 			continue
@@ -195,13 +194,18 @@ func (ws *workspace) lacksWAL(l *lineage, from wal.LSN) {
 func (l *lineage) line() archive.Line {
 	parsed := map[wal.Timeline]wal.History{}
 	for t, h := range l.listed.Histories {
-		parsed[t] = h.Parsed
+		if l.End == nil || t <= l.End.At.Timeline {
+			parsed[t] = h.Parsed
+		}
 	}
 	return archive.NewestLine(l.Start.Timeline, parsed)
 }
 
 // reaches is how far a lineage's WAL must go, and who says so.
 func (ws *workspace) reaches(l *lineage) (to wal.LSN, why string) {
+	if l.End != nil {
+		return l.End.At.LSN, "it was there when what was written behind it was given up"
+	}
 	if a := ws.announced[ws.Name+"/"+l.ID]; a.at > to {
 		to, why = a.at, fmt.Sprintf("%s says that the bucket holds all up to %s", a.by, a.at)
 	}

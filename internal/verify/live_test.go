@@ -184,10 +184,20 @@ func branches(t *testing.T, w *world) {
 	if v := at(t, o, map[string]objectstore.Store{"west": b}, topology.VerifyNone); !lacks(v) {
 		t.Errorf("of a hole it says %+v", v.Findings)
 	}
-	line[0].Discarded = true
+	line[0].End = &topology.LineageEnd{At: wal.Position{Timeline: line[0].Start.Timeline, LSN: last.End}}
 	if v := at(t, o, map[string]objectstore.Store{"west": b}, topology.VerifyNone); lacks(v) {
 		t.Errorf("of what was given up it says %+v", v.Findings)
 	}
+	less := &bucket{copyOf(t, b), t, w}
+	less.lose(less.holding(second, last.Start).Key)
+	if v := at(t, o, map[string]objectstore.Store{"west": less}, topology.VerifyNone); !lacks(v) || !slices.Contains(lostOf(v), "branch dev") {
+		t.Errorf("of a hole before the end it says %+v", v.Findings)
+	}
+	line[0].End.At.LSN = last.Start
+	if v := at(t, o, map[string]objectstore.Store{"west": less}, topology.VerifyNone); lacks(v) {
+		t.Errorf("of a hole behind the end it says %+v", v.Findings)
+	}
+	line[0].End = nil
 	b.lose(behind)
 	b.lose(b.holding(second, w.secondEnd-0x2000).Key)
 	v := at(t, o, map[string]objectstore.Store{"west": b}, topology.VerifyNone)

@@ -119,10 +119,10 @@ func goesOn(of string) string {
 
 // branch says whether a branch can still be attached, and whether where it begins can be.
 func (p *possible) branch(b topology.Branch, gone map[string][]stretch) []topology.Lost {
-	lineage, at, ok := b.Base.Lineage, b.Base.At.LSN, true
-	if tip, fixed := b.Tip(); !fixed {
-		lineage = tip
-		at, ok = p.newest(tip)
+	lineage, tip := b.Tip()
+	at, ok := tip.LSN, true
+	if at == 0 {
+		at, ok = p.newest(lineage)
 	}
 	if !ok || !has(gone[lineage], at) {
 		return nil
