@@ -60,7 +60,8 @@ func (c *Catalog) claimAt(ctx context.Context, d document, claim Claim) (documen
 	if err := c.mayClaim(&d.group, claim); err != nil {
 		return document{}, err
 	}
-	listed, err := newestEpoch(ctx, s, claim.Group)
+	// The newest claim is lost with its place in the document: where whoever made it died before it was told, it is told now.
+	listed, err := tellClaim(ctx, s, &d.group)
 	if err != nil {
 		return document{}, err
 	}
@@ -83,7 +84,8 @@ func (c *Catalog) claimAt(ctx context.Context, d document, claim Claim) (documen
 			return document{}, err
 		}
 	}
-	return d, tellClaim(ctx, s, &d.group)
+	_, err = tellClaim(ctx, s, &d.group)
+	return d, err
 }
 
 // mayClaim refuses who must not claim by what the group's document says.
@@ -122,28 +124,25 @@ func claimOf(g *topology.Group) Claim {
 }
 
 // tellClaim writes the document of the group's newest claim into a bucket, and of those that a seizure left out, so that
-// whoever looks for the epoch after his own finds it.
-func tellClaim(ctx context.Context, s objectstore.Store, g *topology.Group) error {
-	if g.Claimed == nil {
-		return nil
-	}
+// whoever looks for the epoch after his own finds it. It returns the newest epoch that is told there.
+func tellClaim(ctx context.Context, s objectstore.Store, g *topology.Group) (topology.Epoch, error) {
 	listed, err := listEpochs(ctx, s, g.Name)
-	if err != nil || slices.Contains(listed, g.Claimed.Epoch) {
-		return err
+	if err != nil {
+		return 0, err
 	}
-	newest := topology.Epoch(0)
-	if len(listed) > 0 {
-		newest = slices.Max(listed)
+	newest := newestAmong(listed)
+	if g.Claimed == nil || slices.Contains(listed, g.Claimed.Epoch) {
+		return newest, nil
 	}
 	own := claimOf(g)
 	if g.Seized != nil {
 		for e := newest + 1; e < own.Epoch; e++ {
 			if err := putClaim(ctx, s, skipped(g.Seized, own, e)); err != nil {
-				return err
+				return 0, err
 			}
 		}
 	}
-	return putClaim(ctx, s, own)
+	return max(newest, own.Epoch), putClaim(ctx, s, own)
 }
 
 func putClaim(ctx context.Context, s objectstore.Store, claim Claim) error {

@@ -43,10 +43,15 @@ func listEpochs(ctx context.Context, s objectstore.Store, group string) ([]topol
 
 func newestEpoch(ctx context.Context, s objectstore.Store, group string) (topology.Epoch, error) {
 	all, err := listEpochs(ctx, s, group)
-	if err != nil || len(all) == 0 {
-		return 0, err
+	return newestAmong(all), err
+}
+
+// newestAmong is 0 for none.
+func newestAmong(epochs []topology.Epoch) (newest topology.Epoch) {
+	for _, e := range epochs {
+		newest = max(newest, e)
 	}
-	return slices.Max(all), nil
+	return newest
 }
 
 // copyEpochs copies the claims that to lacks, in their order: whoever looks for the epoch after his own finds it. If compare
@@ -72,10 +77,11 @@ func copyEpochs(ctx context.Context, from, to objectstore.Store, g *topology.Gro
 	if g.Claimed == nil || slices.Contains(all, g.Claimed.Epoch) {
 		return nil
 	}
-	if err := tellClaim(ctx, from, g); err != nil {
+	if _, err := tellClaim(ctx, from, g); err != nil {
 		return err
 	}
-	return tellClaim(ctx, to, g)
+	_, err = tellClaim(ctx, to, g)
+	return err
 }
 
 func copyClaim(ctx context.Context, from, to objectstore.Store, group string, e topology.Epoch) error {
