@@ -15,6 +15,7 @@ import (
 	"github.com/smartdr/smartdr/activities"
 	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/internal/wal"
 )
 
 // attachSteps lets the activities of an attach say what they are asked for, in order. The branch is idle, in east; host h2 cannot run it.
@@ -144,7 +145,35 @@ func TestDetachBranch(t *testing.T) {
 			if failed := env.GetWorkflowError() != nil; failed != (c.drain != nil && !c.discard && !c.later) {
 				t.Errorf("ended with %v", env.GetWorkflowError())
 			}
+			var r BranchResult
+			if !c.discard && !c.later {
+				return
+			}
+			if err := env.GetWorkflowResult(&r); err != nil || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "all of it was given up") {
+				t.Errorf("it says %q, %v", r.Notes, err)
+			}
 		})
+	}
+}
+
+// Where a branch ends is said as its document has it.
+func TestWhereADiscardedBranchEnds(t *testing.T) {
+	end := topology.LineageEnd{At: wal.Position{Timeline: 2, LSN: 0x3000100}, LastCommit: time.Unix(5, 0)}
+	announced := end
+	announced.Announced = true
+	for name, c := range map[string]struct {
+		line []topology.Lineage
+		want string
+	}{
+		"nothing arrived": {nil, "nothing of what was written since 1970-01-01 00:00:01 UTC was known to be in the bucket of east: all of it was given up"},
+		"some": {[]topology.Lineage{{ID: "0001-0000000b", End: &end}},
+			"of what was written since 1970-01-01 00:00:01 UTC it has all up to 0/3000100 of lineage 0001-0000000b, whose last commit was at 1970-01-01 00:00:05 UTC; the rest was given up, also what still arrives in the bucket"},
+		"announced": {[]topology.Lineage{{ID: "0001-0000000b", End: &announced}}, " (announced last: the bucket of east did not answer); the rest was given up"},
+	} {
+		d := detaching{a: topology.Attachment{Lineage: "0001-0000000b", Since: time.Unix(1, 0)}}
+		if got := d.givenUp(topology.Branch{Region: "east", Line: c.line}); !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q", name, got)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -69,6 +70,9 @@ func (d *detaching) run(ctx workflow.Context) (BranchResult, error) {
 		return BranchResult{Branch: d.branch}, err
 	}
 	_, b, err := readBranch(ctx, d.in.Group, d.in.Branch)
+	if err == nil && over.Discard && d.a.Endpoint.Hosts != nil && !d.a.ReadOnly {
+		d.notes = append(d.notes, d.givenUp(b))
+	}
 	return BranchResult{Branch: b, Notes: d.notes}, err
 }
 
@@ -77,7 +81,7 @@ func (d *detaching) drain(ctx workflow.Context) (r activities.DetachedResult, er
 	workflow.SetCurrentDetails(ctx, "Brings what was written to **"+d.in.Branch+"** to the bucket of "+d.branch.Region)
 	discard := workflow.GetSignalChannel(ctx, DiscardSignal)
 	if d.in.Discard {
-		return d.discarded(), nil
+		return r, nil
 	}
 	if !d.a.ReadOnly {
 		if err := ensureBranchReplication(ctx, d.in.Group, d.in.Branch, d.branch.Region, d.a); err != nil {
@@ -92,15 +96,27 @@ func (d *detaching) drain(ctx workflow.Context) (r activities.DetachedResult, er
 		AddReceive(discard, func(c workflow.ReceiveChannel, _ bool) {
 			c.Receive(ctx, nil)
 			d.in.Discard = true
-			r = d.discarded()
 		}).
 		Select(ctx)
 	return r, err
 }
 
-func (d *detaching) discarded() activities.DetachedResult {
-	if d.a.ReadOnly {
-		return activities.DetachedResult{}
+// givenUp says where the branch ends, as its document has it: what still arrives of it changes nothing.
+func (d *detaching) givenUp(b topology.Branch) string {
+	since := d.a.Since.UTC().Format(noteTime)
+	at := slices.IndexFunc(b.Line, func(l topology.Lineage) bool { return l.ID == d.a.Lineage })
+	if at < 0 || b.Line[at].End == nil {
+		return fmt.Sprintf("nothing of what was written since %s was known to be in the bucket of %s: all of it was given up", since, b.Region)
 	}
-	return activities.DetachedResult{Notes: []string{fmt.Sprintf("what was written since %s and had not reached the bucket of %s was given up", d.a.Since.Format("2006-01-02 15:04:05 MST"), d.branch.Region)}}
+	end := b.Line[at].End
+	note := fmt.Sprintf("of what was written since %s it has all up to %s of lineage %s", since, end.At.LSN, d.a.Lineage)
+	if !end.LastCommit.IsZero() {
+		note += ", whose last commit was at " + end.LastCommit.UTC().Format(noteTime)
+	}
+	if end.Announced {
+		note += fmt.Sprintf(" (announced last: the bucket of %s did not answer)", b.Region)
+	}
+	return note + "; the rest was given up, also what still arrives in the bucket"
 }
+
+const noteTime = "2006-01-02 15:04:05 UTC"
