@@ -85,21 +85,26 @@ func (w *world) fences(op topology.Operation) {
 	}
 }
 
-// pastTheCap lets the other region's bucket hang as soon as the first server is fenced. The switchover must put everything back,
+// gapCapped is the cap that is passed.
+const gapCapped = 12 * time.Second
+
+// pastTheCap lets the other region's bucket hang while the servers are being fenced. The switchover must put everything back,
 // and work when it is asked for again.
 func (w *world) pastTheCap() {
 	ctx := w.t.Context()
 	before, err := w.Status(ctx)
 	check(w.t, err)
 	check(w.t, w.Written(ctx, 20))
-	hung, cancel := context.WithCancel(ctx)
+	goOn := w.stopSession() // a fence waits for it: so the bucket hangs before any has come about
+	defer goOn()
+	hung, cancel := context.WithTimeout(ctx, 5*gapCapped) // one that does not go back completes after that
 	var hanging sync.WaitGroup
-	hanging.Go(func() { w.hangAt(hung, "Fence", 9*time.Second) })
-	op, err := w.Operate(ctx, estate.Switchover, "--max-gap", "4s")
+	hanging.Go(func() { w.hang(hung, "Fence", goOn, "RemoveStandby") })
+	op, err := w.Operate(ctx, estate.Switchover, "--max-gap", gapCapped.String())
 	cancel()
 	hanging.Wait()
-	if err == nil || op.State != topology.OperationReverted {
-		w.t.Fatalf("the switchover is %s, %v; want Reverted", op.State, err)
+	if err == nil || op.State != topology.OperationReverted || !strings.Contains(op.Error, "without a writer for longer than") {
+		w.t.Fatalf("the switchover is %s, %v; want Reverted, since it took too long", op.State, err)
 	}
 	w.t.Logf("it said: %s", op.Error)
 	check(w.t, w.Written(ctx, 50))
@@ -109,19 +114,38 @@ func (w *world) pastTheCap() {
 	check(w.t, w.WaitProtected(ctx))
 }
 
-// hangAt stops the secondary's object store when an activity of the switchover begins, and lets it go on after a while.
-func (w *world) hangAt(ctx context.Context, activity string, d time.Duration) {
-	store := w.env.Regions[devenv.Secondary].Gateway
-	devtest.EachStart(ctx, w.env.Temporal, workflows.SwitchoverID(estate.Group), time.Now(), func(a string, k int) {
-		if a != activity || k > 1 {
-			return
-		}
-		if err := syscall.Kill(store.PID(), syscall.SIGSTOP); err != nil {
+// stopSession stops the process of a session on the adopted server, which so cannot end before it goes on.
+func (w *world) stopSession() (goOn func()) {
+	w.t.Helper()
+	at := w.workspace(estate.Adopted).Sites[devenv.Primary].Endpoint.Hosts[0]
+	conn, err := w.Space(estate.Adopted).ConnectTo(w.t.Context(), at)
+	check(w.t, err)
+	w.t.Cleanup(func() { conn.Close(context.Background()) }) //nolint:errcheck // the fence has ended it
+	pid := int(conn.PgConn().PID())
+	check(w.t, syscall.Kill(pid, syscall.SIGSTOP))
+	return sync.OnceFunc(func() {
+		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
 			w.t.Error(err)
 		}
-		time.Sleep(d) // that long it hangs
-		if err := syscall.Kill(store.PID(), syscall.SIGCONT); err != nil {
+	})
+}
+
+// hang stops the secondary's object store when an activity of the switchover begins, calls hangs, and lets the store go on when another
+// activity begins, or ctx is done.
+func (w *world) hang(ctx context.Context, from string, hangs func(), to string) {
+	signal := func(s syscall.Signal) {
+		if err := syscall.Kill(w.env.Regions[devenv.Secondary].Gateway.PID(), s); err != nil {
 			w.t.Error(err)
+		}
+	}
+	defer signal(syscall.SIGCONT)
+	devtest.EachStart(ctx, w.env.Temporal, workflows.SwitchoverID(estate.Group), time.Now(), func(activity string, k int) {
+		switch {
+		case activity == from && k == 1:
+			signal(syscall.SIGSTOP)
+			hangs()
+		case activity == to && k == 1:
+			signal(syscall.SIGCONT)
 		}
 	})
 }
