@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/smartdr/smartdr/internal/catalog"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/fault"
@@ -27,13 +29,15 @@ const checkOften = 500 * time.Millisecond
 type fenced struct {
 	*world
 	testing.TB
-	server *postgres.Server
-	l1     topology.Lineage
+	server   *postgres.Server
+	systemID string
+	l1       topology.Lineage
 }
 
 func newFenced(t *testing.T) *fenced {
 	t.Helper()
 	f := &fenced{world: newWorld(t), TB: t, server: startServer(t)}
+	f.systemID = postgrestest.Query(t, f.server, "postgres", "SELECT system_identifier FROM pg_control_system()")
 	f.Region, f.Host = "east", "e1"
 	f.l1 = f.lineage(1, "east")
 	src := postgrestest.Source(f.server, "postgres", "postgres")
@@ -46,8 +50,7 @@ func newFenced(t *testing.T) *fenced {
 }
 
 func (f *fenced) lineage(epoch topology.Epoch, region string) topology.Lineage {
-	l := topology.Lineage{ID: topology.NewLineageID(epoch), Epoch: epoch, Region: region, SegmentSize: 16 << 20, CreatedAt: now()}
-	l.SystemID = postgrestest.Query(f, f.server, "postgres", "SELECT system_identifier FROM pg_control_system()")
+	l := topology.Lineage{ID: topology.NewLineageID(epoch), Epoch: epoch, Region: region, SystemID: f.systemID, SegmentSize: 16 << 20, CreatedAt: now()}
 	l.Start.Timeline, l.Start.LSN = 1, 16<<20
 	return l
 }
@@ -75,6 +78,25 @@ func (f *fenced) keepEvery(s *Source, t *Target, every time.Duration) (stop func
 	stop = func() { cancel(); loop.Wait() }
 	f.Cleanup(stop)
 	return stop
+}
+
+// liftByHand undoes a fence as somebody would who has found its settings. What guards the fence may end sessions at any moment.
+func (f *fenced) liftByHand() {
+	f.Helper()
+	postgrestest.Check(f, f.server.WriteHBA(postgrestest.TrustLocal))
+	for _, sql := range []string{"ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()"} {
+		devtest.Until(f, sql, func() bool {
+			ctx, cancel := context.WithTimeout(context.Background(), devtest.Patience)
+			defer cancel()
+			conn, err := f.server.Open(ctx, "postgres")
+			if err != nil {
+				return false
+			}
+			defer conn.Close(ctx)
+			_, err = conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
+			return err == nil
+		})
+	}
 }
 
 // client reports whether an ordinary client can write.
@@ -138,9 +160,7 @@ func TestKeepFencedOfAnEpochThatIsOver(t *testing.T) {
 	if got.Worth != topology.FenceProven || got.Operation != "op-2" || got.End.LSN == 0 || got.Site.Kind != topology.Adopted {
 		t.Errorf("%+v", got)
 	}
-	postgrestest.Check(t, f.server.WriteHBA(postgrestest.TrustLocal))
-	postgrestest.Exec(t, f.server, "postgres", "ALTER SYSTEM RESET ALL")
-	postgrestest.Exec(t, f.server, "postgres", "SELECT pg_reload_conf()")
+	f.liftByHand()
 	f.awaitClient(false)
 	devtest.Until(t, "it is fenced as a whole", func() bool {
 		in, err := fence.Check(t.Context(), postgrestest.Source(f.server, "postgres", "postgres"), fence.Options{Lineage: f.l1, ForGood: true})
@@ -243,9 +263,7 @@ func TestKeepFencedLeavesTheNewSideAlone(t *testing.T) {
 		w.Sites["west"] = topology.Site{Kind: topology.Managed, Host: "w1", Instance: dir + "x"}
 		w.Lineage, w.Lineages = l3.ID, append(w.Lineages, l3)
 	})
-	postgrestest.Check(t, f.server.WriteHBA(postgrestest.TrustLocal))
-	postgrestest.Exec(t, f.server, "postgres", "ALTER SYSTEM RESET ALL")
-	postgrestest.Exec(t, f.server, "postgres", "SELECT pg_reload_conf()")
+	f.liftByHand()
 	f.awaitClient(false)
 }
 
