@@ -131,7 +131,7 @@ func (t *Target) drainBranch(ctx context.Context, in BranchInput) (r DetachedRes
 	if err != nil {
 		return r, err
 	}
-	if r.Unwritten, err = stillFresh(ctx, s); err != nil {
+	if r.Unwritten, err = t.unwritten(ctx, in, b, s, end); err != nil {
 		return r, err
 	}
 	if !r.Unwritten {

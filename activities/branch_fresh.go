@@ -36,8 +36,8 @@ func freshnessOf(ctx context.Context, s *postgres.Server) (f freshness, err erro
 	return f, err
 }
 
-// stillFresh reports whether nobody has committed anything since markFresh, for certain. Restore points have no number, and are lost with
-// a lineage that is forgotten: one that holds them says so in its WAL, which nobody reads for that.
+// stillFresh reports whether nobody has committed anything since markFresh, for certain. Restore points have no number: branchWAL tells of
+// those.
 func stillFresh(ctx context.Context, s *postgres.Server) (bool, error) {
 	var before freshness
 	found, err := readState(s.InstanceDir(), freshFile, &before)

@@ -65,7 +65,7 @@ type ShipBranchInput struct {
 
 // DetachedResult says whether anything of a branch is left on its host.
 type DetachedResult struct {
-	// Unwritten: nobody has committed anything since the branch was attached.
+	// Unwritten: nobody has committed anything since the branch was attached, or made a restore point.
 	Unwritten bool     `json:"unwritten,omitempty"`
 	Notes     []string `json:"notes,omitempty"`
 }

@@ -15,6 +15,7 @@ func TestBranchesAreAttachedBesideWhatServes(t *testing.T) {
 	w.writtenTo("written", devenv.Secondary)
 	w.readOnly("look", devenv.Secondary)
 	w.unwritten("untouched", devenv.Primary)
+	w.named("named", devenv.Secondary)
 }
 
 // writtenTo attaches a branch, writes to it and looks for that when it is attached again.
@@ -138,6 +139,7 @@ func (w *world) unwritten(name, region string) {
 	if got := w.rows(w.of(name)); got != "1 main, 3 main" {
 		t.Errorf("it has %q", got)
 	}
+	w.idles(w.of(name))
 	w.detached(name)
 	if after := w.of(name); after.Own != 0 || len(after.Line) != len(before.Line) {
 		t.Errorf("it has %d lineages of its own although nobody wrote to it", after.Own)

@@ -1,0 +1,104 @@
+package activities
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/smartdr/smartdr/internal/archive"
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
+	"github.com/smartdr/smartdr/internal/fault"
+	"github.com/smartdr/smartdr/internal/objectstore"
+	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
+	"github.com/smartdr/smartdr/internal/topology"
+	"github.com/smartdr/smartdr/internal/wal"
+)
+
+// forked is the WAL of a server as if a branch had begun there now.
+func forked(t *testing.T, s *postgres.Server, store objectstore.Store, lineage string) *branchWAL {
+	t.Helper()
+	const size = wal.DefaultSegmentSize
+	at := wal.Position{Timeline: 1, LSN: endOf(t, s)}
+	return &branchWAL{
+		lineage: topology.Lineage{ID: lineage, SegmentSize: size, Start: wal.Position{Timeline: 1, LSN: size.Start(at.LSN)}, Parent: &topology.Fork{At: at}},
+		dir:     filepath.Join(s.DataDir, "pg_wal"), archive: archive.Open(store, "prod", "main", lineage),
+	}
+}
+
+// endOf is where the WAL of a server ends, all of which is flushed then.
+func endOf(t *testing.T, s *postgres.Server) wal.LSN {
+	t.Helper()
+	postgrestest.Exec(t, s, "postgres", "checkpoint")
+	l, err := wal.ParseLSN(postgrestest.Query(t, s, "postgres", "select pg_current_wal_flush_lsn()"))
+	check(t, err)
+	return l
+}
+
+func (w *branchWAL) want(t *testing.T, s *postgres.Server, want bool, what string) {
+	t.Helper()
+	w.end = endOf(t, s)
+	if is, err := w.holdsPoint(t.Context()); err != nil || is != want {
+		t.Errorf("%s: %v, %v", what, is, err)
+	}
+}
+
+// A restore point that was made in a branch is found in its server's files, and nothing else is taken for one.
+func TestWhetherARestorePointWasMade(t *testing.T) {
+	postgrestest.ForEach(t, func(t *testing.T, bin postgres.Binaries) {
+		s := postgrestest.Start(t, bin, map[string]string{"wal_log_hints": "on"})
+		postgrestest.Exec(t, s, "postgres", "select pg_create_physical_replication_slot('keeps', true)")
+		postgrestest.Exec(t, s, "postgres", "create table t as select generate_series(1, 200000) n")
+		postgrestest.Exec(t, s, "postgres", "select pg_create_restore_point('of the parent')")
+		w := forked(t, s, devtest.Store(t), "0001-aaaaaaaa")
+		w.want(t, s, false, "nothing happened")
+		postgrestest.Query(t, s, "postgres", "select count(*)::text from t") // leaves hints
+		if images := endOf(t, s) - w.lineage.Parent.At.LSN; images < 1<<20 {
+			t.Errorf("reading wrote %d bytes of WAL", images)
+		}
+		postgrestest.Exec(t, s, "postgres", "vacuum t")
+		postgrestest.Exec(t, s, "postgres", "select pg_switch_wal()")
+		s.Settings["max_connections"] = "150"
+		check(t, s.Stop(t.Context(), postgres.Fast))
+		check(t, s.Start(t.Context()))
+		w.want(t, s, false, "read, vacuumed, switched, restarted with other settings")
+		postgrestest.Exec(t, s, "postgres", "select pg_create_restore_point('here')")
+		w.want(t, s, true, "made")
+		postgrestest.Exec(t, s, "postgres", "select pg_switch_wal()")
+		w.want(t, s, true, "made, and switched behind it")
+	})
+}
+
+// What the server's disk does not have any more is in the bucket.
+func TestARestorePointThatOnlyTheBucketHas(t *testing.T) {
+	r := newRecorded(t)
+	w := forked(t, r.server, r.stores["west"], r.l1.ID)
+	lost := forked(t, r.server, r.stores["west"], "0001-bbbbbbbb")
+	first := w.lineage.SegmentSize.Next(w.lineage.Start.LSN)
+	postgrestest.Exec(t, r.server, "postgres", "select pg_create_restore_point('early')")
+	for range 2 {
+		postgrestest.Exec(t, r.server, "postgres", "select pg_switch_wal()")
+		w.want(t, r.server, true, "on the disk")
+	}
+	r.shipped()
+	w.dir = t.TempDir()
+	lost.dir = w.dir
+	for at := w.lineage.SegmentSize.Next(first); at < w.end; at = w.lineage.SegmentSize.Next(at) {
+		name := w.lineage.SegmentSize.FileName(1, at)
+		check(t, os.Symlink(filepath.Join(r.server.DataDir, "pg_wal", name), filepath.Join(w.dir, name)))
+	}
+	w.want(t, r.server, true, "in the bucket")
+	lost.want(t, r.server, false, "in neither") // nobody can go there
+	w.lineage.Parent.At.LSN = first
+	w.want(t, r.server, false, "before the fork")
+
+	var faults objectstore.Faults
+	w.lineage.Parent = lost.lineage.Parent
+	w.archive = archive.Open(objectstore.WithFaults(r.stores["west"], &faults), "prod", "main", r.l1.ID)
+	faults.Add(objectstore.Rule{Ops: objectstore.OpGet, Times: 1, Fail: fault.Newf(fault.Missing, "get", "it was merged meanwhile")})
+	w.want(t, r.server, true, "merged after it was listed")
+	faults.Add(objectstore.Rule{Fail: fault.Newf(fault.Transient, "get", "the bucket is away")})
+	if _, err := w.holdsPoint(t.Context()); !fault.Is(err, fault.Transient) {
+		t.Errorf("the bucket is away: %v", err)
+	}
+}
