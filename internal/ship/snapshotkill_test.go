@@ -1,10 +1,12 @@
 package ship_test
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -23,10 +25,8 @@ const snapshotChildVariable = "SMARTDR_TEST_SNAPSHOT_CHILD"
 type snapshotOrder struct {
 	S3     []objectstore.S3Config
 	Source topology.Source
+	Packs  int // that a bucket may hold; a child that wants to store more waits, until it is killed
 }
-
-// killRate is low, KiB/s, so that a child that is about to be killed is not done before, whoever has the machine meanwhile.
-const killRate = 6000
 
 // killPack is small, so that a small database fills several packs.
 const killPack = 4 << 20
@@ -39,13 +39,32 @@ func TestSnapshotChild(t *testing.T) {
 	}
 	var o snapshotOrder
 	postgrestest.Check(t, json.Unmarshal([]byte(text), &o))
-	r := ship.Snapshot{Source: o.Source, Group: "g", Workspace: "w", Lineage: topology.Lineage{ID: "0001-0000abcd"}, PackSize: killPack, MaxRateKB: killRate}
+	r := ship.Snapshot{Source: o.Source, Group: "g", Workspace: "w", Lineage: topology.Lineage{ID: "0001-0000abcd"}, PackSize: killPack}
 	for i, cfg := range o.S3 {
 		store, err := objectstore.Open(t.Context(), cfg)
 		postgrestest.Check(t, err)
-		r.Destinations = append(r.Destinations, ship.Destination{Region: string(rune('a' + i)), Store: store})
+		r.Destinations = append(r.Destinations, ship.Destination{Region: string(rune('a' + i)), Store: &narrow{Store: store, t: t, packs: o.Packs}})
 	}
 	take(t, r)
+}
+
+// narrow takes so many packs, and nothing that would publish a snapshot.
+type narrow struct {
+	objectstore.Store
+	t     *testing.T
+	packs int
+	mu    sync.Mutex
+}
+
+func (n *narrow) Put(ctx context.Context, key string, body []byte, o objectstore.PutOptions) (objectstore.Info, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	isPack := strings.HasPrefix(key, snapshot.Prefix("g", "w")+"packs/")
+	if !isPack || strings.HasSuffix(key, ".idx") && indexes(n.t, n.Store) >= n.packs {
+		<-ctx.Done()
+		return objectstore.Info{}, ctx.Err()
+	}
+	return n.Store.Put(ctx, key, body, o)
 }
 
 func TestAKilledSnapshotDoesNotSendAgain(t *testing.T) {
@@ -55,12 +74,11 @@ func TestAKilledSnapshotDoesNotSendAgain(t *testing.T) {
 		FROM generate_series(1, 48000) i`)
 	postgrestest.Exec(t, s, "app", "SELECT count(*) FROM noise") // sets hint bits, which change every page
 	a, b := devtest.Gateway(t), devtest.Gateway(t)
-	order, err := json.Marshal(snapshotOrder{[]objectstore.S3Config{a.S3Config(), b.S3Config()}, s.Source("postgres")})
-	postgrestest.Check(t, err)
+	order := snapshotOrder{S3: []objectstore.S3Config{a.S3Config(), b.S3Config()}, Source: s.Source("postgres")}
 	stores := []objectstore.Store{devtest.Open(t, a), devtest.Open(t, b)}
 	stored := 0
 	for _, packs := range []int{3, 6} {
-		killSnapshot(t, string(order), stores[1], packs)
+		killSnapshot(t, order, stores[1], packs)
 		stored = indexes(t, stores[1])
 	}
 	if list, err := snapshot.List(t.Context(), stores[0], "g", "w"); err != nil || len(list) != 0 {
@@ -77,12 +95,12 @@ func TestAKilledSnapshotDoesNotSendAgain(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	killedAmongDeltas(t, s, string(order), r, stores)
+	killedAmongDeltas(t, s, order, r, stores)
 	t.Logf("%d packs when killed; then shared %d of %d, sent %d", stored, res.SharedBytes, res.RawBytes, res.SentBytes)
 }
 
 // killedAmongDeltas kills the next snapshot when some of its changed pages are stored. The one after it builds on them.
-func killedAmongDeltas(t *testing.T, s *postgres.Server, order string, r ship.Snapshot, stores []objectstore.Store) {
+func killedAmongDeltas(t *testing.T, s *postgres.Server, order snapshotOrder, r ship.Snapshot, stores []objectstore.Store) {
 	t.Helper()
 	postgrestest.Exec(t, s, "app", "UPDATE noise SET i = -i WHERE i % 60 = 0; CHECKPOINT")
 	before := indexes(t, stores[1])
@@ -117,10 +135,13 @@ func killedAmongDeltas(t *testing.T, s *postgres.Server, order string, r ship.Sn
 }
 
 // killSnapshot runs a child and kills it once a bucket holds so many packs.
-func killSnapshot(t *testing.T, order string, store objectstore.Store, packs int) {
+func killSnapshot(t *testing.T, order snapshotOrder, store objectstore.Store, packs int) {
 	t.Helper()
+	order.Packs = packs
+	text, err := json.Marshal(order)
+	postgrestest.Check(t, err)
 	cmd := exec.Command(os.Args[0], "-test.run=^TestSnapshotChild$")
-	cmd.Env = append(os.Environ(), snapshotChildVariable+"="+order)
+	cmd.Env = append(os.Environ(), snapshotChildVariable+"="+string(text))
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	postgrestest.Check(t, cmd.Start())
