@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/smartdr/smartdr/internal/archive"
 	"github.com/smartdr/smartdr/internal/fault"
@@ -34,6 +35,9 @@ func (c *Control) giveUp(ctx context.Context, in BranchInput) (*topology.Lineage
 	return c.endOf(ctx, in.Group, b, said.WALProgress)
 }
 
+// tipWithin is how long a discard waits for a bucket to say how far a branch is. RecordDetached has a minute, and one that is lost may never answer.
+const tipWithin = 15 * time.Second
+
 // endOf is where a branch's newest lineage ends in its bucket: behind the last record that is whole there. Of a bucket that does not say it is what
 // was announced last.
 func (c *Control) endOf(ctx context.Context, group string, b topology.Branch, said topology.WALProgress) (*topology.LineageEnd, error) {
@@ -42,7 +46,9 @@ func (c *Control) endOf(ctx context.Context, group string, b topology.Branch, sa
 	if at < 0 || err != nil {
 		return nil, err
 	}
-	tip, err := archive.Open(store, group, b.Workspace, b.Attached.Lineage).Tip(ctx, b.Line[at])
+	within, cancel := context.WithTimeout(ctx, tipWithin)
+	defer cancel()
+	tip, err := archive.Open(store, group, b.Workspace, b.Attached.Lineage).Tip(within, b.Line[at])
 	if err == nil {
 		return lastRecord(tip.Point(b.Attached.Lineage)), nil
 	}

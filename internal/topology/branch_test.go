@@ -84,6 +84,7 @@ func TestBranchesThatCannotBe(t *testing.T) {
 		"a line from nothing":      {func(g *Group) { g.Branches[0].Line[0].Parent = nil }, "comes from nothing"},
 		"a line from elsewhere":    {func(g *Group) { g.Branches[0].Line = g.Branches[0].Line[1:]; g.Branches[0].Own = 1 }, "not the one before it"},
 		"another beginning":        {func(g *Group) { g.Branches[0].Base.Lineage = "0002-0000000c" }, "went on from"},
+		"a line behind an end":     {func(g *Group) { g.Branches[0].Line[0].End = &LineageEnd{At: wal.Position{Timeline: 2, LSN: 89}} }, "behind the end"},
 		"the workspace's lineage":  {func(g *Group) { g.Workspaces[0].Lineages = append(g.Workspaces[0].Lineages, g.Branches[0].Line[0]) }, "of branch one and of its workspace"},
 		"attached to nothing":      {func(g *Group) { g.Branches[0].Attached = &Attachment{State: Attaching} }, "without an id"},
 		"in an unknown state":      {func(g *Group) { g.Branches[0].Attached = &Attachment{ID: "a", State: "up"} }, `unknown state "up"`},
