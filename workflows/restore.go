@@ -46,8 +46,8 @@ func restoreInPlace(ctx workflow.Context, in RestoreInput) (RestoreResult, error
 	f.moved = map[string]*topology.Moved{}
 	r := &restoring{failover: f, at: in}
 	var err error
-	if r.maxGap, err = parseGap(in.MaxGap); err != nil {
-		return RestoreResult{}, err
+	if r.maxGap, err = ParseGap("read maxGap", in.MaxGap); err != nil {
+		return RestoreResult{}, refuseInvalid(err)
 	}
 	err = workflow.SetQueryHandler(ctx, ProgressQuery, func() (topology.Operation, error) { return r.op, nil })
 	if err != nil {

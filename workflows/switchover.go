@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/smartdr/smartdr/activities"
+	"github.com/smartdr/smartdr/internal/fault"
 	"github.com/smartdr/smartdr/internal/topology"
 )
 
@@ -47,8 +48,8 @@ func newSwitchover(ctx workflow.Context, kind, group string, force bool) *switch
 
 func (s *switchover) execute(ctx workflow.Context, maxGap string) (FailoverResult, error) {
 	var err error
-	if s.maxGap, err = parseGap(maxGap); err != nil {
-		return FailoverResult{}, err
+	if s.maxGap, err = ParseGap("read maxGap", maxGap); err != nil {
+		return FailoverResult{}, refuseInvalid(err)
 	}
 	err = workflow.SetQueryHandler(ctx, ProgressQuery, func() (topology.Operation, error) { return s.op, nil })
 	if err != nil {
@@ -63,14 +64,16 @@ func (s *switchover) execute(ctx workflow.Context, maxGap string) (FailoverResul
 	return FailoverResult{Operation: s.op}, s.ended(ctx, err)
 }
 
-// parseGap reads the longest time without a writer.
-func parseGap(text string) (time.Duration, error) {
+// ParseGap reads the longest time without a writer that a planned move is asked to keep to; "" is the default. What is none, or is shorter than
+// a move takes where everything goes well, is fault.Invalid, said of op.
+func ParseGap(op, text string) (time.Duration, error) {
 	if text == "" {
 		return gapByDefault, nil
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < gapAtLeast {
-		return 0, invalid("leave it out for "+gapByDefault.String(), "%q is no time without a writer: a duration of at least %s, as 30s", text, gapAtLeast)
+		return 0, fault.Newf(fault.Invalid, op, "%q is no time without a writer: a duration of at least %s, as 30s", text, gapAtLeast).
+			WithHint("Leave it out for %s.", gapByDefault)
 	}
 	return d, nil
 }

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/smartdr/smartdr/activities"
 	"github.com/smartdr/smartdr/internal/fault"
@@ -63,8 +62,8 @@ func (req RestoreRequest) checkInPlace(g topology.Group) error {
 	case req.ReadOnly:
 		return fault.Newf(fault.Invalid, opRestore, "what serves takes writes").WithHint("Leave --read-only out, or --in-place.")
 	}
-	if d, err := time.ParseDuration(req.MaxGap); req.MaxGap != "" && (err != nil || d <= 0) {
-		return fault.Newf(fault.Invalid, opRestore, "%q is no length of time", req.MaxGap).WithHint("Write it as 30s or 2m.")
+	if _, err := workflows.ParseGap(opRestore, req.MaxGap); err != nil {
+		return err
 	}
 	return someTarget(req.To)
 }

@@ -16,8 +16,6 @@ import (
 const (
 	opSwitchover = "switchover"
 	opFailback   = "failback"
-	// gapByDefault is the longest time without a writer that the workflow keeps to when nothing is said.
-	gapByDefault = 30 * time.Second
 )
 
 // SwitchoverRequest asks to move a group to its other region without losing anything.
@@ -75,7 +73,7 @@ type SwitchoverWorkspace struct {
 
 // PreviewSwitchover says what would happen, and refuses what cannot be done as things stand. It changes nothing.
 func (s *Service) PreviewSwitchover(ctx context.Context, req SwitchoverRequest) (SwitchoverPreview, error) {
-	gap, err := req.gap()
+	gap, err := workflows.ParseGap(req.op(), req.MaxGap)
 	if err != nil {
 		return SwitchoverPreview{}, err
 	}
@@ -124,17 +122,6 @@ func about(op string, err error) error {
 	e.Op = op
 	e.Hint = strings.TrimSuffix(e.Hint, "; or leave that workspace behind with --force.")
 	return &e
-}
-
-func (req SwitchoverRequest) gap() (time.Duration, error) {
-	if req.MaxGap == "" {
-		return gapByDefault, nil
-	}
-	d, err := time.ParseDuration(req.MaxGap)
-	if err != nil || d <= 0 {
-		return 0, fault.Newf(fault.Invalid, req.op(), "%q is no length of time", req.MaxGap).WithHint("Write it as 30s or 2m.")
-	}
-	return d, nil
 }
 
 func (s *Service) switchTarget(g topology.Group, req SwitchoverRequest) (string, error) {
