@@ -5,7 +5,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -56,30 +55,16 @@ func steps(turn int, all ...string) (due []string) {
 func (w *world) struck(region, workflowID string, wanted []string, do func()) {
 	t := w.t
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	var watch sync.WaitGroup
-	var mu sync.Mutex
 	var hit []string
-	watch.Go(func() {
-		devtest.EachStart(ctx, w.env.Temporal, workflowID, time.Now(), func(activity string, k int) {
-			if k > 1 || !slices.Contains(wanted, activity) {
-				return
-			}
-			mu.Lock()
-			hit = append(hit, activity)
-			mu.Unlock()
-			r := w.env.Regions[region]
-			if err := r.Worker.Kill(); err != nil {
-				t.Error(err)
-			}
-			if err := r.StartWorker(context.WithoutCancel(ctx), w.env.Temporal); err != nil {
-				t.Error(err)
-			}
-		})
-	})
-	do()
-	cancel()
-	watch.Wait()
+	devtest.During(t, w.env.Temporal, workflowID, func(ctx context.Context, activity string, k int) {
+		if k > 1 || !slices.Contains(wanted, activity) {
+			return
+		}
+		hit = append(hit, activity)
+		if err := w.env.Regions[region].RestartWorkers(ctx, w.env.Temporal); err != nil {
+			t.Error(err)
+		}
+	}, do)
 	for _, step := range wanted {
 		if !slices.Contains(hit, step) {
 			t.Errorf("%s was never struck", step)

@@ -3,8 +3,6 @@ package chaos_test
 import (
 	"context"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/devenv/estate"
@@ -21,12 +19,13 @@ var workflowIDs = map[string]string{
 // back, which the clients must not have noticed beyond a pause; it is asked for once more in peace.
 func (c *chaos) moveUnderFire(ctx context.Context, m move) topology.Operation {
 	c.t.Helper()
-	fire, cease := context.WithCancel(ctx)
-	var striker sync.WaitGroup
-	striker.Go(func() { c.strike(fire, m) })
-	op, err := c.in.Operate(ctx, m.kind)
-	cease()
-	striker.Wait()
+	var op topology.Operation
+	var err error
+	n := 0
+	devtest.During(c.t, c.env.Temporal, workflowIDs[m.kind], func(ctx context.Context, activity string, _ int) {
+		n++
+		c.strike(ctx, m, activity, n)
+	}, func() { op, err = c.in.Operate(ctx, m.kind) })
 	if op.State != topology.OperationReverted {
 		c.must(err)
 		return op
@@ -42,19 +41,15 @@ func (c *chaos) moveUnderFire(ctx context.Context, m move) topology.Operation {
 }
 
 // strike kills what is due at the n-th activity of the move's workflow.
-func (c *chaos) strike(ctx context.Context, m move) {
-	n := 0
-	devtest.EachStart(ctx, c.env.Temporal, workflowIDs[m.kind], time.Now(), func(activity string, _ int) {
-		n++
-		for _, s := range m.strikes {
-			// What is gone stays gone until the move is over.
-			if s.at != n || c.lost != "" && strings.HasSuffix(targets[s.target].name, " of "+c.lost) {
-				continue
-			}
-			c.t.Logf("%s killed as %s begins", targets[s.target].name, activity)
-			if err := targets[s.target].kill(ctx, c.env); err != nil && ctx.Err() == nil {
-				c.t.Errorf("kill %s: %v", targets[s.target].name, err)
-			}
+func (c *chaos) strike(ctx context.Context, m move, activity string, n int) {
+	for _, s := range m.strikes {
+		// What is gone stays gone until the move is over.
+		if s.at != n || c.lost != "" && strings.HasSuffix(targets[s.target].name, " of "+c.lost) {
+			continue
 		}
-	})
+		c.t.Logf("%s killed as %s begins", targets[s.target].name, activity)
+		if err := targets[s.target].kill(ctx, c.env); err != nil {
+			c.t.Errorf("kill %s: %v", targets[s.target].name, err)
+		}
+	}
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
+	"github.com/smartdr/smartdr/workflows"
 )
 
 // TestFailoverWithSomethingKilledInEachPhase kills one kind of process whenever an activity of the failover begins. Each kind
@@ -65,24 +65,20 @@ func full() bool { return os.Getenv("SMARTDR_TEST_FULL") == "1" }
 // failOverUnderFire strikes at each nth phase, counted from the first-th, until the failover has ended.
 func (w *world) failOverUnderFire(strike func(*world) error, first, nth int) {
 	w.t.Helper()
-	ctx, cancel := context.WithCancel(w.t.Context())
-	var fire sync.WaitGroup
 	var struck []string
 	phase := -1
-	fire.Go(func() {
-		w.atEachPhase(ctx, func(activity string) {
-			if phase++; phase%nth != first%nth {
-				return
-			}
-			struck = append(struck, activity)
-			if err := strike(w); err != nil && ctx.Err() == nil {
-				w.t.Errorf("while %s: %v", activity, err)
-			}
-		})
-	})
-	w.failOver()
-	cancel()
-	fire.Wait()
+	devtest.During(w.t, w.env.Temporal, workflows.FailoverID(group), func(_ context.Context, activity string, k int) {
+		if k > 1 {
+			return
+		}
+		if phase++; phase%nth != first%nth {
+			return
+		}
+		struck = append(struck, activity)
+		if err := strike(w); err != nil {
+			w.t.Errorf("while %s: %v", activity, err)
+		}
+	}, w.failOver)
 	w.t.Logf("struck at %v", struck)
 	if len(struck) < 8/nth {
 		w.t.Errorf("only %v were struck: the test shows little", struck)

@@ -3,9 +3,7 @@ package restore_test
 import (
 	"context"
 	"os"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
@@ -37,29 +35,24 @@ func TestInPlaceWithSomethingKilled(t *testing.T) {
 // restoreUnderFire orders the restore once, and strikes while it runs.
 func (w *world) restoreUnderFire(m mark) topology.Operation {
 	w.Helper()
-	ctx, cease := context.WithTimeout(w.Context(), 8*time.Minute)
-	defer cease()
-	var fire sync.WaitGroup
 	var seen, struck []string
-	fire.Go(func() {
-		devtest.EachStart(ctx, w.env.Temporal, workflows.RestoreID(estate.Group), time.Now(), func(activity string, k int) {
-			if k > 1 || activity == "RecordOperation" {
-				return
-			}
-			seen = append(seen, activity)
-			if os.Getenv("SMARTDR_TEST_FULL") != "1" && len(seen)%3 != 0 {
-				return
-			}
-			struck = append(struck, activity)
-			if err := w.kill(ctx, len(struck)); err != nil && ctx.Err() == nil {
-				w.Errorf("while %s: %v", activity, err)
-			}
-		})
+	var op topology.Operation
+	devtest.During(w, w.env.Temporal, workflows.RestoreID(estate.Group), func(ctx context.Context, activity string, k int) {
+		if k > 1 || activity == "RecordOperation" {
+			return
+		}
+		seen = append(seen, activity)
+		if os.Getenv("SMARTDR_TEST_FULL") != "1" && len(seen)%3 != 0 {
+			return
+		}
+		struck = append(struck, activity)
+		if err := w.kill(ctx, len(struck)); err != nil {
+			w.Errorf("while %s: %v", activity, err)
+		}
+	}, func() {
+		w.ok("restore", "--group", estate.Group, "--to-lsn", m.end.String(), "--in-place", "--yes", "--wait=false", "--max-gap", "4m")
+		op = w.awaitRestore(w.Context())
 	})
-	w.ok("restore", "--group", estate.Group, "--to-lsn", m.end.String(), "--in-place", "--yes", "--wait=false", "--max-gap", "4m")
-	op := w.awaitRestore(ctx)
-	cease()
-	fire.Wait()
 	w.Logf("killed while %v, of %v", struck, seen)
 	if len(seen) < 8 || len(struck) < len(seen)/3 {
 		w.Errorf("of %v only %v were struck: the test shows little", seen, struck)

@@ -3,9 +3,7 @@ package switchover_test
 import (
 	"context"
 	"fmt"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
@@ -41,28 +39,23 @@ func TestAMoveWithSomethingKilledInEachPhase(t *testing.T) {
 // moveUnderFire strikes at those steps of a move whose turn it is.
 func (w *world) moveUnderFire(kind, workflowID string, turn int) topology.Operation {
 	w.t.Helper()
-	ctx, cease := context.WithCancel(w.t.Context())
-	var fire sync.WaitGroup
 	var seen, struck []string
-	fire.Go(func() {
-		devtest.EachStart(ctx, w.env.Temporal, workflowID, time.Now(), func(activity string, k int) {
-			if k > 1 {
-				return
-			}
-			seen = append(seen, activity)
-			if !full() && len(seen)%thirds != turn%thirds {
-				return
-			}
-			struck = append(struck, activity)
-			if err := w.kill(ctx, len(struck)); err != nil && ctx.Err() == nil {
-				w.t.Errorf("while %s: %v", activity, err)
-			}
-		})
-	})
-	check(w.t, w.Written(ctx, 20))
-	op, err := w.Operate(ctx, kind, "--max-gap", gapCap.String())
-	cease()
-	fire.Wait()
+	var op topology.Operation
+	var err error
+	check(w.t, w.Written(w.t.Context(), 20))
+	devtest.During(w.t, w.env.Temporal, workflowID, func(ctx context.Context, activity string, k int) {
+		if k > 1 {
+			return
+		}
+		seen = append(seen, activity)
+		if !full() && len(seen)%thirds != turn%thirds {
+			return
+		}
+		struck = append(struck, activity)
+		if err := w.kill(ctx, len(struck)); err != nil {
+			w.t.Errorf("while %s: %v", activity, err)
+		}
+	}, func() { op, err = w.Operate(w.t.Context(), kind, "--max-gap", gapCap.String()) })
 	w.t.Logf("%s: killed while %v, of %v", kind, struck, seen)
 	check(w.t, err)
 	check(w.t, w.Written(w.t.Context(), 20))

@@ -3,7 +3,6 @@ package topology_test
 import (
 	"context"
 	"os"
-	"sync"
 	"testing"
 
 	"github.com/smartdr/smartdr/internal/devenv"
@@ -39,24 +38,21 @@ func full() bool { return os.Getenv("SMARTDR_TEST_FULL") == "1" }
 // failOverUnderFire kills the worker in each step, or in each third one, until the failover has ended.
 func (w *world) failOverUnderFire(major int) topology.Operation {
 	w.t.Helper()
-	ctx, cancel := context.WithCancel(w.t.Context())
-	var fire sync.WaitGroup
 	var seen, struck []string
-	fire.Go(func() {
-		devtest.EachActivity(ctx, w.env.Temporal, workflows.FailoverID(group), func(activity string) {
-			seen = append(seen, activity)
-			if !full() && len(seen)%3 != major%3 {
-				return
-			}
-			struck = append(struck, activity)
-			if err := w.env.Regions[devenv.Secondary].Worker.Restart(ctx); err != nil && ctx.Err() == nil {
-				w.t.Errorf("while %s: %v", activity, err)
-			}
-		})
-	})
-	op := w.failOver()
-	cancel()
-	fire.Wait()
+	var op topology.Operation
+	devtest.During(w.t, w.env.Temporal, workflows.FailoverID(group), func(ctx context.Context, activity string, k int) {
+		if k > 1 {
+			return
+		}
+		seen = append(seen, activity)
+		if !full() && len(seen)%3 != major%3 {
+			return
+		}
+		struck = append(struck, activity)
+		if err := w.env.Regions[devenv.Secondary].Worker.Restart(ctx); err != nil {
+			w.t.Errorf("while %s: %v", activity, err)
+		}
+	}, func() { op = w.failOver() })
 	w.t.Logf("killed while %v", struck)
 	if len(seen) < 8 || len(struck) < len(seen)/3 {
 		w.t.Errorf("of %v only %v were struck: the test shows little", seen, struck)

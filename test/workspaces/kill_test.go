@@ -6,13 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"testing"
-	"time"
-
-	"go.temporal.io/api/enums/v1"
 
 	"github.com/smartdr/smartdr/internal/devenv"
+	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/workflows"
 )
 
@@ -110,62 +107,24 @@ func (w *killer) struck(t *testing.T, steps []string, args ...string) {
 	if args[1] == "create" {
 		workspace = args[5]
 	}
-	ctx, cancel := context.WithCancel(t.Context())
 	var struck []string
-	var striker sync.WaitGroup
 	host := w.env.Regions[devenv.Primary].Hosts[0]
-	begun := time.Now()
-	striker.Go(func() {
-		w.eachActivity(ctx, workflows.ManageWorkspaceID(group, workspace), begun, func(activity string) {
-			if !w.full && !slices.Contains(want, activity) {
-				return
-			}
-			struck = append(struck, activity)
-			if err := host.Worker.Kill(); err != nil {
-				t.Error(err)
-			}
-			if err := host.Start(t.Context(), w.env.Temporal); err != nil {
-				t.Error(err)
-			}
-		})
-	})
-	w.smartdr(args...)
-	cancel()
-	striker.Wait()
+	devtest.During(t, w.env.Temporal, workflows.ManageWorkspaceID(group, workspace), func(ctx context.Context, activity string, k int) {
+		if k > 1 || !w.full && !slices.Contains(want, activity) {
+			return
+		}
+		struck = append(struck, activity)
+		if err := host.Worker.Kill(); err != nil {
+			t.Error(err)
+		}
+		if err := host.Start(ctx, w.env.Temporal); err != nil {
+			t.Error(err)
+		}
+	}, func() { w.smartdr(args...) })
 	t.Logf("smartdr %v: killed in %v", args, struck)
 	for _, activity := range want {
 		if !slices.Contains(struck, activity) {
 			t.Errorf("smartdr %v: never killed in %s, only in %v", args, activity, struck)
-		}
-	}
-}
-
-// eachActivity calls strike for each activity type of the workflow's runs since begun, when the activity has just been
-// scheduled, until ctx is done.
-func (w *world) eachActivity(ctx context.Context, workflowID string, begun time.Time, strike func(activity string)) {
-	c, err := w.env.Temporal.Dial(ctx)
-	if err != nil {
-		w.t.Error(err)
-		return
-	}
-	defer c.Close()
-	seen := map[string]bool{}
-	for ctx.Err() == nil {
-		events := c.GetWorkflowHistory(ctx, workflowID, "", true, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-		for events.HasNext() {
-			e, err := events.Next()
-			if err != nil {
-				break // not there yet, or ctx is done
-			}
-			a := e.GetActivityTaskScheduledEventAttributes()
-			if name := a.GetActivityType().GetName(); a != nil && e.GetEventTime().AsTime().After(begun) && !seen[name] {
-				seen[name] = true
-				strike(name)
-			}
-		}
-		select { // the run of an earlier request has ended
-		case <-ctx.Done():
-		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
