@@ -31,22 +31,25 @@ func TestFollow(t *testing.T) {
 		l := newLine(t, src)
 		postgrestest.Exec(t, src.server, "postgres", "CREATE TABLE t AS SELECT n FROM generate_series(1, 200000) n")
 		l.all(t)
-		in := l.standby(t)
+		in, looked := l.standby(t), &looks{Store: l.store}
+		in.Legs[0].Archive = archive.Open(looked, "prod", "orders", l.lineage.ID)
 		f := startFollowing(t, in)
 		f.await(t, in, "SELECT count(*)::text FROM t", "200000")
 		if _, err := restore.Follow(t.Context(), in); !fault.Is(err, fault.Transient) {
 			t.Errorf("a second one beside it: %v", err)
 		}
-		best := time.Hour // of several: each may meet a moment at which the machine is busy
 		for _, want := range []string{"200001", "200002", "200003"} {
 			postgrestest.Exec(t, src.server, "postgres", "INSERT INTO t VALUES (0)")
+			fetched := looked.fetched()
 			l.all(t)
-			stored := time.Now()
+			stored := looked.listed()
 			f.await(t, in, "SELECT count(*)::text FROM t", want)
-			best = min(best, time.Since(stored))
+			if at := looked.before(fetched); at > stored+1 { // one list may have been under way
+				t.Errorf("it was stored after list %d, and fetched after list %d", stored, at)
+			}
 		}
-		if best > 2*time.Second {
-			t.Errorf("replayed %s after it was stored", best)
+		if _, err := tryQuery(t, in.Server, "SELECT name FROM pg_settings WHERE name = 'wal_retrieve_retry_interval' AND setting::int <= 1000 AND unit = 'ms'"); err != nil {
+			t.Errorf("the server looks for what was fetched less than once a second: %v", err)
 		}
 		f.stop(t)
 		if !errors.Is(f.err, context.Canceled) {

@@ -3,6 +3,9 @@ package restore
 import (
 	"testing"
 	"time"
+
+	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/wal"
 )
 
 func TestOneThatHadNothingToReplayDoesNotWaitInVain(t *testing.T) {
@@ -27,5 +30,26 @@ func TestOneThatHadNothingToReplayDoesNotWaitInVain(t *testing.T) {
 	f.advance(1)
 	if now = now.Add(stuckAfter + time.Second); f.waitsInVain(true, now) {
 		t.Error("it had just replayed something")
+	}
+}
+
+// A bucket in which nothing comes is looked at less often, but never less than once a second.
+func TestABucketIsListedOftenEnough(t *testing.T) {
+	f, err := newFollow(FollowInput{Server: &postgres.Server{}, SegmentSize: wal.DefaultSegmentSize, Legs: []Leg{{}}})
+	if f == nil {
+		t.Fatal(err)
+	}
+	now, before := time.Now(), time.Duration(0)
+	for range 100 {
+		f.schedule(now)
+		pause := f.listAt.Sub(now)
+		if pause < before || pause > time.Second {
+			t.Errorf("listed again after %s, and before after %s", pause, before)
+		}
+		before = pause
+	}
+	f.pending = []piece{{}}
+	if f.schedule(now); f.listAt.Sub(now) >= before {
+		t.Errorf("while something comes it is listed after %s", f.listAt.Sub(now))
 	}
 }

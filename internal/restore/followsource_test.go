@@ -2,6 +2,7 @@ package restore_test
 
 import (
 	"context"
+	"iter"
 	"sync"
 	"testing"
 	"time"
@@ -179,4 +180,45 @@ func tryQuery(t *testing.T, s *postgres.Server, sql string) (got string, err err
 	defer c.Close(context.Background())
 	err = c.QueryRow(ctx, sql).Scan(&got)
 	return got, err
+}
+
+// looks counts how often a bucket was listed, and notes how often before each object was fetched.
+type looks struct {
+	objectstore.Store
+	mu    sync.Mutex
+	lists int
+	after []int
+}
+
+func (s *looks) List(ctx context.Context, prefix, startAfter string) iter.Seq2[objectstore.Info, error] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lists++
+	return s.Store.List(ctx, prefix, startAfter)
+}
+
+func (s *looks) Get(ctx context.Context, key string) ([]byte, objectstore.Info, error) {
+	s.mu.Lock()
+	s.after = append(s.after, s.lists)
+	s.mu.Unlock()
+	return s.Store.Get(ctx, key)
+}
+
+func (s *looks) listed() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lists
+}
+
+// before returns how many lists came before the n-th fetch.
+func (s *looks) before(n int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.after[n]
+}
+
+func (s *looks) fetched() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.after)
 }
