@@ -3,6 +3,8 @@ package activities
 import (
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/smartdr/smartdr/internal/archive"
@@ -91,14 +93,40 @@ func TestARestorePointThatOnlyTheBucketHas(t *testing.T) {
 	lost.want(t, r.server, false, "in neither") // nobody can go there
 	w.lineage.Parent.At.LSN = first
 	w.want(t, r.server, false, "before the fork")
+	w.lineage.Parent.At.LSN = lost.lineage.Parent.At.LSN
 
 	var faults objectstore.Faults
-	w.lineage.Parent = lost.lineage.Parent
 	w.archive = archive.Open(objectstore.WithFaults(r.stores["west"], &faults), "prod", "main", r.l1.ID)
 	faults.Add(objectstore.Rule{Ops: objectstore.OpGet, Times: 1, Fail: fault.Newf(fault.Missing, "get", "it was merged meanwhile")})
 	w.want(t, r.server, true, "merged after it was listed")
 	faults.Add(objectstore.Rule{Fail: fault.Newf(fault.Transient, "get", "the bucket is away")})
 	if _, err := w.holdsPoint(t.Context()); !fault.Is(err, fault.Transient) {
 		t.Errorf("the bucket is away: %v", err)
+	}
+	postgrestest.Exec(t, r.server, "postgres", "select pg_create_restore_point('late')")
+	lost.want(t, r.server, true, "on the disk, behind what is in neither")
+}
+
+// While the bucket is away that has what the disk does not have any more, a branch is not forgotten, and what keeps it is said.
+func TestABranchOfWhichNotAllIsKnown(t *testing.T) {
+	w, c, target := branched(t)
+	l := attachedTo(t, w, c, "11111111")
+	s := startServer(t)
+	check(t, markFresh(t.Context(), s))
+	in, b, end := BranchInput{Group: "prod", Branch: "test", Attachment: "11111111"}, w.read(t), l.SegmentSize.Next(l.Start.LSN)
+	answers := w.faults["west"].Add(objectstore.Rule{Keys: regexp.MustCompile("/wal/"), Fail: fault.Newf(fault.Transient, "list", "it is away")})
+	if is, err := target.unwritten(t.Context(), in, b, s, end); is || !fault.Is(err, fault.Transient) {
+		t.Errorf("unwritten: %v, %v", is, err)
+	}
+	if a := w.read(t).Attached; !strings.Contains(a.Error, "restore point") || !strings.Contains(a.Error, "it is away") || a.Hint == "" {
+		t.Errorf("it is attached with %q, hint %q", a.Error, a.Hint)
+	}
+	answers()
+	if is, err := target.unwritten(t.Context(), in, b, s, end); !is || err != nil {
+		t.Errorf("unwritten, as far as there is anything: %v, %v", is, err)
+	}
+	postgrestest.Exec(t, s, "postgres", "create table t ()")
+	if is, err := target.unwritten(t.Context(), in, b, s, end); is || err != nil {
+		t.Errorf("unwritten: %v, %v", is, err)
 	}
 }
