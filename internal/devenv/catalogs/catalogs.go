@@ -65,23 +65,45 @@ func with(ctx context.Context, s *postgres.Server, database string, do func(*pgx
 }
 
 // withoutView runs do where no catalog knows of the view smartdr.databases and its schema: in a transaction that drops both, if they are
-// there, and is rolled back. Anything else in that schema is an error.
+// there, and is rolled back. All of it is seen as it is at one moment, since SmartDR may make the view meanwhile. Anything else in that
+// schema is an error.
 func withoutView(ctx context.Context, conn *pgx.Conn, do func(*pgx.Conn) error) error {
-	tx, err := conn.Begin(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // the connection is closed next
-	var there bool
-	if err := conn.QueryRow(ctx, "select to_regnamespace('smartdr') is not null").Scan(&there); err != nil {
-		return err
-	}
-	if there {
-		if _, err := conn.Exec(ctx, "drop view smartdr.databases; drop schema smartdr"); err != nil {
+	for {
+		var there bool
+		if err := conn.QueryRow(ctx, isThere).Scan(&there); err != nil {
+			return err
+		}
+		if as, err := during(ctx, conn, there, do); as || err != nil {
 			return err
 		}
 	}
-	return do(conn)
+}
+
+// isThere asks whether the view's schema is there. It reads the catalog itself, as whoever compares it does.
+const isThere = "select exists (select from pg_namespace where nspname = 'smartdr')"
+
+// during runs do in one transaction without the view, unless that has appeared, or gone, before the transaction began.
+func during(ctx context.Context, conn *pgx.Conn, there bool, do func(*pgx.Conn) error) (as bool, err error) {
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // nothing is to stay of it
+	if there {
+		if _, err := tx.Exec(ctx, "lock table smartdr.databases"); err != nil { // before the moment that the transaction sees
+			return false, err
+		}
+	}
+	var now bool
+	if err := tx.QueryRow(ctx, isThere).Scan(&now); err != nil || now != there {
+		return false, err
+	}
+	if there {
+		if _, err := tx.Exec(ctx, "drop view smartdr.databases; drop schema smartdr"); err != nil {
+			return false, err
+		}
+	}
+	return true, do(conn)
 }
 
 // reader adds what one connection shows.
