@@ -138,6 +138,7 @@ type writer struct {
 	role, statement string
 	mu              sync.Mutex
 	acked           []int64
+	failed          int // attempts to connect or to commit
 	stop            context.CancelFunc
 	done            chan struct{}
 }
@@ -157,11 +158,13 @@ func (l *writer) run(ctx context.Context, n int64) {
 	for ctx.Err() == nil {
 		conn, err := l.as(l.role, "application_name=writer")
 		if err != nil {
+			l.fail()
 			continue
 		}
 		for ; ctx.Err() == nil; n++ {
 			if l.one(ctx, conn, n) != nil {
 				n++ // it may have been committed: never the same again
+				l.fail()
 				break
 			}
 			l.mu.Lock()
@@ -183,6 +186,20 @@ func (l *writer) one(ctx context.Context, conn *pgx.Conn, n int64) error {
 		}
 	}
 	return nil
+}
+
+func (l *writer) fail() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failed++
+}
+
+// fails waits until it has failed so many times since now: what it was told before is noted then.
+func (l *writer) fails(n int) {
+	l.Helper()
+	failed := func() int { l.mu.Lock(); defer l.mu.Unlock(); return l.failed }
+	want := failed() + n
+	devtest.Until(l, l.role+" tries in vain", func() bool { return failed() >= want })
 }
 
 func (l *writer) acknowledged() []int64 {

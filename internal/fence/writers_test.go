@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -61,13 +60,13 @@ func TestNothingIsCommittedAfterTheFence(t *testing.T) {
 		if _, err := open.Exec(t.Context(), "COMMIT"); err == nil {
 			t.Error("a transaction that was open was committed")
 		}
-		time.Sleep(time.Second) // what they were told before is read by now
 		told := map[*writer]int{}
 		for _, l := range writers {
+			l.fails(1)
 			told[l] = len(l.acknowledged())
 		}
-		time.Sleep(time.Second) // they go on trying
 		for _, l := range writers {
+			l.fails(10) // they go on trying
 			l.end()
 			if now := len(l.acknowledged()); now != told[l] {
 				t.Errorf("%s was told of %d commits after the fence", l.role, now-told[l])
