@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
@@ -79,7 +80,7 @@ func TestCancel(t *testing.T) {
 			t.Errorf("an account of a failover that was canceled: %+v", op)
 		}
 	}
-	// Beyond the claim it is refused: the host is away that would go on, so that there is time to ask.
+	// Beyond the claim it is refused.
 	w.must(w.env.KillRegion(w.Context(), home))
 	late := w.cancelBeyondTheClaim()
 	if !strings.Contains(late, "point of no return") {
@@ -94,17 +95,35 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// cancelBeyondTheClaim fails over, cancels as soon as the files are asked for, and returns what that was answered.
+// cancelBeyondTheClaim fails over, cancels while the server that is brought up cannot go on, and returns what that was answered.
 func (w *world) cancelBeyondTheClaim() (said string) {
 	w.Helper()
 	w.ok("failover", "--group", group, "--yes", "--wait=false")
 	w.awaitClaim()
+	goOn := w.stopServer()
 	_, err := w.try("cancel", group)
+	goOn()
 	if err != nil {
 		said = err.Error()
 	}
 	devtest.UntilOver(w, "the failover to complete", func() bool { return w.operations()[0].State == topology.OperationCompleted })
 	return said
+}
+
+// stopServer stops the server that a failover brings up, as soon as it runs, so that there is time to ask.
+func (w *world) stopServer() (goOn func()) {
+	w.Helper()
+	var pid int
+	devtest.Until(w, "the server to run that is brought up", func() bool {
+		all, err := w.env.Regions[away].Servers()
+		w.must(err)
+		if len(all) > 0 {
+			pid, _ = all[0].Running(w.Context())
+		}
+		return pid > 0
+	})
+	w.must(syscall.Kill(pid, syscall.SIGSTOP))
+	return func() { w.must(syscall.Kill(pid, syscall.SIGCONT)) }
 }
 
 func (w *world) awaitClaim() {
