@@ -297,7 +297,7 @@ func TestKeeperFollowsTheCatalog(t *testing.T) {
 			t.Errorf("%s: it runs: %v", when, got)
 		}
 	}
-	pid, _ := s.Running(t.Context())
+	pid := postgrestest.PID(t, s)
 	check(t, syscall.Kill(pid, syscall.SIGKILL))
 	awaitGone(t, s, pid)
 	runs(true, "killed")

@@ -103,7 +103,7 @@ func TestKeepServing(t *testing.T) {
 	defer supervisor.Wait()
 	defer cancel()
 	for range 2 {
-		pid, _ := s.Running(t.Context())
+		pid := postgrestest.PID(t, s)
 		check(t, syscall.Kill(pid, syscall.SIGKILL))
 		awaitAnother(t, s, pid)
 	}

@@ -226,8 +226,7 @@ func TestShutdown(t *testing.T) {
 		start := flushed(t, s)
 		stream, err := c.StartPhysical(ctx, "", wal.Position{Timeline: 1, LSN: start})
 		postgrestest.Check(t, err)
-		pid, _ := s.Running(ctx)
-		postgrestest.Check(t, syscall.Kill(pid, syscall.SIGINT))
+		postgrestest.Check(t, syscall.Kill(postgrestest.PID(t, s), syscall.SIGINT))
 		end := start
 		for {
 			m, err := stream.Receive(ctx)

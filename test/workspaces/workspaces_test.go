@@ -15,6 +15,7 @@ import (
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/devenv/ledger"
 	"github.com/smartdr/smartdr/internal/postgres"
+	"github.com/smartdr/smartdr/internal/postgres/postgrestest"
 	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/internal/wal"
 )
@@ -68,8 +69,7 @@ func (w *world) killed(t *testing.T) {
 			check(t, w.env.Regions[devenv.Primary].Hosts[0].Worker.Kill())
 		}
 		if what != "worker" {
-			pid, _ := server.Running(t.Context())
-			check(t, syscall.Kill(pid, syscall.SIGKILL))
+			check(t, syscall.Kill(postgrestest.PID(t, server), syscall.SIGKILL))
 			l.Wait()
 		}
 		if what != "server" {

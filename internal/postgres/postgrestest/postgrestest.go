@@ -219,3 +219,13 @@ func Check(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+// PID returns the process of a server, which must run: signals to process 0 would reach the test and all beside it.
+func PID(t testing.TB, s *postgres.Server) int {
+	t.Helper()
+	pid, running := s.Running(t.Context())
+	if !running || pid <= 0 {
+		t.Fatal("the server does not run")
+	}
+	return pid
+}
