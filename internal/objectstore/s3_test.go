@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -171,7 +172,7 @@ func TestAStoreThatHangs(t *testing.T) {
 
 // TestSlowIsNotStalled moves a body for longer than Stall, both ways, with a byte now and then.
 func TestSlowIsNotStalled(t *testing.T) {
-	const pieces, pause, upload = 12, 250 * time.Millisecond, 64 << 20 // what sockets hold is a small part of it
+	const pieces, pause, upload = 12, 500 * time.Millisecond, 64 << 20 // what sockets hold is a small part of it
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut {
 			for err := error(nil); err == nil; {
@@ -189,12 +190,16 @@ func TestSlowIsNotStalled(t *testing.T) {
 	}))
 	t.Cleanup(srv.Close)
 	s := open(t, objectstore.S3Config{Bucket: "b", Endpoint: srv.URL, AccessKey: "a", SecretKey: "s", PathStyle: true, Stall: pieces * pause * 2 / 3})
-	if _, _, err := s.Get(t.Context(), "k"); err != nil {
-		t.Error(err)
-	}
+	var both sync.WaitGroup
+	both.Go(func() {
+		if _, _, err := s.Get(t.Context(), "k"); err != nil {
+			t.Error(err)
+		}
+	})
 	if _, err := s.Put(t.Context(), "k", make([]byte, upload), objectstore.PutOptions{}); err != nil {
 		t.Error(err)
 	}
+	both.Wait()
 }
 
 // TestAnswersAreJudged has a server answer with what other stores than versitygw are known to say.
