@@ -96,7 +96,8 @@ func (w *world) underFire(name, region string) {
 	w.detached(name)
 }
 
-// bucketAway detaches a branch whose bucket does not answer: that waits, and says for what, until it is back, or until that is given up.
+// bucketAway detaches a branch whose bucket does not answer: that waits, and says for what, until it is back, or until that is given up. What was
+// given up stays away, also when it arrives after all.
 func (w *world) bucketAway(name, region string) {
 	t := w.t
 	w.branch(name, region)
@@ -109,6 +110,7 @@ func (w *world) bucketAway(name, region string) {
 		bucket := w.env.Regions[region].Gateway
 		check(t, bucket.Kill())
 		check(t, w.exec(b, "insert into t values (7, 'late')"))
+		late := w.onItsWay(b)
 		run, err := w.start(workflows.DetachBranchType, workflows.BranchID(group, name), workflows.DetachBranchInput{Group: group, Branch: name})
 		check(t, err)
 		w.until("the attachment to say what keeps it", func() (bool, error) {
@@ -123,20 +125,38 @@ func (w *world) bucketAway(name, region string) {
 			check(t, run.Get(t.Context(), nil))
 		}
 		check(t, bucket.Restart(t.Context()))
-		check(t, run.Get(t.Context(), nil))
+		var r workflows.BranchResult
+		check(t, run.Get(t.Context(), &r))
+		if discard {
+			w.arrives(late)
+			w.said(r, "announced last")
+		}
 		w.until("its folder to be gone", func() (bool, error) { return len(w.folders(region)) == 0, nil })
 		w.until("the bucket to be taken for back", func() (bool, error) {
 			_, err := w.attach(workflows.AttachBranchInput{Branch: name, ReadOnly: true})
 			return err == nil, err
 		})
-		got := w.rows(w.of(name))
-		if !strings.Contains(got, "6 arrives") || !strings.Contains(got, "7 late") && !discard { // what is given up may still have been on its way
+		if got := w.rows(w.of(name)); !strings.Contains(got, "6 arrives") || strings.Contains(got, "7 late") == discard {
 			t.Errorf("discard %v: it has %q", discard, got)
 		}
 		w.detached(name)
 		if !discard {
 			w.clean(name)
 		}
+	}
+}
+
+// said checks that who discarded a branch was told where it ends, and that it does.
+func (w *world) said(r workflows.BranchResult, how string) {
+	t := w.t
+	t.Helper()
+	_, end := r.Branch.Tip()
+	if want := "it has all up to " + end.LSN.String(); end.LSN == 0 || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], want) || !strings.Contains(r.Notes[0], how) {
+		t.Errorf("it ends at %s, and says %q", end, r.Notes)
+	}
+	b := w.of(r.Branch.Name)
+	if _, now := b.Tip(); now != end {
+		t.Errorf("it ended at %s, and now at %s", end, now)
 	}
 }
 
@@ -165,10 +185,14 @@ func (w *world) hostLost(name, region string) {
 	w.branch(name, region)
 	_, err := w.attach(workflows.AttachBranchInput{Branch: name})
 	check(t, err)
+	b := w.of(name)
+	check(t, w.exec(b, "insert into t values (6, 'arrives')"))
+	w.untilBranchShipped(b)
 	host := w.env.Regions[region].Hosts[0]
 	check(t, host.Kill(t.Context()))
 	r, err := w.detach(workflows.DetachBranchInput{Branch: name, Discard: true})
 	check(t, err)
+	w.said(r, "the rest was given up")
 	if r.Branch.Attached != nil || len(w.folders(region)) != 1 {
 		t.Errorf("%+v, %v", r.Branch.Attached, w.folders(region))
 	}
