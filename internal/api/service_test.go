@@ -249,6 +249,26 @@ func TestRegionsCountsWorkers(t *testing.T) {
 	})
 }
 
+// A Temporal that was restarted has forgotten its workers until they are back: what is ordered meanwhile waits for them.
+func TestAnOrderWaitsForWorkersThatComeBack(t *testing.T) {
+	p := newPlace(t)
+	c, err := p.dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ordered := make(chan error, 1)
+	go func() { ordered <- p.someWorker(t.Context(), c) }()
+	select {
+	case err := <-ordered:
+		t.Fatalf("without a worker it was said at once: %v", err)
+	case <-time.After(time.Second):
+	}
+	p.work(t, func(w worker.Worker) { w.RegisterWorkflowWithOptions(fakeFailover, named("any")) })
+	if err := <-ordered; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestStatusShowsTheNewestWord(t *testing.T) {
 	p := newPlace(t)
 	p.replicated(t, "prod")

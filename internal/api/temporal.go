@@ -26,6 +26,9 @@ const (
 	// polledWithin is how long ago a worker must have asked for work to count. A worker's question stands for a
 	// minute at most before it asks again.
 	polledWithin = 75 * time.Second
+	// reconnectWithin is how long workers may take to come back to a Temporal that was restarted, which has forgotten them: they try
+	// it again every 10 seconds or so.
+	reconnectWithin = 15 * time.Second
 )
 
 // ClientOptions returns how to reach Temporal: its own files and environment (TEMPORAL_ADDRESS, TEMPORAL_API_KEY,
@@ -184,15 +187,24 @@ func isServiceError(err error) bool {
 
 // someWorker refuses to start what nobody would pick up.
 func (s *Service) someWorker(ctx context.Context, c client.Client) error {
-	n, err := s.workers(ctx, c, workflows.TaskQueue, enumspb.TASK_QUEUE_TYPE_WORKFLOW)
-	if err != nil {
-		return As(Unreachable, fault.New(fault.Transient, "ask Temporal for workers", err))
+	const op = "ask Temporal for workers"
+	for began := time.Now(); ; {
+		n, err := s.workers(ctx, c, workflows.TaskQueue, enumspb.TASK_QUEUE_TYPE_WORKFLOW)
+		switch {
+		case err != nil:
+			return As(Unreachable, fault.New(fault.Transient, op, err))
+		case n > 0:
+			return nil
+		case time.Since(began) > reconnectWithin:
+			return As(Unreachable, fault.Newf(fault.Transient, op, "no worker polls task queue %q", workflows.TaskQueue).
+				WithHint("Start one in each region: smartdr-worker --region REGION"))
+		}
+		select {
+		case <-time.After(time.Second / 2):
+		case <-ctx.Done():
+			return As(Unreachable, fault.New(fault.Transient, op, ctx.Err()))
+		}
 	}
-	if n == 0 {
-		return As(Unreachable, fault.Newf(fault.Transient, "ask Temporal for workers", "no worker polls task queue %q", workflows.TaskQueue).
-			WithHint("Start one in each region: smartdr-worker --region REGION"))
-	}
-	return nil
 }
 
 // workers counts the processes that poll a task queue.
