@@ -105,6 +105,21 @@ func TestARestorePointThatOnlyTheBucketHas(t *testing.T) {
 	}
 	postgrestest.Exec(t, r.server, "postgres", "select pg_create_restore_point('late')")
 	lost.want(t, r.server, true, "on the disk, behind what is in neither")
+	r.lose(archive.Open(r.stores["west"], "prod", "main", r.l1.ID), first)
+	w.archive, w.lineage.Parent.At.LSN = archive.Open(r.stores["west"], "prod", "main", r.l1.ID), first
+	w.want(t, r.server, true, "on the disk, behind a hole in the bucket")
+}
+
+// lose takes out of a bucket what holds WAL behind an LSN.
+func (r *recorded) lose(a *archive.Archive, from wal.LSN) {
+	r.t.Helper()
+	inv, err := a.List(r.t.Context())
+	check(r.t, err)
+	for _, e := range inv.Entries {
+		if e.Range.End > from {
+			check(r.t, r.stores["west"].Delete(r.t.Context(), e.Key))
+		}
+	}
 }
 
 // While the bucket is away that has what the disk does not have any more, a branch is not forgotten, and what keeps it is said.
