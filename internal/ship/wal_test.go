@@ -243,7 +243,7 @@ func TestASlotThatWasRecreatedLaterIsAHole(t *testing.T) {
 	s.until("both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	s.end()
 	stored := w.tip(0).Position
-	w.sql("select pg_drop_replication_slot('" + testSlot + "')")
+	w.dropSlot()
 	for range 6 {
 		w.write(16 << 20)
 		w.sql("checkpoint")
@@ -267,7 +267,7 @@ func TestASlotThatWasDroppedIsMadeAgainWhileTheServerHasTheWAL(t *testing.T) {
 	end := w.write(1 << 20)
 	s.until("both hold everything", func() bool { return s.reached(0, end) && s.reached(1, end) })
 	s.end()
-	w.sql("select pg_drop_replication_slot('" + testSlot + "')")
+	w.dropSlot()
 	end = w.write(20 << 20)
 	s = w.ship(nil)
 	s.until("everything is stored", func() bool { return s.reached(0, end) && s.reached(1, end) })

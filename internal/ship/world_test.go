@@ -200,6 +200,14 @@ func (w *world) sql(statements ...string) {
 	must(w.t, w.pg.Exec(w.t.Context(), "postgres", statements...))
 }
 
+// dropSlot drops the slot as soon as the server has noticed that its shipper is gone.
+func (w *world) dropSlot() {
+	w.t.Helper()
+	devtest.Until(w.t, "the slot can be dropped", func() bool {
+		return w.pg.Exec(w.t.Context(), "postgres", "select pg_drop_replication_slot('"+testSlot+"')") == nil
+	})
+}
+
 // flushed returns the server's flush position.
 func (w *world) flushed() wal.LSN {
 	w.t.Helper()
