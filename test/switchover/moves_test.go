@@ -2,6 +2,7 @@ package switchover_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,9 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/smartdr/smartdr/internal/catalog"
+	"github.com/smartdr/smartdr/internal/config"
 	"github.com/smartdr/smartdr/internal/devenv"
 	"github.com/smartdr/smartdr/internal/devenv/devtest"
 	"github.com/smartdr/smartdr/internal/devenv/estate"
+	"github.com/smartdr/smartdr/internal/metadata"
 	"github.com/smartdr/smartdr/internal/topology"
 	"github.com/smartdr/smartdr/workflows"
 )
@@ -251,6 +255,28 @@ func (w *world) changeMetadata() {
 	check(w.t, os.WriteFile(rules, []byte("host all auditor 127.0.0.5/32 reject\n"), 0o644))
 	w.smartdr("workspace", "change", estate.Managed, "--group", estate.Group, "--hba-file", rules)
 	w.smartdr("group", "change", estate.Group, "--add-firewall", "192.0.2.0/24")
+	w.waitCaptured()
+}
+
+// waitCaptured waits until a bucket knows what changeMetadata changed: servers are looked at every ten seconds, and a busy machine's less often.
+func (w *world) waitCaptured() {
+	w.t.Helper()
+	cfg, err := config.Load(w.env.ConfigPath())
+	check(w.t, err)
+	stores, err := cfg.OpenStores(w.t.Context())
+	check(w.t, err)
+	c := &catalog.Catalog{Stores: stores}
+	for _, s := range w.Spaces {
+		devtest.Until(w.t, "the changes of "+s.Name+" to be in a bucket", func() bool {
+			captured, err := c.Metadata(w.t.Context(), estate.Group, s.Name)
+			var m metadata.Metadata
+			if err != nil || json.Unmarshal(captured.Server, &m) != nil {
+				return false
+			}
+			rules := slices.ContainsFunc(m.HBA, func(r metadata.HBARule) bool { return slices.Contains(r.Users, "auditor") })
+			return m.Setting("work_mem") == "7MB" && (rules || s.Name != estate.Managed)
+		})
+	}
 }
 
 // metadataCameAlong looks for it at home.
